@@ -1,0 +1,27 @@
+"""Click-based segmentation of CT slices: EMC-Click, complete and fast.
+
+``Predictor`` and ``load_model`` are imported on first use, so that the tools that need no network
+(``isegm.ct``, ``isegm.metrics``) start without importing torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from isegm._version import __version__
+
+if TYPE_CHECKING:
+    from isegm.inference.predictor import Predictor
+    from isegm.model.checkpoint import load_model
+
+__all__ = ["Predictor", "__version__", "load_model"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute can be anything
+    if name == "Predictor":
+        from isegm.inference.predictor import Predictor
+
+        return Predictor
+    if name == "load_model":
+        from isegm.model.checkpoint import load_model
+
+        return load_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,113 @@
+"""Files that exist whole or not at all.
+
+Everything the tools write goes through :func:`whole_file`: a reader, a second run or a crash never sees
+half a file under its final name.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from isegm.errors import InputError
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it becomes ``path`` when the block ends well.
+
+    The temporary name keeps the suffixes of ``path``, because writers choose the format by them. On an
+    exception the temporary file is removed and an existing ``path`` is left as it was.
+
+    Args:
+        path: The final name. Missing parent folders are made.
+
+    Raises:
+        OSError: The folder cannot be made or written to, or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write ``content`` as UTF-8 to ``path``, whole or not at all."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_image(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    """Write a picture, whole or not at all; the format follows the suffix (PNG is lossless).
+
+    Args:
+        path: Where to.
+        image: (H, W) grey or (H, W, 3) RGB, uint8.
+    """
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(path.suffix, pixels)
+    if not done:
+        raise InputError(f"{path}: OpenCV cannot write a {image.shape} {image.dtype} picture in this format")
+    write_bytes(path, encoded.tobytes())
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a picture as (H, W, 3) RGB uint8; grey ones are repeated to three channels.
+
+    Raises:
+        InputError: The file is missing, empty, or not a picture that can be decoded.
+    """
+    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def read_grey(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a picture as (H, W) uint8; colours become their luminance.
+
+    Raises:
+        InputError: The file is missing, empty, or not a picture that can be decoded.
+    """
+    return _decode(path, cv2.IMREAD_GRAYSCALE)
+
+
+def read_unchanged(path: Path) -> npt.NDArray[np.generic]:
+    """Read a picture with its own channels (RGB order) and depth: (H, W), (H, W, 3) or (H, W, 4).
+
+    Palette pictures come as their colours.
+
+    Raises:
+        InputError: The file is missing, empty, or not a picture that can be decoded.
+    """
+    pixels = _decode(path, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim == 3 and pixels.shape[2] == 3:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
+    return pixels
+
+
+def _decode(path: Path, flags: int) -> npt.NDArray[np.uint8]:
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such picture; check the path") from None
+    # OpenCV orients JPEGs by their EXIF tag unless told not to; a mask has no such tag and would not match.
+    try:
+        pixels = cv2.imdecode(content, flags | cv2.IMREAD_IGNORE_ORIENTATION) if content.size else None
+    except cv2.error:  # a picture that claims more pixels than OpenCV allows
+        pixels = None
+    if pixels is None:
+        raise InputError(f"{path}: not a readable picture; is it complete?")
+    return pixels  # type: ignore[return-value]

@@ -1,0 +1,96 @@
+"""Template selection: the pixels that most look like the clicks, and lie near them.
+
+Source: EMC-Click, section 3.2. No gradient flows through the choice.
+
+Letters: B batch, M channels, N clicks of a polarity at most, K templates of a polarity, H and W the network
+input's height and width, h = H / 4 and w = W / 4.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from isegm.model.click_maps import NO_CLICK, is_click
+from isegm.model.layers import resize
+
+STRIDE = 4
+"""Network-input pixels a feature pixel."""
+
+
+@torch.no_grad()
+def select_templates(features: Tensor, points: Tensor, distances: Tensor, count: int) -> Tensor:
+    """Choose the ``count`` best pixels of each polarity.
+
+    Args:
+        features: (B, M, h, w).
+        points: (B, 2N, 3), in network-input pixels.
+        distances: Squared distances to the nearest click, (B, 2, H, W), 1e6 where there is none.
+        count: K.
+
+    Returns:
+        Row-major pixel indices into the h x w map, (B, 2, K) int64: positive first, best first. On a map of
+        fewer than K pixels the list begins again from its best.
+    """
+    size = (features.shape[2], features.shape[3])
+    similar_to_positive, similar_to_negative = click_similarity(features, points).unbind(1)  # (B, h, w) each
+    near_positive, near_negative = (1 - relative_distance(distances, size)).unbind(1)
+    scores = torch.stack(
+        [
+            (similar_to_positive + 1 - similar_to_negative) * near_positive,
+            (similar_to_negative + 1 - similar_to_positive) * near_negative,
+        ],
+        dim=1,
+    ).flatten(2)  # (B, 2, h*w)
+    available = min(count, scores.shape[2])
+    best = scores.topk(available, dim=2).indices  # (B, 2, K)
+    return best if available == count else best[..., torch.arange(count, device=best.device) % available]
+
+
+def click_similarity(features: Tensor, points: Tensor) -> Tensor:
+    """Cosine similarity of every pixel to the click of each polarity that it is most like.
+
+    Args:
+        features: (B, M, h, w).
+        points: (B, 2N, 3), in network-input pixels.
+
+    Returns:
+        (B, 2, h, w), positive first. An unused row of ``points`` counts as a similarity of 0.
+    """
+    batch, channels, height, width = features.shape
+    unit = F.normalize(features.flatten(2), dim=1)  # (B, M, h*w)
+    rows = (points[..., 0] / STRIDE).round().clamp(0, height - 1)  # ties to even, as torch rounds
+    cols = (points[..., 1] / STRIDE).round().clamp(0, width - 1)
+    index = (rows * width + cols).long()  # (B, 2N)
+    at_clicks = unit.gather(2, index.unsqueeze(1).expand(-1, channels, -1))  # (B, M, 2N)
+    similarity = at_clicks.transpose(1, 2) @ unit  # (B, 2N, h*w)
+    similarity = similarity * is_click(points).unsqueeze(2)
+    return similarity.view(batch, 2, -1, height, width).amax(2)  # (B, 2, h, w)
+
+
+def relative_distance(distances: Tensor, size: tuple[int, int]) -> Tensor:
+    """Distance to the nearest click as a fraction of the input's diagonal.
+
+    Args:
+        distances: Squared distances in network-input pixels, (B, 2, H, W).
+        size: (h, w).
+
+    Returns:
+        (B, 2, h, w); that of one pixel, practically 0, for a polarity without clicks.
+    """
+    height, width = distances.shape[2:]
+    distances = torch.where(distances == NO_CLICK, 1.0, distances).sqrt()
+    return resize(distances / (height**2 + width**2) ** 0.5, size)
+
+
+def gather_templates(features: Tensor, templates: Tensor) -> Tensor:
+    """Read the features at the templates.
+
+    Args:
+        features: (B, M, h, w).
+        templates: Row-major pixel indices, (B, n).
+
+    Returns:
+        (B, n, M).
+    """
+    flat = features.flatten(2)  # (B, M, h*w)
+    return flat.gather(2, templates.unsqueeze(1).expand(-1, flat.shape[1], -1)).transpose(1, 2)

@@ -1,0 +1,1 @@
+"""Segmenting one image by clicks."""

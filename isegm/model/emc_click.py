@@ -90,7 +90,7 @@ class EMCClick(nn.Module):
         height, width = image.shape[2:]
         if height % STRIDE or width % STRIDE:
             raise ValueError(f"the network input must be a multiple of {STRIDE} each way, not {height}x{width}")
-        disk = first_click_disk(points, height, width)
+        disk = first_click_disk(points, height, width).to(image.dtype)
         return self.feature_extractor(image, self.maps_transform(disk))  # type: ignore[no-any-return]
 
     def correct(self, image: Tensor, points: Tensor, state: EMCClickState) -> Tensor:

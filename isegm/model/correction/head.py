@@ -86,7 +86,7 @@ class CorrectionHead(nn.Module):
         """Fuse what changes with a click (maps, previous mask) with what was cached: (B, M, h, w)."""
         size = (image.shape[2], image.shape[3])
         mask = resize(previous, size).sigmoid()  # (B, 1, H, W)
-        current = torch.cat([image, disks(distances), mask], dim=1)  # (B, 6, H, W)
+        current = torch.cat([image, disks(distances).to(image.dtype), mask], dim=1)  # (B, 6, H, W)
         current = self.image_conv2(self.image_conv1(current))  # (B, M, h, w)
         return self.fusion1(torch.cat([self.refine_fusion(cached), current], dim=1))  # type: ignore[no-any-return]
 

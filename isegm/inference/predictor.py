@@ -1,0 +1,255 @@
+"""The stateful predictor: one image, click after click.
+
+The evaluation, a notebook and an annotation tool all use it alike::
+
+    predictor = Predictor(load_model("weights/hr32.pth"), size=384, flip=True)
+    predictor.set_image(image)
+    probability = predictor.click(row, col, positive=True)
+    predictor.undo()
+    predictor.reset()
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from isegm.geometry import Click
+from isegm.inference.progressive_merge import merge_change
+from isegm.model.click_maps import encode_clicks
+from isegm.model.emc_click import EMCClick, EMCClickState
+from isegm.model.layers import resize
+
+Probability = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+class _Step(NamedTuple):
+    """What a click left behind: all that is needed to go back to it."""
+
+    click: Click
+    state: EMCClickState
+    probability: Probability
+    mask: Mask
+
+
+class Predictor:
+    """Segment an image by clicks.
+
+    ``set_image`` prepares the network's input once; the first click runs the heavy first stage, every click
+    runs the light correction head. After ``reset``, a first click equal to the last first click uses the
+    first stage's result again.
+
+    Clicks are (row, col) in the image's own pixels. A first click may be negative: the first stage, which
+    knows positive clicks only, then sees none, as in the published method; expect little of it.
+
+    Args:
+        model: A network from ``load_model``; its device and dtype are used.
+        size: The image is resized so that its shorter side has this many pixels (then cut down to a multiple
+            of 4 each way). The published protocol's is 384.
+        flip: Average the logits with those of the mirrored image, as the published protocol does.
+        threshold: ``mask`` is where the probability is above this.
+        clicks_limit: Only the first so many clicks of each polarity reach the network; None for all.
+
+    Raises:
+        ValueError: ``size`` is under 4, ``threshold`` is not within [0, 1), or ``clicks_limit`` is under 1.
+    """
+
+    def __init__(
+        self,
+        model: EMCClick,
+        *,
+        size: int = 384,
+        flip: bool = True,
+        threshold: float = 0.5,
+        clicks_limit: int | None = None,
+    ) -> None:
+        if size < 4:
+            raise ValueError(f"size must be at least 4 pixels, not {size}")
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold must be at least 0 and below 1, not {threshold}")
+        if clicks_limit is not None and clicks_limit < 1:
+            raise ValueError(f"clicks_limit must be at least 1, not {clicks_limit}")
+        self.model = model.eval()
+        self.size = size
+        self.flip = flip
+        self.threshold = threshold
+        self.clicks_limit = clicks_limit
+        self._shape: tuple[int, int] | None = None
+        self._input: Tensor
+        self._initial_mask: Mask | None = None
+        self._steps: list[_Step] = []
+        self._encoded: tuple[Click, EMCClickState] | None = None
+
+    @torch.inference_mode()
+    def set_image(self, image: npt.NDArray[np.uint8], initial_mask: Mask | None = None) -> None:
+        """Start on an image; all clicks on the last one are forgotten.
+
+        Args:
+            image: (H, W, 3) RGB or (H, W) grey, uint8. CT in HU has to be windowed first
+                (``isegm.ct.windows``).
+            initial_mask: (H, W) bool, a mask to start from. It does not reach the network; ``mask`` begins as
+                it, and each click changes only the connected region of change that holds the click.
+
+        Raises:
+            ValueError: The image is empty, not uint8 or of another shape, or the initial mask is not a
+                boolean array of the image's height and width. The last image is then still set.
+        """
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+            kind = getattr(image, "dtype", type(image).__name__)
+            raise ValueError(
+                f"the image must be a uint8 array, not {kind}; window CT volumes to 0-255 first "
+                "(isegm.ct.windows.apply_window)"
+            )
+        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+            raise ValueError(f"the image must be (H, W, 3) or (H, W), not {image.shape}")
+        if image.size == 0:
+            raise ValueError(f"the image is empty: {image.shape}")
+        height, width = image.shape[:2]
+        if initial_mask is not None and (
+            initial_mask.shape != (height, width) or initial_mask.dtype != np.bool_
+        ):
+            raise ValueError(
+                f"the initial mask must be {(height, width)} bool, not {initial_mask.shape} {initial_mask.dtype}"
+            )
+        self._shape = (height, width)
+        self._input = self._prepare(image)
+        self._initial_mask = None if initial_mask is None else initial_mask.copy()
+        self._encoded = None
+        self.reset()
+
+    @property
+    def clicks(self) -> tuple[Click, ...]:
+        """The clicks so far, in order, in the image's pixels."""
+        return tuple(step.click for step in self._steps)
+
+    @property
+    def mask(self) -> Mask:
+        """The current mask, (H, W): thresholded, and merged with the initial mask if there is one.
+
+        Before the first click: the initial mask, or no object at all.
+
+        Raises:
+            RuntimeError: No image is set.
+        """
+        return self._current_mask().copy()
+
+    @property
+    def probability(self) -> Probability | None:
+        """The object's probability after the last click, (H, W); None before the first.
+
+        It is the network's own: an initial mask is merged into ``mask`` only.
+        """
+        return self._steps[-1].probability.copy() if self._steps else None
+
+    @torch.inference_mode()
+    def click(self, row: float, col: float, positive: bool = True) -> Probability:
+        """Place a click.
+
+        Args:
+            row: Pixels from the image's top, 0 <= row <= H - 1; fractions are allowed.
+            col: Pixels from the image's left, 0 <= col <= W - 1.
+            positive: True on the object, False on the background.
+
+        Returns:
+            The object's probability, (H, W) float32, yours to change.
+
+        Raises:
+            RuntimeError: No image is set.
+            ValueError: The click is outside the image.
+        """
+        height, width = self._shape_or_raise()
+        if not (0 <= row <= height - 1 and 0 <= col <= width - 1):
+            raise ValueError(f"click ({row}, {col}) is outside the image of {height}x{width} pixels")
+        click = Click(float(row), float(col), bool(positive))
+        clicks = (*self.clicks, click)
+        points = self._points(clicks)
+        state = self._steps[-1].state if self._steps else self._first_stage(click, points)
+        logits = self.model.correct(self._input, points, state)
+        probability = self._to_image(logits)
+        mask = probability > self.threshold
+        if self._initial_mask is not None:
+            at = min(round(click.row), height - 1), min(round(click.col), width - 1)
+            mask = merge_change(self._current_mask(), mask, *at)
+        # `clicks` was read before anything was computed: a failure above leaves the state as it was.
+        self._steps.append(_Step(click, EMCClickState(state.features, logits), probability, mask))
+        return probability.copy()
+
+    def undo(self) -> None:
+        """Take back the last click; clicking it again gives the same numbers.
+
+        Raises:
+            RuntimeError: There is no click to take back.
+        """
+        if not self._steps:
+            raise RuntimeError("there is no click to undo")
+        self._steps.pop()
+
+    def reset(self) -> None:
+        """Take back all clicks; the image and its initial mask stay."""
+        self._steps.clear()
+
+    def _shape_or_raise(self) -> tuple[int, int]:
+        if self._shape is None:
+            raise RuntimeError("no image is set: call set_image first")
+        return self._shape
+
+    def _current_mask(self) -> Mask:
+        shape = self._shape_or_raise()
+        if self._steps:
+            return self._steps[-1].mask
+        return np.zeros(shape, np.bool_) if self._initial_mask is None else self._initial_mask
+
+    def _network_size(self) -> tuple[int, int]:
+        height, width = self._shape_or_raise()
+        shorter = min(height, width)
+        return tuple(max(4, round(side * self.size / shorter) // 4 * 4) for side in (height, width))  # type: ignore[return-value]
+
+    def _prepare(self, image: npt.NDArray[np.uint8]) -> Tensor:
+        """The network's input, (1 or 2, 3, H', W'): normalised, with the mirrored image if ``flip``."""
+        weight = next(self.model.parameters())
+        colour = np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1))
+        pixels = torch.from_numpy(colour).to(weight.device, weight.dtype).unsqueeze(0) / 255
+        pixels = resize(pixels.expand(-1, 3, -1, -1), self._network_size())
+        normalised = self.model.normalise(pixels)
+        return torch.cat([normalised, normalised.flip(3)]) if self.flip else normalised
+
+    def _points(self, clicks: tuple[Click, ...]) -> Tensor:
+        """The clicks as the network reads them, (1 or 2, 2N, 3)."""
+        (height, width), (network_height, network_width) = self._shape_or_raise(), self._network_size()
+        scaled = [
+            click.scaled(network_height / height, network_width / width) for click in self._within_limit(clicks)
+        ]
+        views = [scaled]
+        if self.flip:
+            views.append([click.mirrored(network_width) for click in scaled])
+        points = torch.stack([encode_clicks(view) for view in views])
+        return points.to(self._input.device, self._input.dtype)
+
+    def _within_limit(self, clicks: tuple[Click, ...]) -> list[Click]:
+        if self.clicks_limit is None:
+            return list(clicks)
+        left = {True: self.clicks_limit, False: self.clicks_limit}
+        kept = []
+        for click in clicks:
+            if left[click.positive]:
+                left[click.positive] -= 1
+                kept.append(click)
+        return kept
+
+    def _first_stage(self, click: Click, points: Tensor) -> EMCClickState:
+        if self._encoded is None or self._encoded[0] != click:
+            first = self.model.encode(self._input, points)
+            self._encoded = (click, EMCClickState(first.features, first.coarse))
+        return self._encoded[1]
+
+    def _to_image(self, logits: Tensor) -> Probability:
+        """From low-resolution logits of all views to one probability map of the image's size."""
+        size = (self._input.shape[2], self._input.shape[3])
+        logits = resize(logits, size)  # (1 or 2, 1, H', W')
+        if self.flip:
+            logits = (logits[:1] + logits[1:].flip(3)) / 2
+        probability = resize(logits.sigmoid(), self._shape_or_raise())
+        return probability[0, 0].to("cpu", torch.float32).numpy()  # type: ignore[no-any-return]

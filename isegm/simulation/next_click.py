@@ -1,0 +1,69 @@
+"""The evaluation's click simulator: in the middle of the largest error.
+
+Source: EMC-Click's evaluation protocol, which RITM's is too (Sofiiuk et al., 2021, section 4).
+"""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from isegm.geometry import Click
+
+
+class NextClick:
+    """Place click after click on one image, each where the mask is wrong by the widest margin.
+
+    Args:
+        truth: (H, W), 1 object, 0 background, -1 ignored.
+
+    Raises:
+        ValueError: ``truth`` is not two-dimensional.
+    """
+
+    def __init__(self, truth: npt.NDArray[np.generic]) -> None:
+        if truth.ndim != 2:
+            raise ValueError(f"the truth must be (H, W), not {truth.shape}")
+        self._object = truth == 1
+        self._background = truth == 0
+        self._unclicked = np.ones(truth.shape, np.bool_)
+
+    def click(self, mask: npt.NDArray[np.bool_]) -> Click | None:
+        """Place the next click.
+
+        False negatives and false positives (ignored pixels are neither) each have their widest point: the
+        pixel furthest from where that error ends, the picture's border being such an end. The wider one of
+        the two is clicked, at its first pixel in row-major order; a tie goes to the false positives. No
+        pixel is clicked twice.
+
+        Args:
+            mask: The current mask, (H, W).
+
+        Returns:
+            The click, in whole pixels, positive on a false negative; None where there is no error that has
+            not been clicked.
+
+        Raises:
+            ValueError: ``mask`` is not a boolean array of the truth's shape.
+        """
+        if mask.shape != self._object.shape or mask.dtype != np.bool_:
+            raise ValueError(f"the mask must be {self._object.shape} bool, not {mask.shape} {mask.dtype}")
+        missed, missed_at = self._widest_point(self._object & ~mask)
+        extra, extra_at = self._widest_point(self._background & mask)
+        if max(missed, extra) == 0:
+            return None
+        row, col = missed_at if missed > extra else extra_at
+        self._unclicked[row, col] = False
+        return Click(row, col, positive=missed > extra)
+
+    def _widest_point(self, error: npt.NDArray[np.bool_]) -> tuple[float, tuple[int, int]]:
+        """The largest distance to the error's end, in pixels, and the first pixel that has it."""
+        left, top, width, height = cv2.boundingRect(error.view(np.uint8))
+        if width == 0:
+            return 0.0, (0, 0)
+        # All is zero around the box, so the transform within it is that of the whole, padded, picture.
+        box = np.s_[top : top + height, left : left + width]
+        padded = np.pad(error[box].view(np.uint8), 1)
+        distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        distance = distance * self._unclicked[box]
+        row, col = divmod(int(distance.argmax()), width)
+        return float(distance[row, col]), (top + row, left + col)

@@ -26,4 +26,4 @@ def read_mask(path: Path) -> npt.NDArray[np.bool_]:
         raise InputError(f"{path}: a mask must be an 8- or 16-bit picture, not {pixels.dtype}")
     levels = pixels if pixels.ndim == 2 else pixels[:, :, :3].max(axis=2)
     is_label_map = path.suffix.lower() not in LOSSY_SUFFIXES and not (levels > 127).any()
-    return levels > (0 if is_label_map else 127)  # type: ignore[no-any-return]
+    return levels > (0 if is_label_map else 127)

@@ -5,10 +5,10 @@ half a file under its final name.
 """
 
 import contextlib
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -70,7 +70,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         InputError: The file is missing, empty, or not a picture that can be decoded.
     """
-    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def read_grey(path: Path) -> npt.NDArray[np.uint8]:
@@ -82,7 +82,7 @@ def read_grey(path: Path) -> npt.NDArray[np.uint8]:
     return _decode(path, cv2.IMREAD_GRAYSCALE)
 
 
-def read_unchanged(path: Path) -> npt.NDArray[np.generic]:
+def read_unchanged(path: Path) -> npt.NDArray[Any]:
     """Read a picture with its own channels (RGB order) and depth: (H, W), (H, W, 3) or (H, W, 4).
 
     Palette pictures come as their colours.
@@ -110,4 +110,4 @@ def _decode(path: Path, flags: int) -> npt.NDArray[np.uint8]:
         pixels = None
     if pixels is None:
         raise InputError(f"{path}: not a readable picture; is it complete?")
-    return pixels  # type: ignore[return-value]
+    return pixels

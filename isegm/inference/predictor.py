@@ -19,6 +19,7 @@ from torch import Tensor
 from isegm.geometry import Click
 from isegm.inference.progressive_merge import merge_change
 from isegm.model.click_maps import encode_clicks
+from isegm.model.correction.templates import STRIDE
 from isegm.model.emc_click import EMCClick, EMCClickState
 from isegm.model.layers import resize
 
@@ -112,7 +113,8 @@ class Predictor:
             initial_mask.shape != (height, width) or initial_mask.dtype != np.bool_
         ):
             raise ValueError(
-                f"the initial mask must be {(height, width)} bool, not {initial_mask.shape} {initial_mask.dtype}"
+                f"the initial mask must be {height}x{width} bool, "
+                f"not {initial_mask.shape} {initial_mask.dtype}"
             )
         self._shape = (height, width)
         self._input = self._prepare(image)
@@ -205,7 +207,11 @@ class Predictor:
     def _network_size(self) -> tuple[int, int]:
         height, width = self._shape_or_raise()
         shorter = min(height, width)
-        return tuple(max(4, round(side * self.size / shorter) // 4 * 4) for side in (height, width))  # type: ignore[return-value]
+
+        def scaled(side: int) -> int:
+            return max(STRIDE, round(side * self.size / shorter) // STRIDE * STRIDE)
+
+        return scaled(height), scaled(width)
 
     def _prepare(self, image: npt.NDArray[np.uint8]) -> Tensor:
         """The network's input, (1 or 2, 3, H', W'): normalised, with the mirrored image if ``flip``."""
@@ -220,7 +226,8 @@ class Predictor:
         """The clicks as the network reads them, (1 or 2, 2N, 3)."""
         (height, width), (network_height, network_width) = self._shape_or_raise(), self._network_size()
         scaled = [
-            click.scaled(network_height / height, network_width / width) for click in self._within_limit(clicks)
+            click.scaled(network_height / height, network_width / width)
+            for click in self._within_limit(clicks)
         ]
         views = [scaled]
         if self.flip:
@@ -252,4 +259,4 @@ class Predictor:
         if self.flip:
             logits = (logits[:1] + logits[1:].flip(3)) / 2
         probability = resize(logits.sigmoid(), self._shape_or_raise())
-        return probability[0, 0].to("cpu", torch.float32).numpy()  # type: ignore[no-any-return]
+        return probability[0, 0].to("cpu", torch.float32).numpy()

@@ -89,9 +89,9 @@ class EMCClick(nn.Module):
         """
         height, width = image.shape[2:]
         if height % STRIDE or width % STRIDE:
-            raise ValueError(f"the network input must be a multiple of {STRIDE} each way, not {height}x{width}")
+            raise ValueError(f"network input sides must be multiples of {STRIDE}, not {height}x{width}")
         disk = first_click_disk(points, height, width).to(image.dtype)
-        return self.feature_extractor(image, self.maps_transform(disk))  # type: ignore[no-any-return]
+        return self.feature_extractor(image, self.maps_transform(disk))
 
     def correct(self, image: Tensor, points: Tensor, state: EMCClickState) -> Tensor:
         """Run the correction head.
@@ -104,7 +104,7 @@ class EMCClick(nn.Module):
         Returns:
             Logits (B, 1, h, w): the next click's ``previous``.
         """
-        return self.refiner(image, points, state.features, state.previous)  # type: ignore[no-any-return]
+        return self.refiner(image, points, state.features, state.previous)
 
     def forward(self, image: Tensor, points: Tensor, state: EMCClickState | None = None) -> EMCClickOutput:
         """Run everything that one click needs: both stages without ``state``, the head alone with it.

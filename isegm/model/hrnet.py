@@ -117,9 +117,7 @@ class HighResolutionModule(nn.Module):
             return nn.Identity()
         if source > target:
             return _conv_bn(widths[source], widths[target], 1)
-        steps = [
-            _conv_bn_relu(widths[source], widths[source], stride=2) for _ in range(target - source - 1)
-        ]
+        steps = [_conv_bn_relu(widths[source], widths[source], stride=2) for _ in range(target - source - 1)]
         return nn.Sequential(*steps, _conv_bn(widths[source], widths[target], 3, stride=2))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:

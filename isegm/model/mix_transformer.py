@@ -81,9 +81,10 @@ class EfficientSelfAttention(nn.Module):
         batch, length, channels = tokens.shape
         sources = self._reduce(tokens, size)  # (B, L', C)
         query = self.q(tokens).view(batch, length, self.heads, -1).transpose(1, 2)  # (B, heads, L, C/heads)
-        key, value = self.kv(sources).view(batch, -1, 2, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
+        pairs = self.kv(sources).view(batch, -1, 2, self.heads, channels // self.heads)
+        key, value = pairs.permute(2, 0, 3, 1, 4)  # (B, heads, L', C/heads) each
         attended = F.scaled_dot_product_attention(query, key, value)  # (B, heads, L, C/heads)
-        return self.proj(attended.transpose(1, 2).reshape(batch, length, channels))  # type: ignore[no-any-return]
+        return self.proj(attended.transpose(1, 2).reshape(batch, length, channels))
 
     def _reduce(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         if self.reduction == 1:
@@ -93,7 +94,7 @@ class EfficientSelfAttention(nn.Module):
         short = [max(0, self.reduction - side) for side in size]
         if any(short):
             x = F.pad(x, (0, short[1], 0, short[0]))
-        return self.norm(to_tokens(self.sr(x)))  # type: ignore[no-any-return]
+        return self.norm(to_tokens(self.sr(x)))
 
 
 class DepthwiseConv(nn.Module):
@@ -120,7 +121,7 @@ class MixFeedForward(nn.Module):
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """Transform the tokens (B, L, C) of a map of ``size`` = (h, w)."""
-        return self.fc2(F.gelu(self.dwconv(self.fc1(tokens), size)))  # type: ignore[no-any-return]
+        return self.fc2(F.gelu(self.dwconv(self.fc1(tokens), size)))
 
 
 class TransformerBlock(nn.Module):
@@ -137,7 +138,7 @@ class TransformerBlock(nn.Module):
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """Transform the tokens (B, L, C) of a map of ``size`` = (h, w)."""
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), size))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens), size))  # type: ignore[no-any-return]
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens), size))
 
 
 class MixTransformer(nn.Module):
@@ -154,7 +155,8 @@ class MixTransformer(nn.Module):
         # In the released files, and nowhere in the published forward pass.
         self.norm_add = nn.LayerNorm(widths[0]).requires_grad_(False)
 
-        rates = torch.linspace(0, MAX_DROP_PATH, sum(config.depths)).tolist()
+        total = sum(config.depths)
+        rates = [MAX_DROP_PATH * index / (total - 1) for index in range(total)]
         stages = []
         for width, depth, heads, reduction in zip(
             widths, config.depths, HEADS, SPATIAL_REDUCTION, strict=True
@@ -265,7 +267,7 @@ class SegFormer(nn.Module):
         Returns:
             Features (B, C, H / 4, W / 4), coarse logits (B, 1, H / 4, W / 4); no auxiliary mask.
         """
-        return self.decode_head(self.backbone(image, click_map))  # type: ignore[no-any-return]
+        return self.decode_head(self.backbone(image, click_map))
 
 
 def to_tokens(x: Tensor) -> Tensor:
@@ -275,4 +277,4 @@ def to_tokens(x: Tensor) -> Tensor:
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     """Turn tokens (B, h * w, C) into a map (B, C, h, w), where ``size`` = (h, w)."""
-    return tokens.transpose(1, 2).unflatten(2, size)
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *size)

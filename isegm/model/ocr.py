@@ -42,8 +42,8 @@ class ObjectAttention(nn.Module):
         """Spread the object context (B, 2k, 1, 1) over ``size`` = (h, w): (B, 2k, h, w)."""
         value = self.f_down(context)  # (B, k, 1, 1)
         if self.training:  # the running variance that BatchNorm keeps depends on the number of pixels
-            return self.f_up(value.expand(-1, -1, *size))  # type: ignore[no-any-return]
-        return self.f_up(value).expand(-1, -1, *size)  # type: ignore[no-any-return]
+            return self.f_up(value.expand(-1, -1, *size))
+        return self.f_up(value).expand(-1, -1, *size)
 
 
 class ObjectContextHead(nn.Module):
@@ -58,7 +58,7 @@ class ObjectContextHead(nn.Module):
         """Combine features (B, 2k, h, w) and object context (B, 2k, 1, 1) into (B, 2k, h, w)."""
         size = (features.shape[2], features.shape[3])
         attended = self.object_context_block(context, size)
-        return self.conv_bn_dropout(torch.cat([attended, features], dim=1))  # type: ignore[no-any-return]
+        return self.conv_bn_dropout(torch.cat([attended, features], dim=1))
 
 
 def object_context(features: Tensor, logits: Tensor) -> Tensor:

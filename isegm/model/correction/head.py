@@ -88,7 +88,7 @@ class CorrectionHead(nn.Module):
         mask = resize(previous, size).sigmoid()  # (B, 1, H, W)
         current = torch.cat([image, disks(distances).to(image.dtype), mask], dim=1)  # (B, 6, H, W)
         current = self.image_conv2(self.image_conv1(current))  # (B, M, h, w)
-        return self.fusion1(torch.cat([self.refine_fusion(cached), current], dim=1))  # type: ignore[no-any-return]
+        return self.fusion1(torch.cat([self.refine_fusion(cached), current], dim=1))
 
     def correlate(self, features: Tensor, templates: Tensor) -> Tensor:
         """Click-guided correlation: the templates' queries are kernels over the keys of all pixels.
@@ -106,7 +106,7 @@ class CorrectionHead(nn.Module):
             kernels = gather_templates(queries, chosen)  # (B, K, M)
             maps = (kernels @ keys.flatten(2)).unflatten(2, keys.shape[2:])  # (B, K, h, w)
             by_polarity.append(self.corr_conv(maps))
-        return self.corr_fusion(torch.cat(by_polarity, dim=1))  # type: ignore[no-any-return]
+        return self.corr_fusion(torch.cat(by_polarity, dim=1))
 
     def attend(self, features: Tensor, templates: Tensor) -> Tensor:
         """Click-guided self-attention: every pixel asks the templates, and adds the answer to itself.
@@ -121,9 +121,9 @@ class CorrectionHead(nn.Module):
         pixels = features.flatten(2).transpose(1, 2)  # (B, h*w, M)
         chosen = gather_templates(features, templates.flatten(1))  # (B, 2K, M)
         answer, _ = self.cross_attention(pixels, chosen, chosen, need_weights=False)  # (B, h*w, M)
-        return features + answer.transpose(1, 2).unflatten(2, features.shape[2:])  # type: ignore[no-any-return]
+        return features + answer.transpose(1, 2).unflatten(2, features.shape[2:])
 
     def decode(self, attended: Tensor, correlated: Tensor) -> Tensor:
         """Decode both guided maps (B, M, h, w) into the corrected mask's logits (B, 1, h, w)."""
         x = self.all_fusion(torch.cat([attended, correlated], dim=1))
-        return self.refine_pred(self.refine_fusion2(self.refine_fusion1(x)))  # type: ignore[no-any-return]
+        return self.refine_pred(self.refine_fusion2(self.refine_fusion1(x)))

@@ -1,0 +1,205 @@
+"""Reading released checkpoints, strictly and without running anything that is in them.
+
+A released file is a dictionary: ``state_dict`` (tensors by name) and ``config`` (a class name and its
+arguments). The shapes of the tensors decide which network it is; whatever the config claims must agree. The
+class name is looked up in a table here and never imported.
+"""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isegm.errors import InputError
+from isegm.model.build import PRESETS, Preset, build_model
+from isegm.model.emc_click import MEAN, STANDARD_DEVIATION, EMCClick
+from isegm.model.hrnet import HRNetConfig
+
+EXPECTED = f"expected an EMC-Click checkpoint ({', '.join(PRESETS)}), released or trained here"
+
+_HRNET_CLASS = "HRNetRefineModel"
+_SEGFORMER_CLASS = "SegFormerModel"
+
+_COMMON_CLAIMS: dict[str, Any] = {
+    "use_leaky_relu": True,
+    "use_rgb_conv": False,
+    "use_disks": True,
+    "norm_radius": 5,
+    "binary_prev_mask": False,
+    "with_prev_mask": True,
+    "only_first_click": True,
+    "feature_stride": 4,
+    "conv_extend": False,
+    "clicks_groups": None,
+    "norm_mean_std": (MEAN, STANDARD_DEVIATION),
+}
+"""Arguments of the original's classes that change what a network computes, each with the value it has here."""
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> EMCClick:
+    """Load a network from a checkpoint file.
+
+    Args:
+        path: A released file (``hr32.pth``) or one trained here. Tensors may be float16; they are loaded as
+            float32.
+        device: Where the network shall be.
+
+    Returns:
+        The network in evaluation mode, float32.
+
+    Raises:
+        InputError: The file is missing, truncated, not a checkpoint, of another method, of a network that is
+            none of the presets, its config contradicts its tensors, or a tensor is missing, left over, of
+            another shape or not finite.
+    """
+    path = Path(path)
+    content = _read(path)
+    tensors = _tensors(path, content)
+    model = _model_from_shapes(path, tensors)
+    _check_claims(path, content.get("config"), PRESETS[model.name])
+    _check_names_and_shapes(path, tensors, model.state_dict())
+    _check_values(path, tensors)
+    float32 = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    model.load_state_dict(float32, assign=True)
+    return model.to(device).eval()
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such checkpoint; check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: a folder, not a checkpoint file; name a file in it") from None
+    except PermissionError:
+        raise InputError(f"{path}: no permission to read it") from None
+    except pickle.UnpicklingError as error:
+        refused = re.search(r"Unsupported (?:global|class|operand)[^\n]*|GLOBAL ([\w.]+)", str(error))
+        reason = f" ({refused.group(0).strip()[:100]})" if refused else ""
+        raise InputError(
+            f"{path}: not a checkpoint, or holds more than tensors and plain values{reason}; {EXPECTED}"
+        ) from None
+    # torch reports a truncated or foreign file in many ways; whatever it was, this file cannot be read.
+    except Exception as error:  # noqa: BLE001
+        raise InputError(
+            f"{path}: truncated, or not a checkpoint ({type(error).__name__}); {EXPECTED}"
+        ) from None
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not a checkpoint; {EXPECTED}")
+    return content
+
+
+def _tensors(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The checkpoint's tensors by name, each plain and dense; a bare ``state_dict`` is accepted."""
+    tensors = content.get("state_dict", content)
+    if not isinstance(tensors, Mapping) or not tensors:
+        raise InputError(f"{path}: its state_dict holds no tensors; {EXPECTED}")
+    for name, tensor in tensors.items():
+        plain = isinstance(tensor, Tensor) and tensor.layout is torch.strided and not tensor.is_quantized
+        if not (isinstance(name, str) and plain and not tensor.is_complex()):
+            raise InputError(f"{path}: entry {name!r} of its state_dict is not a plain tensor; {EXPECTED}")
+    if not any(name.startswith("refiner.") for name in tensors):
+        raise InputError(
+            f"{path}: has no correction head (no refiner.* tensors), so it is of another method, "
+            f"such as RITM or FocalClick; {EXPECTED}"
+        )
+    return dict(tensors)
+
+
+def _model_from_shapes(path: Path, tensors: Mapping[str, Tensor]) -> EMCClick:
+    """Build, without values, the network that has most of the file's tensors, by name and shape."""
+    with torch.device("meta"):
+        candidates = [build_model(preset) for preset in PRESETS.values()]
+
+    def likeness(model: EMCClick) -> float:
+        state = model.state_dict()
+        common = [name for name in state if name in tensors and tensors[name].shape == state[name].shape]
+        return len(common) / max(len(state), len(tensors))
+
+    closest = max(candidates, key=likeness)
+    if likeness(closest) < 0.5:
+        raise InputError(f"{path}: its tensors are those of no network known here; {EXPECTED}")
+    return closest
+
+
+def _claims(preset: Preset) -> tuple[str, dict[str, Any]]:
+    """The class and the arguments with which the original would build ``preset``."""
+    head = {
+        "mid_dims": preset.correction.width,
+        "corr_channel": preset.correction.templates,
+        "conv_layer": "xconv2",
+    }
+    first = preset.first_stage
+    if isinstance(first, HRNetConfig):
+        own: dict[str, Any] = {"width": first.width, "ocr_width": first.ocr_width, "small": first.small}
+        return _HRNET_CLASS, _COMMON_CLAIMS | own | {"refiner_conf": head}
+    return _SEGFORMER_CLASS, _COMMON_CLAIMS | {"model_version": first.version} | {"refiner_conf": head}
+
+
+def _check_claims(path: Path, config: object, preset: Preset) -> None:
+    """Hold what the file's config says against what its tensors are; what it does not say is not asked."""
+    if not isinstance(config, Mapping) or not isinstance(config.get("class"), str):
+        return
+    class_name, expected = _claims(preset)
+    claimed_class = config["class"].rpartition(".")[2]
+    if claimed_class not in (_HRNET_CLASS, _SEGFORMER_CLASS):
+        return  # not a class of ours: what its arguments mean is not known
+    if claimed_class != class_name:
+        raise InputError(
+            f"{path}: its config says {claimed_class}, but its tensors are those of {preset.name}"
+        )
+    params = config.get("params")
+    if not isinstance(params, Mapping):
+        return
+    for name, value in expected.items():
+        entry = params.get(name)
+        if isinstance(entry, Mapping) and not _agrees(entry.get("value", value), value):
+            raise InputError(
+                f"{path}: its config says {name} = {str(entry['value'])[:80]}, but its tensors are those of "
+                f"{preset.name}, which has {name} = {value}"
+            )
+
+
+def _agrees(claimed: object, value: object) -> bool:
+    """Tell whether a claimed plain value equals ours.
+
+    Lists count as tuples and a dictionary's further keys are not compared. What is no plain value of the same
+    kind claims nothing.
+    """
+    if isinstance(value, dict) and isinstance(claimed, Mapping):
+        return all(_agrees(claimed.get(name, item), item) for name, item in value.items())
+    if isinstance(value, tuple) and isinstance(claimed, list | tuple):
+        return len(claimed) == len(value) and all(map(_agrees, claimed, value))
+    if isinstance(claimed, bool | int | float | str | None):
+        return claimed == value
+    return True
+
+
+def _check_names_and_shapes(
+    path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> None:
+    missing = [name for name in expected if name not in tensors]
+    left_over = [name for name in tensors if name not in expected]
+    for names, what in ((missing, "is missing"), (left_over, "has left over")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise InputError(f"{path}: {what} the tensor {names[0]!r}{more}; the file is damaged or altered")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise InputError(
+                f"{path}: tensor {name!r} is {tuple(tensor.shape)}, not {tuple(expected[name].shape)}; "
+                "the file is damaged or altered"
+            )
+
+
+def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise InputError(f"{path}: tensor {name!r} has NaN or infinite values; get the file anew")
+        shared = re.sub(r"\.corr_conv_(pos|neg)\.", ".corr_conv.", name)
+        if not torch.equal(tensor, tensors[shared]):
+            raise InputError(f"{path}: tensors {name!r} and {shared!r} must be equal: they are one layer's")

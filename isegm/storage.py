@@ -70,7 +70,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         InputError: The file is missing, empty, or not a picture that can be decoded.
     """
-    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def read_grey(path: Path) -> npt.NDArray[np.uint8]:
@@ -79,7 +79,7 @@ def read_grey(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         InputError: The file is missing, empty, or not a picture that can be decoded.
     """
-    return _decode(path, cv2.IMREAD_GRAYSCALE)
+    return np.asarray(_decode(path, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
 def read_unchanged(path: Path) -> npt.NDArray[Any]:
@@ -98,7 +98,7 @@ def read_unchanged(path: Path) -> npt.NDArray[Any]:
     return pixels
 
 
-def _decode(path: Path, flags: int) -> npt.NDArray[np.uint8]:
+def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except FileNotFoundError:

@@ -37,7 +37,7 @@ _COMMON_CLAIMS: dict[str, Any] = {
     "clicks_groups": None,
     "norm_mean_std": (MEAN, STANDARD_DEVIATION),
 }
-"""Arguments of the original's classes that change what a network computes, each with the value it has here."""
+"""Arguments of the original's classes that change what a network computes, with their values here."""
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> EMCClick:

@@ -1,0 +1,102 @@
+"""A data set: samples by index, read when they are asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from isegm.data.sample import Sample, Truth
+from isegm.errors import InputError
+from isegm.storage import read_grey, read_image
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where one sample comes from.
+
+    Attributes:
+        name: The sample's name.
+        image: The image file.
+        mask: The file of the true mask.
+        read_truth: Reads it: (H, W) of 1 object, 0 background, -1 ignored.
+        initial_mask: The file of the initial mask, if there is one.
+    """
+
+    name: str
+    image: Path
+    mask: Path
+    read_truth: Callable[[], Truth]
+    initial_mask: Path | None = None
+
+
+class DatasetProblems(InputError):  # noqa: N818 - it is a list of them
+    """A data set's files do not fit together.
+
+    The message lists every problem, one a line.
+
+    Attributes:
+        problems: The lines, ``file: what is wrong and what would mend it``.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+class Dataset:
+    """Samples in a fixed order that does not depend on the file system.
+
+    Nothing is kept: indexing reads the sample's files each time. ``for sample in dataset`` works too.
+
+    Args:
+        name: Its name in its canonical spelling, such as ``GrabCut`` or ``liver``.
+        records: Where each sample comes from, in order.
+    """
+
+    def __init__(self, name: str, records: Sequence[Record]) -> None:
+        self.name = name
+        self.names: tuple[str, ...] = tuple(record.name for record in records)
+        self._records = tuple(records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one sample.
+
+        Raises:
+            InputError: A file is missing or corrupt, a mask and the image differ in size, or the true mask
+                has no object pixel. The line names the file.
+            IndexError: ``index`` is outside the data set.
+        """
+        record = self._records[index]
+        try:
+            return _read_sample(record)
+        except OSError as error:
+            raise InputError(f"{error.filename or record.image}: {error.strerror or error}") from None
+
+
+def _read_sample(record: Record) -> Sample:
+    image = read_image(record.image)
+    truth = record.read_truth()
+    _check_size(record.mask, truth, record.image, image)
+    if not (truth == 1).any():
+        raise InputError(f"{record.mask}: has no object pixel; mark the object or remove image and mask")
+    initial_mask = None
+    if record.initial_mask is not None:
+        initial_mask = read_grey(record.initial_mask) > 128
+        _check_size(record.initial_mask, initial_mask, record.image, image)
+    return Sample(record.name, image, truth, initial_mask)
+
+
+def _check_size(
+    mask_path: Path, mask: npt.NDArray[np.generic], image_path: Path, image: npt.NDArray[np.uint8]
+) -> None:
+    if mask.shape != image.shape[:2]:
+        (rows, columns), (image_rows, image_columns) = mask.shape, image.shape[:2]
+        raise InputError(
+            f"{mask_path}: has {rows} rows and {columns} columns, but {image_path} has {image_rows} and "
+            f"{image_columns}; they must be of one size"
+        )

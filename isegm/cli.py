@@ -1,10 +1,13 @@
 """What every command line shares: errors in one line, problems listed at the end."""
 
+import argparse
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn, Protocol
 
 from isegm.errors import InputError
 
@@ -12,14 +15,33 @@ EXIT_PARTIAL = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
-Main = Callable[[Sequence[str] | None], int]
+_OTHERS_WAIT_SECONDS = 20.0
+
+
+class Main(Protocol):
+    """A command line's ``main``."""
+
+    __name__: str
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Run with these arguments, or with the process's own, and return the exit status."""
+        ...
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line, as every other error's is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ``InputError`` with the complaint."""
+        raise InputError(f"{message} (--help explains the arguments)")
 
 
 def command(main: Main) -> Main:
     """Make ``main(argv) -> exit status`` end in one line on stderr for whatever the user can mend.
 
     ``InputError`` and ``OSError`` (no permission, disk full) become ``<program>: error: <line>`` and status
-    2; Ctrl-C becomes status 130. Anything else is a defect of ours and keeps its traceback.
+    2; Ctrl-C becomes status 130. Anything else is a defect of ours and keeps its traceback. Of a run's many
+    processes the first speaks for all.
     """
 
     @functools.wraps(main)
@@ -28,10 +50,12 @@ def command(main: Main) -> Main:
         try:
             return main(argv)
         except InputError as error:
+            _let_the_first_speak()
             print(f"{program}: error: {error}", file=sys.stderr)  # noqa: T201 - this is the user's terminal
         except BrokenPipeError:  # the reader of our output (head, less) has left
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
+            _let_the_first_speak()
             where = f"{error.filename}: " if error.filename else ""
             print(f"{program}: error: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
         except KeyboardInterrupt:
@@ -40,6 +64,16 @@ def command(main: Main) -> Main:
         return EXIT_USAGE
 
     return guarded
+
+
+def _let_the_first_speak() -> None:
+    """Hold a process that is not its run's first back from printing what the first prints too.
+
+    As soon as one process leaves, its launcher ends the others: a later one that left sooner would take the
+    message with it. Where the first has nothing to say, the others do after a while.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(_OTHERS_WAIT_SECONDS)
 
 
 def report_problems(problems: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ half a file under its final name.
 """
 
 import contextlib
+import hashlib
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write ``content`` as UTF-8 to ``path``, whole or not at all."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def write_image(path: Path, image: npt.NDArray[np.uint8]) -> None:

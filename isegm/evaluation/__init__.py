@@ -1,0 +1,1 @@
+"""Evaluation by simulated clicks: samples, runs on many processes, tables and files."""

@@ -1,0 +1,232 @@
+"""A whole evaluation: some checkpoints on some data sets, by the run's processes together."""
+
+import datetime
+import importlib.metadata
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isegm._version import __version__
+from isegm.cli import report_problems
+from isegm.config import EXPERIMENTS_KEY, Config
+from isegm.data import Dataset, DatasetProblems, available_datasets, open_dataset
+from isegm.distributed import Processes
+from isegm.errors import InputError
+from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, format_table
+from isegm.evaluation.output import RunFolder, Wanted
+from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.run import evaluate_dataset, samples_at_once
+from isegm.model.checkpoint import load_model
+from isegm.storage import sha256
+
+_PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network to evaluate.
+
+    Attributes:
+        name: What it is called in tables and files.
+        path: Its file.
+    """
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What is to be evaluated, and how; the same in every process."""
+
+    checkpoints: Sequence[Checkpoint]
+    """The networks, each on every data set."""
+    datasets: Sequence[Dataset]
+    """The data sets."""
+    protocol: Protocol
+    """The settings that decide the figures."""
+    folder: Path
+    """Where everything is written."""
+    wanted: Wanted
+    """Which files are wanted besides the usual ones."""
+    print_scores: bool = False
+    """Print the mean IoU after 1, 2, 3, 5, 10 and 20 clicks, too."""
+    replace: bool = False
+    """Replace an evaluation that ``folder`` holds already."""
+
+
+def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes) -> int:
+    """Evaluate, write the files and print the table.
+
+    Args:
+        evaluation: What, and how.
+        device: What this process computes on.
+        processes: The run's processes.
+
+    Returns:
+        The exit status, the same in every process: 0, or 1 if some samples could not be evaluated.
+
+    Raises:
+        InputError: The folder is taken, or a checkpoint cannot be used.
+        OSError: A file cannot be written.
+    """
+    folder = RunFolder(evaluation.folder, evaluation.wanted, by_checkpoint=len(evaluation.checkpoints) > 1)
+    if not evaluation.replace:
+        folder.check_unused()
+    about = _describe(evaluation, device, processes) if processes.rank == 0 else {}
+
+    rows: list[Figures] = []
+    for checkpoint in evaluation.checkpoints:
+        model = load_model(checkpoint.path, device)
+        for dataset in evaluation.datasets:
+            started = time.perf_counter()
+            results = evaluate_dataset(
+                model,
+                dataset,
+                evaluation.protocol,
+                processes,
+                job=f"{checkpoint.name}/{dataset.name}",
+                save=partial(folder.save_pictures, checkpoint.name, dataset.name),
+            )
+            if results is not None:
+                seconds = time.perf_counter() - started
+                rows.append(
+                    figures_of(
+                        checkpoint.name, model.name, dataset.name, results, evaluation.protocol, seconds
+                    )
+                )
+                folder.save_results(rows, results, evaluation.protocol, about)
+
+    if processes.rank == 0:
+        _print(evaluation, rows)
+    return processes.from_first(report_problems([problem for row in rows for problem in row.problems]))
+
+
+def _print(evaluation: Evaluation, rows: Sequence[Figures]) -> None:
+    lines = [format_table(rows, evaluation.protocol)]
+    if evaluation.print_scores:
+        lines += [format_mean_scores(row, evaluation.protocol) for row in rows]
+    lines.append(f"Table, figures, samples and masks are in {evaluation.folder}")
+    print("\n".join(lines))  # noqa: T201 - the table is what was asked for
+
+
+def _describe(evaluation: Evaluation, device: torch.device, processes: Processes) -> dict[str, Any]:
+    """What ``results.json`` says besides the figures."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "settings": asdict(evaluation.protocol),
+        "checkpoints": [
+            {"name": checkpoint.name, "path": str(checkpoint.path), "sha256": sha256(checkpoint.path)}
+            for checkpoint in evaluation.checkpoints
+        ],
+        "datasets": [{"name": dataset.name, "samples": len(dataset)} for dataset in evaluation.datasets],
+        "device": {
+            "type": device.type,
+            "name": name or platform.machine(),
+            "processes": processes.size,
+            "samples_at_once": samples_at_once(device, processes) * processes.size,
+        },
+        "versions": {
+            "isegm": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            **{package: importlib.metadata.version(package) for package in _PACKAGES},
+        },
+    }
+
+
+def find_checkpoints(names: Sequence[str], folder: Path, model_name: str | None) -> list[Checkpoint]:
+    """Find checkpoint files by name.
+
+    Args:
+        names: Each the name of a file in ``folder`` or a path; ``.pth`` may be left out.
+        folder: Where checkpoints are kept.
+        model_name: What to call the network, instead of its file's name.
+
+    Raises:
+        InputError: A file is missing, two have the same name, or one name is given for several.
+    """
+    found = []
+    for name in names:
+        places = [folder / name, folder / f"{name}.pth", Path(name), Path(f"{name}.pth")]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise InputError(f"{folder / name}: no such checkpoint; check its name and --model_dir")
+        found.append(Checkpoint(path.stem, path))
+    if model_name is not None:
+        if len(found) > 1:
+            raise InputError(f"--model-name: one name for {len(found)} checkpoints; evaluate them one by one")
+        found = [Checkpoint(model_name, found[0].path)]
+    stems = [checkpoint.name for checkpoint in found]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise InputError(f"--checkpoint: {stem} is named twice; results are kept by this name")
+    return found
+
+
+def find_experiment(exp_path: str, config: Config) -> list[str]:
+    """Find the checkpoints of a training run.
+
+    Args:
+        exp_path: A folder below the experiments' folder, with ``:prefix`` behind it for only those of its
+            ``checkpoints/`` whose names start so.
+        config: Where the experiments are.
+
+    Returns:
+        The files' paths, sorted.
+
+    Raises:
+        InputError: There is no such folder, or no such file in it.
+    """
+    folder, _, prefix = exp_path.partition(":")
+    place = config.place(EXPERIMENTS_KEY) / folder / "checkpoints"
+    found = sorted(str(path) for path in place.glob("*.pth") if path.name.startswith(prefix))
+    if not found:
+        raise InputError(f"{place}: no checkpoint here named {prefix}*.pth; check --exp-path")
+    return found
+
+
+def open_datasets(names: Sequence[str], config: Config) -> list[Dataset]:
+    """Open data sets; what is wrong with any of them is told at once.
+
+    Args:
+        names: The data sets; none for all whose folder exists.
+        config: Where they are.
+
+    Raises:
+        InputError: A data set is unknown, missing, named twice or not whole, or there is none at all. The
+            message has a line for each problem.
+    """
+    wanted = list(names) or available_datasets(config)
+    if not wanted:
+        raise InputError(f"{config.path}: none of its data sets is there; prepare one, or change its rows")
+    datasets: list[Dataset] = []
+    problems: list[str] = []
+    for name in wanted:
+        try:
+            dataset = open_dataset(name, config)
+        except DatasetProblems as error:
+            problems += error.problems
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            if any(other.name == dataset.name for other in datasets):
+                problems.append(f"--datasets: {dataset.name} is named twice")
+            datasets.append(dataset)
+    if problems:
+        raise InputError("\n".join(problems))
+    return datasets
+
+
+def default_folder(checkpoints: Sequence[Checkpoint], protocol: Protocol, config: Config) -> Path:
+    """A new folder for an evaluation whose place was not said: named after networks, mode and time."""
+    names = "+".join(checkpoint.name for checkpoint in checkpoints)[:80]
+    now = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return config.place(EXPERIMENTS_KEY) / "evaluation_logs" / f"{names}_{protocol.eval_mode}_{now}"

@@ -1,0 +1,135 @@
+"""The figures of one network on one data set, and the table that shows them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.run import SampleFailure
+from isegm.evaluation.sample import SampleResult
+from isegm.metrics.noc import NocSummary, summarise_noc
+
+THRESHOLDS = (0.80, 0.85, 0.90)
+SHOWN_CLICKS = (1, 2, 3, 5, 10, 20)
+
+UNKNOWN = "?"
+"""Shown where clicking stopped at a target below the threshold, so that the figure is not known."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What an evaluation says of one network on one data set.
+
+    Attributes:
+        model: The network's name in the table.
+        preset: Which network it is.
+        dataset: The data set's name.
+        noc: A summary for each threshold that the clicking went up to.
+        mean_scores: Mean IoU (or Dice) after 1, 2, ... clicks; a sample that was done counts with its last
+            value.
+        seconds_a_click: SPC, the samples' click times over their clicks.
+        seconds: Wall-clock time of the data set, of all processes together.
+        problems: A line for every sample that has no result.
+    """
+
+    model: str
+    preset: str
+    dataset: str
+    noc: tuple[NocSummary, ...]
+    mean_scores: tuple[float, ...]
+    seconds_a_click: float
+    seconds: float
+    problems: tuple[str, ...]
+
+
+def figures_of(
+    model: str,
+    preset: str,
+    dataset: str,
+    results: Mapping[int, SampleResult | SampleFailure],
+    protocol: Protocol,
+    seconds: float,
+) -> Figures:
+    """Sum up a data set's results.
+
+    Args:
+        model: The network's name in the table.
+        preset: Which network it is.
+        dataset: The data set's name.
+        results: Of every sample.
+        protocol: How they were got.
+        seconds: Wall-clock time.
+    """
+    done = [result for result in results.values() if isinstance(result, SampleResult)]
+    scores = [result.scores for result in done]
+    carried = [carry_on(row, protocol.n_clicks) for row in scores]
+    clicks = sum(len(result.seconds) for result in done)
+    known = [t for t in THRESHOLDS if t <= protocol.target_iou] if done else []
+    return Figures(
+        model=model,
+        preset=preset,
+        dataset=dataset,
+        noc=tuple(summarise_noc(scores, threshold, protocol.n_clicks) for threshold in known),
+        mean_scores=tuple(sum(column) / len(done) for column in zip(*carried, strict=True)),
+        seconds_a_click=sum(sum(result.seconds) for result in done) / clicks if clicks else 0.0,
+        seconds=seconds,
+        problems=tuple(r.problem for r in results.values() if isinstance(r, SampleFailure)),
+    )
+
+
+def carry_on(scores: Sequence[float], n_clicks: int) -> list[float]:
+    """Scores of exactly ``n_clicks`` clicks: the last one again and again where the clicking ended sooner."""
+    return [*scores, *[scores[-1]] * (n_clicks - len(scores))]
+
+
+def format_table(rows: Sequence[Figures], protocol: Protocol) -> str:
+    """Lay the figures out as the table that EMC-Click's evaluation prints, with the failures proper added.
+
+    ``>=20@t`` counts the samples whose NoC@t is the largest number of clicks, those that the last click
+    solved among them; ``fail@t`` counts those that no click solved.
+    """
+    limit = protocol.n_clicks
+    measure = "" if protocol.metric == "iou" else f" of {protocol.metric.capitalize()}"
+    header = ["Model", "Dataset", "Samples", *(f"NoC@{t * 100:.0f}%{measure}" for t in THRESHOLDS)]
+    header += [f">={limit}@{t * 100:.0f}%" for t in THRESHOLDS[1:]]
+    header += [f"fail@{t * 100:.0f}%" for t in THRESHOLDS[1:]]
+    header += ["SPC,s", "Time"]
+    lines = [header, *(_row(figures) for figures in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "| " + " | ".join(f"{cell:^{width}}" for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    rule = "-" * len(text[0])
+    return "\n".join([rule, text[0], rule, *text[1:], rule])
+
+
+def _row(figures: Figures) -> list[str]:
+    summaries = {summary.threshold: summary for summary in figures.noc}
+    samples = str(figures.noc[0].samples) if figures.noc else UNKNOWN
+
+    def cell(threshold: float, attribute: str, spec: str) -> str:
+        summary = summaries.get(threshold)
+        return UNKNOWN if summary is None else format(getattr(summary, attribute), spec)
+
+    minutes, seconds = divmod(round(figures.seconds), 60)
+    return [
+        figures.model,
+        figures.dataset,
+        samples,
+        *(cell(t, "mean", ".2f") for t in THRESHOLDS),
+        *(cell(t, "at_limit", "d") for t in THRESHOLDS[1:]),
+        *(cell(t, "failures", "d") for t in THRESHOLDS[1:]),
+        f"{figures.seconds_a_click:.3f}",
+        f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}",
+    ]
+
+
+def format_mean_scores(figures: Figures, protocol: Protocol) -> str:
+    """One line of mean IoU (or Dice) after 1, 2, 3, 5, 10 and 20 clicks."""
+    name = "mIoU" if protocol.metric == "iou" else "mDice"
+    values = [
+        f"{name}@{click}={figures.mean_scores[click - 1]:.2%}"
+        for click in SHOWN_CLICKS
+        if click <= len(figures.mean_scores)
+    ]
+    return f"{figures.model} on {figures.dataset}: {'; '.join(values)}"

@@ -1,0 +1,205 @@
+"""The files that an evaluation leaves, all in one folder.
+
+===========================================  =============================================================
+``results.txt``                              the table, as printed
+``results.json``                             every figure, all settings, the checkpoints' SHA-256, versions
+``samples.jsonl``                            a line a sample, in data-set order
+``predictions/<dataset>/<name>.png``         final masks, 0 and 255
+``vis/<dataset>/<name>.jpg``                 the image with mask, truth and clicks (``--vis``)
+``vis/<dataset>/<name>_probability.png``     the probability, 0 to 255 (``--vis``)
+``ious/<dataset>.csv``                       IoU after every click, a row a sample (``--save-ious``)
+``iou_analysis/<dataset>.csv``, ``.png``     mean IoU against clicks (``--iou-analysis``)
+===========================================  =============================================================
+
+With several checkpoints, ``<dataset>`` is ``<checkpoint>/<dataset>``.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isegm.data import Sample
+from isegm.errors import InputError
+from isegm.evaluation.figures import Figures, carry_on, format_table
+from isegm.evaluation.pictures import draw_probability, draw_result
+from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.run import SampleFailure
+from isegm.evaluation.sample import SamplePictures, SampleResult
+from isegm.storage import whole_file, write_image, write_text
+
+RESULTS_FORMAT = 1
+"""Version of the layout of ``results.json`` and ``samples.jsonl``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which files are wanted beside the table, the figures and the masks."""
+
+    vis: Path | None = None
+    """Folder of overlays and probability maps; None for none."""
+    ious: bool = False
+    """Save the IoU after every click."""
+    iou_analysis: bool = False
+    """Save and plot the mean IoU against clicks."""
+
+
+class RunFolder:
+    """Where one evaluation's files go.
+
+    Args:
+        folder: The run's folder; it is made when something is written.
+        wanted: Which files besides the usual ones.
+        by_checkpoint: Whether pictures of several checkpoints have to be kept apart.
+    """
+
+    def __init__(self, folder: Path, wanted: Wanted, *, by_checkpoint: bool) -> None:
+        self.folder = folder
+        self.wanted = wanted
+        self._by_checkpoint = by_checkpoint
+        self._lines: list[str] = []
+
+    def check_unused(self) -> None:
+        """Make sure that no earlier results would be replaced.
+
+        Raises:
+            InputError: The folder holds results already.
+        """
+        if (self.folder / "results.json").exists():
+            raise InputError(
+                f"{self.folder}: already holds an evaluation; choose another --logs-path, "
+                "or --force to replace it"
+            )
+
+    def save_pictures(
+        self, model: str, dataset: str, sample: Sample, result: SampleResult, pictures: SamplePictures
+    ) -> None:
+        """Write a sample's final mask, and its overlay and probability map if they are wanted.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        place = self._place(model, dataset)
+        name = sample.name
+        mask = pictures.mask.astype(np.uint8) * 255
+        write_image(self.folder / "predictions" / place / f"{name}.png", mask)
+        if self.wanted.vis is not None:
+            vis = self.wanted.vis / place
+            write_image(vis / f"{name}.jpg", draw_result(sample, pictures.mask, result))
+            write_image(vis / f"{name}_probability.png", draw_probability(pictures.probability))
+
+    def save_results(
+        self,
+        rows: Sequence[Figures],
+        results: Mapping[int, SampleResult | SampleFailure],
+        protocol: Protocol,
+        about: Mapping[str, Any],
+    ) -> None:
+        """Write what is known after a data set: nothing of it is lost if the next one fails.
+
+        Args:
+            rows: The figures of all data sets so far; the last are those of ``results``.
+            results: The samples of the last data set.
+            protocol: How they were got.
+            about: What else belongs into ``results.json``.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        latest = rows[-1]
+        done = {i: result for i, result in results.items() if isinstance(result, SampleResult)}
+        for index, result in done.items():
+            line = sample_line(latest.model, latest.dataset, index, result, protocol.metric)
+            self._lines.append(json.dumps(line))
+        write_text(self.folder / "samples.jsonl", "".join(line + "\n" for line in self._lines))
+        write_text(self.folder / "results.txt", format_table(rows, protocol) + "\n")
+        document = {"format": RESULTS_FORMAT, **about, "results": [_as_json(row, protocol) for row in rows]}
+        write_text(self.folder / "results.json", json.dumps(document, indent=2) + "\n")
+        place = self._place(latest.model, latest.dataset)
+        if self.wanted.ious and done:
+            self._save_scores(place, list(done.values()), protocol)
+        if self.wanted.iou_analysis and done:
+            self._save_analysis(place, latest, protocol)
+
+    def _place(self, model: str, dataset: str) -> Path:
+        return Path(model, dataset) if self._by_checkpoint else Path(dataset)
+
+    def _save_scores(self, place: Path, results: Sequence[SampleResult], protocol: Protocol) -> None:
+        header = ["name", *range(1, protocol.n_clicks + 1)]
+        rows = [[result.name, *carry_on(result.scores, protocol.n_clicks)] for result in results]
+        _write_csv(self.folder / "ious" / place.with_suffix(".csv"), [header, *rows])
+
+    def _save_analysis(self, place: Path, figures: Figures, protocol: Protocol) -> None:
+        measure = "IoU" if protocol.metric == "iou" else "Dice"
+        clicks = range(1, protocol.n_clicks + 1)
+        path = self.folder / "iou_analysis" / place
+        rows = [["clicks", f"mean {measure}"], *zip(clicks, figures.mean_scores, strict=True)]
+        _write_csv(path.with_suffix(".csv"), rows)
+        _plot_mean_scores(path.with_suffix(".png"), figures, measure)
+
+
+def sample_line(model: str, dataset: str, index: int, result: SampleResult, metric: str) -> dict[str, Any]:
+    """A sample's line of ``samples.jsonl``.
+
+    Args:
+        model: The network's name.
+        dataset: The data set's name.
+        index: The sample's number in it, from 0.
+        result: Its figures.
+        metric: ``iou`` or ``dice``; the scores are called ``ious`` or ``dices``.
+
+    Returns:
+        Clicks are [row, col, positive] in the image's pixels; scores and seconds are one a click.
+    """
+    return {
+        "model": model,
+        "dataset": dataset,
+        "index": index,
+        "name": result.name,
+        "clicks": [[click.row, click.col, click.positive] for click in result.clicks],
+        f"{metric}s": list(result.scores),
+        "seconds": [round(seconds, 6) for seconds in result.seconds],
+    }
+
+
+def _as_json(figures: Figures, protocol: Protocol) -> dict[str, Any]:
+    return {
+        "model": figures.model,
+        "preset": figures.preset,
+        "dataset": figures.dataset,
+        "metric": protocol.metric,
+        "samples": figures.noc[0].samples if figures.noc else 0,
+        "noc": [dataclasses.asdict(summary) for summary in figures.noc],
+        f"mean_{protocol.metric}_by_click": list(figures.mean_scores),
+        "seconds_a_click": figures.seconds_a_click,
+        "seconds": figures.seconds,
+        "problems": list(figures.problems),
+    }
+
+
+def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _plot_mean_scores(path: Path, figures: Figures, measure: str) -> None:
+    from matplotlib.figure import Figure  # slow to import, and seldom wanted
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(range(1, len(figures.mean_scores) + 1), figures.mean_scores, marker="o", markersize=4)
+    axes.set(
+        xlabel="clicks", ylabel=f"mean {measure}", ylim=(0, 1), title=f"{figures.model} on {figures.dataset}"
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=150)

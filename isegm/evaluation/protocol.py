@@ -1,0 +1,70 @@
+"""What an evaluation does, apart from which network and which data."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from isegm.errors import InputError
+from isegm.metrics.overlap import mask_dice, mask_iou
+
+EVAL_MODES = "emc-click, cvpr or fixed<pixels> (fixed448, say)"
+
+_SIZES = {"emc-click": (384, 576), "cvpr": (400, 600)}
+"""Pixels of the network input's shorter side by mode: for most data sets, and for DAVIS."""
+
+METRICS: dict[str, Callable[..., float]] = {"iou": mask_iou, "dice": mask_dice}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """The settings that decide an evaluation's figures. The defaults are the published ones."""
+
+    eval_mode: str = "emc-click"
+    """Which size images are resized to: ``emc-click``, ``cvpr`` or ``fixed<pixels>``."""
+    n_clicks: int = 20
+    """The largest number of clicks on a sample."""
+    min_n_clicks: int = 1
+    """Click at least this often, whatever the IoU."""
+    target_iou: float = 0.9
+    """Stop clicking once this is reached; above 1, never."""
+    thresh: float = 0.49
+    """The mask is where the probability is above this."""
+    clicks_limit: int | None = None
+    """Only the first so many clicks of each polarity reach the network."""
+    flip: bool = True
+    """Average with the mirrored image's logits."""
+    metric: str = "iou"
+    """``iou``, or ``dice`` in its place."""
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            InputError: A field is out of its range.
+        """
+        if self.n_clicks < 1:
+            raise InputError(f"--n-clicks: must be at least 1, not {self.n_clicks}")
+        if not 1 <= self.min_n_clicks <= self.n_clicks:
+            raise InputError(f"--min-n-clicks: must be 1 to --n-clicks, not {self.min_n_clicks}")
+        if not self.target_iou > 0:
+            raise InputError(f"--target-iou: must be above 0, not {self.target_iou}")
+        if not 0 <= self.thresh < 1:
+            raise InputError(f"--thresh: must be at least 0 and below 1, not {self.thresh}")
+        if self.clicks_limit is not None and self.clicks_limit < 1:
+            raise InputError(f"--clicks-limit: must be at least 1, not {self.clicks_limit}")
+        if self.metric not in METRICS:
+            raise InputError(f"--metric: must be {' or '.join(METRICS)}, not {self.metric}")
+        self.size("")
+
+    def size(self, dataset: str) -> int:
+        """Pixels of the network input's shorter side on a data set.
+
+        Raises:
+            InputError: ``eval_mode`` is unknown.
+        """
+        if self.eval_mode in _SIZES:
+            return _SIZES[self.eval_mode][dataset == "DAVIS"]
+        fixed = re.fullmatch(r"fixed(\d{1,4})", self.eval_mode, re.ASCII)
+        if not fixed or int(fixed[1]) < 32:
+            raise InputError(f"--eval-mode: must be {EVAL_MODES}, not {self.eval_mode!r}")
+        return int(fixed[1])

@@ -1,0 +1,83 @@
+"""Evaluating one sample: click until the mask is good enough."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from isegm.data.sample import Sample
+from isegm.evaluation.protocol import METRICS, Protocol
+from isegm.geometry import Click
+from isegm.inference.predictor import Mask, Predictor, Probability
+from isegm.simulation.next_click import NextClick
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """What came of one sample.
+
+    Attributes:
+        name: The sample's name.
+        clicks: The clicks, in the image's pixels.
+        scores: IoU (or Dice, if the protocol says so) after each click. Where no click could be placed any
+            more although clicking was to go on, the last value is carried on: there are then more scores
+            than clicks.
+        seconds: Time of each click: simulating it, the network, scoring. The first includes preparing the
+            image.
+    """
+
+    name: str
+    clicks: tuple[Click, ...]
+    scores: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SamplePictures:
+    """The final mask and probability of a sample, (H, W) each."""
+
+    mask: Mask
+    probability: Probability
+
+
+def evaluate_sample(
+    predictor: Predictor, sample: Sample, protocol: Protocol
+) -> tuple[SampleResult, SamplePictures]:
+    """Click on one sample until its mask reaches the target or the clicks are used up.
+
+    Args:
+        predictor: Set up as the protocol says (size, flip, threshold).
+        sample: An image, its truth and perhaps an initial mask.
+        protocol: When to stop, and what to measure.
+
+    Returns:
+        The figures, and the final mask and probability. A sample whose initial mask is perfect gets no click:
+        its probability is then that mask.
+    """
+    score_of = METRICS[protocol.metric]
+    simulator = NextClick(sample.truth)
+    scores: list[float] = []
+    seconds: list[float] = []
+
+    started = time.perf_counter()
+    predictor.set_image(sample.image, sample.initial_mask)
+    mask = predictor.mask
+    while len(scores) < protocol.n_clicks:
+        click = simulator.click(mask)
+        if click is not None:
+            predictor.click(click.row, click.col, click.positive)
+            mask = predictor.mask
+        elif scores:
+            scores += scores[-1:] * (protocol.n_clicks - len(scores))
+            break
+        scores.append(score_of(mask, sample.truth))
+        if click is not None:
+            finished = time.perf_counter()
+            seconds.append(finished - started)
+            started = finished
+        if scores[-1] >= protocol.target_iou and len(scores) >= protocol.min_n_clicks:
+            break
+
+    probability = predictor.probability
+    pictures = SamplePictures(mask, mask.astype(np.float32) if probability is None else probability)
+    return SampleResult(sample.name, predictor.clicks, tuple(scores), tuple(seconds)), pictures

@@ -1,0 +1,200 @@
+"""Evaluate click-segmentation networks by simulated clicks: NoC, IoU by click, masks.
+
+One process, on whatever there is::
+
+    python scripts/evaluate_model.py EMC-Click --checkpoint=hr32.pth --datasets=lung,liver,spleen
+
+Many processes, one a GPU (on CPUs they share the cores)::
+
+    torchrun --nproc_per_node=8 scripts/evaluate_model.py EMC-Click --checkpoint=hr32.pth --datasets=GrabCut
+
+    python -m torch.distributed.launch --master_port=4321 --nproc_per_node=8 scripts/evaluate_model.py \
+        EMC-Click --model_dir='./weights/' --checkpoint=hr32.pth --n-clicks=20 --gpus=0,1,2,3,4,5,6,7 \
+        --target-iou=0.9 --thresh=0.5 --eval-mode='emc-click' --datasets=lung, liver, spleen
+
+Several nodes: one such torchrun on each, with its --nnodes and --rdzv-endpoint, and a --logs-path that all of
+them see. The results are the same on any number of processes.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))  # so that it runs without being installed
+
+from isegm.cli import Parser, command  # noqa: E402
+from isegm.config import MODELS_KEY, Config, read_config  # noqa: E402
+from isegm.distributed import choose_device, join_processes, launched_as  # noqa: E402
+from isegm.errors import InputError  # noqa: E402
+from isegm.evaluation.evaluate import (  # noqa: E402
+    Evaluation,
+    default_folder,
+    evaluate,
+    find_checkpoints,
+    find_experiment,
+    open_datasets,
+)
+from isegm.evaluation.output import Wanted  # noqa: E402
+from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol  # noqa: E402
+
+ALL_CLICKS = 1.01
+"""A target IoU that is never reached."""
+
+
+def build_parser() -> Parser:
+    """The command line. Underscores in option names are read as hyphens."""
+    parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("mode", metavar="EMC-Click", help="the method; this is the only one here")
+
+    group = parser.add_argument_group("what to evaluate")
+    add = group.add_argument
+    add("--checkpoint", metavar="A[,B...]", help="files in --model_dir, or paths; .pth may be left out")
+    add("--model-dir", metavar="DIR", type=Path, help="folder of checkpoints (default: config.yml's)")
+    add("--exp-path", metavar="DIR[:PREFIX]", help="a training run below config.yml's EXPS_PATH instead")
+    add(
+        "--datasets", metavar="A[,B...]", default="", help="data sets of config.yml (default: all that exist)"
+    )
+    add("--model-name", metavar="NAME", help="what to call the network in the results")
+    add("--config-path", metavar="FILE", type=Path, help="default: ./config.yml, else the repository's")
+
+    group = parser.add_argument_group("how")
+    add = group.add_argument
+    add("--eval-mode", default=Protocol.eval_mode, help=f"{EVAL_MODES} (default: %(default)s)")
+    add("--n-clicks", type=int, default=Protocol.n_clicks, help="at most (default: %(default)s)")
+    add("--min-n-clicks", type=int, default=Protocol.min_n_clicks, help="at least (default: %(default)s)")
+    add("--target-iou", type=float, default=Protocol.target_iou, help="then stop (default: %(default)s)")
+    add("--thresh", type=float, default=Protocol.thresh, help="the mask is above it (default: %(default)s)")
+    add("--clicks-limit", type=int, help="only so many clicks of each polarity reach the network")
+    add("--metric", choices=list(METRICS), default=Protocol.metric, help="measure (default: %(default)s)")
+    add("--no-flip", action="store_true", help="do not average with the mirrored image")
+
+    group = parser.add_argument_group("where")
+    add = group.add_argument
+    add(
+        "--gpus", metavar="0[,1...]", help="GPUs of this node to use, one a process (default: the first ones)"
+    )
+    add("--cpu", action="store_true", help="use the CPU even if there are GPUs")
+    add("--local-rank", type=int, help="given by the launcher; LOCAL_RANK is used as well")
+
+    group = parser.add_argument_group("what to write")
+    add = group.add_argument
+    add("--logs-path", metavar="DIR", type=Path, help="results (default: new, below config.yml's EXPS_PATH)")
+    add("--force", action="store_true", help="replace results that are in --logs-path")
+    add("--iou-analysis", action="store_true", help="use all clicks; save and plot the mean IoU by click")
+    add("--print-ious", action="store_true", help="use all clicks; print the mean IoU by click")
+    add("--save-ious", action="store_true", help="save the IoU after every click as CSV")
+    add("--vis", action="store_true", help="save pictures of masks and clicks, and probability maps")
+    add("--vis-path", metavar="DIR", type=Path, help="where to (default: vis/ in --logs-path)")
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation; the exit status is 0, 1 if samples failed, or 2 if nothing could be done."""
+    args = build_parser().parse_args(tidy_arguments(sys.argv[1:] if argv is None else argv))
+    if args.mode.lower() != "emc-click":
+        raise InputError(f"{args.mode}: only EMC-Click is evaluated here")
+    rank, _, local_rank, local_size = launched_as()
+    if args.local_rank is not None:
+        local_rank = args.local_rank
+    device, warning = choose_device(
+        numbers(args.gpus, "--gpus"), cpu=args.cpu, local_rank=local_rank, local_size=local_size
+    )
+    if warning and rank == 0:
+        print(f"warning: {warning}", file=sys.stderr)
+
+    # Clicks go on where a figure is wanted of every one of them.
+    every_click = (args.iou_analysis or args.print_ious) and args.min_n_clicks <= 1
+    protocol = Protocol(
+        eval_mode=args.eval_mode,
+        n_clicks=args.n_clicks,
+        min_n_clicks=args.min_n_clicks,
+        target_iou=ALL_CLICKS if every_click else args.target_iou,
+        thresh=args.thresh,
+        clicks_limit=args.clicks_limit,
+        flip=not args.no_flip,
+        metric=args.metric,
+    )
+    config = find_config(args.config_path)
+    checkpoints = find_checkpoints(
+        checkpoint_names(args.checkpoint, args.exp_path, config),
+        args.model_dir or config.place(MODELS_KEY),
+        args.model_name,
+    )
+    datasets = open_datasets(names(args.datasets), config)
+
+    with join_processes(device) as processes:
+        folder = processes.from_first(args.logs_path or default_folder(checkpoints, protocol, config))
+        vis = args.vis_path or (folder / "vis" if args.vis else None)
+        evaluation = Evaluation(
+            checkpoints=checkpoints,
+            datasets=datasets,
+            protocol=protocol,
+            folder=folder,
+            wanted=Wanted(vis=vis, ious=args.save_ious, iou_analysis=args.iou_analysis),
+            print_scores=args.print_ious,
+            replace=args.force,
+        )
+        return evaluate(evaluation, device, processes)
+
+
+def tidy_arguments(argv: Sequence[str]) -> list[str]:
+    """Mend what a shell and habit do to the arguments.
+
+    ``--datasets=lung, liver, spleen`` arrives as three words: a word that ends in a comma is joined with the
+    next. Underscores in option names become hyphens.
+    """
+    tidy: list[str] = []
+    for word in argv:
+        option = re.match(r"--[\w-]+", word)
+        if tidy and tidy[-1].endswith(",") and not option:
+            tidy[-1] += word
+        else:
+            tidy.append(option[0].replace("_", "-") + word[option.end() :] if option else word)
+    return tidy
+
+
+def names(text: str) -> list[str]:
+    """Split a comma-separated list; empty parts count for nothing."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(text: str | None, option: str) -> list[int] | None:
+    """Split a comma-separated list of whole numbers.
+
+    Raises:
+        InputError: It is none, or a number comes twice.
+    """
+    if text is None:
+        return None
+    parts = names(text)
+    if not parts or not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise InputError(f"{option}: must be different whole numbers like 0,1, not {text!r}")
+    return [int(part) for part in parts]
+
+
+def find_config(path: Path | None) -> Config:
+    """Read the config file that was named, else the current folder's, else the repository's."""
+    local = Path("config.yml")
+    return read_config(path or (local if local.is_file() else REPOSITORY / local))
+
+
+def checkpoint_names(checkpoint: str | None, exp_path: str | None, config: Config) -> list[str]:
+    """The checkpoints to evaluate, by name or by training run.
+
+    Raises:
+        InputError: None was named.
+    """
+    if exp_path is not None:
+        return find_experiment(exp_path, config)
+    found = names(checkpoint or "")
+    if not found:
+        raise InputError("--checkpoint: name at least one, such as --checkpoint=hr32.pth (or --exp-path)")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""CT volumes: reading them, windowing them, and taking pictures from them."""

@@ -124,7 +124,7 @@ def _evaluate(
 
 
 def shown_threshold(protocol: Protocol) -> float:
-    """The threshold of the NoC that the progress bar shows: the target, or 0.9 where clicks go on beyond it."""
+    """Which NoC the progress bar shows: that of the target, or of 0.9 where clicks go on beyond it."""
     return min(protocol.target_iou, 0.9)
 
 

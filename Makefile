@@ -1,0 +1,44 @@
+# `make test` on a new machine: makes .venv, installs everything, runs every test.
+# `make VENV=/elsewhere/.venv test` uses, or makes, an environment elsewhere.
+
+VENV ?= .venv
+PYTHON ?= python3
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help test test-fast lint format clean
+
+help:
+	@echo "make test       every test (makes $(VENV) if needed)"
+	@echo "make test-fast  without the slow tests"
+	@echo "make lint       ruff, mypy --strict and the import contract"
+	@echo "make format     format the code"
+	@echo "make clean      remove $(VENV) and caches"
+
+$(INSTALLED): pyproject.toml requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# `python -m` puts this checkout first on the path, whichever one $(VENV) was made for.
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-fast: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+lint: $(INSTALLED)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

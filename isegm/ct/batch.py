@@ -1,0 +1,156 @@
+"""One piece of work over many volumes, in several processes, with a bar."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Generic, Protocol, TypeVar
+
+from tqdm import tqdm
+
+from isegm.errors import InputError
+
+
+class Job(Protocol):
+    """What is to be done with one volume; it travels to another process, so it must pickle."""
+
+    @property
+    def path(self) -> Path:
+        """The volume, as problem lines name it."""
+
+
+J = TypeVar("J", bound=Job)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[R]):
+    """What became of a job: a result, or the problem in one line.
+
+    Attributes:
+        result: What the work returned; None when there is a problem.
+        problem: ``file: reason``; empty when there is a result.
+    """
+
+    result: R | None
+    problem: str = ""
+
+
+def run_batch(
+    work: Callable[[J], R], jobs: Sequence[J], workers: int | None, title: str
+) -> Iterator[tuple[int, Outcome[R]]]:
+    """Do ``work(job)`` for every job; a job that fails does not keep the others from being done.
+
+    ``InputError``, ``OSError`` and ``MemoryError`` become problems, and so does the death of the process
+    that a job ran in (which is how Linux ends one that takes too much memory). One worker, or one job,
+    means this very process.
+
+    Args:
+        work: A function of a module, so that other processes find it.
+        jobs: In the order of their indices.
+        workers: Processes at most; by default one a core.
+        title: Stands before the bar. The bar is on stderr, and only where that is a terminal.
+
+    Yields:
+        The job's index and its outcome, as they get done.
+
+    Raises:
+        InputError: ``workers`` is below 1.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
+    processes = min(workers or _cores(), len(jobs))
+    done = _here(work, jobs) if processes <= 1 else _in_processes(work, jobs, processes)
+    yield from tqdm(done, desc=title, total=len(jobs), unit="volume", disable=None)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _here(work: Callable[[J], R], jobs: Sequence[J]) -> Iterator[tuple[int, Outcome[R]]]:
+    for index, job in enumerate(jobs):
+        yield index, _attempt(work, job)
+
+
+def _in_processes(
+    work: Callable[[J], R], jobs: Sequence[J], processes: int
+) -> Iterator[tuple[int, Outcome[R]]]:
+    lost = []
+    with _pool(processes) as pool:
+        futures: dict[Future[Outcome[R]], int] = {
+            pool.submit(_attempt_as_worker, work, job): index for index, job in enumerate(jobs)
+        }
+        try:
+            for future in as_completed(futures):
+                try:
+                    yield futures[future], future.result()
+                except BrokenProcessPool:
+                    lost.append(futures[future])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+    # The death of one process takes the whole pool with it. Alone, only the job that killed it dies again.
+    for index in sorted(lost):
+        with _pool(1) as pool:
+            try:
+                yield index, pool.submit(_attempt_as_worker, work, jobs[index]).result()
+            except BrokenProcessPool:
+                yield (
+                    index,
+                    Outcome(None, f"{jobs[index].path}: its process was killed; is there enough memory?"),
+                )
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    # Spawned, not forked: forking a process that has threads (OpenCV's, the bar's) can hang.
+    return ProcessPoolExecutor(
+        processes, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
+    )
+
+
+class _Stopped(BaseException):
+    """Raised in a worker that is to end at once, so that it leaves no unfinished files."""
+
+
+_is_working = False
+
+
+def _prepare_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent answers it
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what a signal handler is given
+    if _is_working:
+        raise _Stopped
+    os._exit(1)
+
+
+def _attempt_as_worker(work: Callable[[J], R], job: J) -> Outcome[R]:
+    global _is_working
+    _is_working = True
+    try:
+        return _attempt(work, job)
+    except _Stopped:
+        os._exit(1)
+    finally:
+        _is_working = False
+
+
+def _attempt(work: Callable[[J], R], job: J) -> Outcome[R]:
+    try:
+        return Outcome(work(job))
+    except InputError as error:
+        return Outcome(None, str(error))
+    except OSError as error:
+        return Outcome(None, f"{error.filename or job.path}: {error.strerror or error}")
+    except MemoryError:
+        return Outcome(None, f"{job.path}: not enough memory; try fewer --workers")

@@ -1,0 +1,57 @@
+"""``manifest.csv``: where each extracted picture came from."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from isegm.errors import InputError
+from isegm.storage import write_text
+
+COLUMNS = (
+    "name",
+    "volume",
+    "label",
+    "slice",
+    "axis",
+    "height",
+    "width",
+    "spacing_row_mm",
+    "spacing_col_mm",
+    "window_level",
+    "window_width",
+    "orientation",
+    "labels",
+    "organ_pixels",
+)
+
+Row = Mapping[str, str]
+
+
+def read_manifest(path: Path) -> list[Row]:
+    """Read the rows of a manifest; none if there is no file.
+
+    Raises:
+        InputError: The file is not a manifest.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows: list[Row] = list(reader)
+            columns = tuple(reader.fieldnames or ())
+    except FileNotFoundError:
+        return []
+    except (UnicodeDecodeError, csv.Error):
+        columns, rows = (), []
+    if columns != COLUMNS or any(None in row or None in row.values() for row in rows):
+        raise InputError(f"{path}: not a manifest of this tool's; move it away or extract elsewhere")
+    return rows
+
+
+def write_manifest(path: Path, rows: Iterable[Row]) -> None:
+    """Write a manifest whole, a row a picture, sorted by name."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: row["name"]))
+    write_text(path, text.getvalue())

@@ -1,5 +1,6 @@
 """One piece of work over many volumes, in several processes, with a bar."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -83,9 +84,10 @@ def _in_processes(
 ) -> Iterator[tuple[int, Outcome[R]]]:
     lost = []
     with _pool(processes) as pool:
-        futures: dict[Future[Outcome[R]], int] = {
-            pool.submit(_attempt_as_worker, work, job): index for index, job in enumerate(jobs)
-        }
+        with _ctrl_c_ignored():
+            futures: dict[Future[Outcome[R]], int] = {
+                pool.submit(_attempt_as_worker, work, job): index for index, job in enumerate(jobs)
+            }
         try:
             for future in as_completed(futures):
                 try:
@@ -101,7 +103,9 @@ def _in_processes(
     for index in sorted(lost):
         with _pool(1) as pool:
             try:
-                yield index, pool.submit(_attempt_as_worker, work, jobs[index]).result()
+                with _ctrl_c_ignored():
+                    future = pool.submit(_attempt_as_worker, work, jobs[index])
+                yield index, future.result()
             except BrokenProcessPool:
                 yield (
                     index,
@@ -123,8 +127,21 @@ class _Stopped(BaseException):
 _is_working = False
 
 
+@contextlib.contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C, in processes started meanwhile for good.
+
+    It reaches every process of the terminal, and only the parent is to answer it: a worker that has not
+    got as far as ``_prepare_worker`` would print a traceback.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _prepare_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent answers it
     signal.signal(signal.SIGTERM, _stop)
 
 

@@ -56,7 +56,7 @@ class NextClick:
         return Click(row, col, positive=missed > extra)
 
     def _widest_point(self, error: npt.NDArray[np.bool_]) -> tuple[float, tuple[int, int]]:
-        """The largest distance to the error's end, in pixels, and the first pixel that has it."""
+        """The largest squared distance to the error's end, in pixels, and the first pixel that has it."""
         left, top, width, height = cv2.boundingRect(error.view(np.uint8))
         if width == 0:
             return 0.0, (0, 0)
@@ -64,6 +64,8 @@ class NextClick:
         box = np.s_[top : top + height, left : left + width]
         padded = np.pad(error[box].view(np.uint8), 1)
         distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-        distance = distance * self._unclicked[box]
-        row, col = divmod(int(distance.argmax()), width)
-        return float(distance[row, col]), (top + row, left + col)
+        # OpenCV's last bit depends on the version and the place. Squared distances are whole numbers, and
+        # rounding to them makes equal distances equal again.
+        squared = np.rint(np.square(distance, dtype=np.float64)) * self._unclicked[box]
+        row, col = divmod(int(squared.argmax()), width)
+        return float(squared[row, col]), (top + row, left + col)

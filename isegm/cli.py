@@ -56,7 +56,8 @@ def command(main: Main) -> Main:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             _let_the_first_speak()
-            where = f"{error.filename}: " if error.filename else ""
+            name = error.filename2 or error.filename  # of two, the second is the final name
+            where = f"{name}: " if name else ""
             print(f"{program}: error: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
         except KeyboardInterrupt:
             print(f"{program}: interrupted", file=sys.stderr)  # noqa: T201

@@ -11,7 +11,6 @@ environment variables (RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE).
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -61,11 +60,6 @@ class Processes:
         while (index := self.add(f"{job}/taken") - 1) < count:
             yield index
 
-    def wait_until(self, counter: str, amount: int, seconds: float = 0.2) -> None:
-        """Wait until a shared counter has reached ``amount``, looking every so many seconds."""
-        while self.add(counter, 0) < amount:
-            time.sleep(seconds)
-
     def from_first(self, value: T) -> T:
         """Give everyone the value that process 0 holds."""
         if self._store is None:
@@ -94,12 +88,17 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
             CPU.
 
     Raises:
-        InputError: The launcher's environment variables are incomplete or no numbers.
+        InputError: The launcher's environment variables are incomplete, contradictory or no numbers.
     """
     rank, size, local_rank, local_size = launched_as()
-    if size == 1 and "MASTER_ADDR" not in os.environ:
+    if size == 1:
         yield Processes(rank, size, local_rank, local_size, None)
         return
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise InputError(
+            f"environment variable {missing[0]}: needed by {size} processes; start them by torchrun"
+        )
     store, rank, size = next(rendezvous("env://"))
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
@@ -113,7 +112,7 @@ def launched_as() -> tuple[int, int, int, int]:
     """Who this process is: rank, number of processes, local rank, number of processes on this node.
 
     Raises:
-        InputError: The launcher's environment variables are no numbers.
+        InputError: The launcher's environment variables are no numbers, or contradict each other.
     """
 
     def number(name: str, default: int) -> int:
@@ -123,7 +122,13 @@ def launched_as() -> tuple[int, int, int, int]:
         return int(text)
 
     rank, size = number("RANK", 0), number("WORLD_SIZE", 1)
-    return rank, size, number("LOCAL_RANK", rank), number("LOCAL_WORLD_SIZE", size)
+    local_rank, local_size = number("LOCAL_RANK", rank), number("LOCAL_WORLD_SIZE", size)
+    for name, its_number, count in (("RANK", rank, size), ("LOCAL_RANK", local_rank, local_size)):
+        if its_number >= count:
+            raise InputError(
+                f"environment variable {name}: {its_number} is no number of one of {count} processes"
+            )
+    return rank, size, local_rank, local_size
 
 
 def choose_device(
@@ -141,8 +146,10 @@ def choose_device(
         The device, and a warning if it is not what was asked for.
 
     Raises:
-        InputError: There are fewer GPUs than were named, or fewer than processes.
+        InputError: There are fewer GPUs than were named, or fewer than processes; or no such process.
     """
+    if not 0 <= local_rank < local_size:
+        raise InputError(f"--local-rank: {local_rank} is no number of one of {local_size} processes")
     if cpu:
         return torch.device("cpu"), None
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0

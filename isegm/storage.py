@@ -70,10 +70,16 @@ def write_image(path: Path, image: npt.NDArray[np.uint8]) -> None:
     Args:
         path: Where to.
         image: (H, W) grey or (H, W, 3) RGB, uint8.
+
+    Raises:
+        InputError: The suffix is no picture format's, or the picture is empty, too large or not uint8.
     """
-    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    done, encoded = cv2.imencode(path.suffix, pixels)
-    if not done:
+    try:
+        pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        done, encoded = cv2.imencode(path.suffix, pixels)
+    except cv2.error:
+        done = False
+    if not done or image.dtype != np.uint8:  # OpenCV would round other kinds to it
         raise InputError(f"{path}: OpenCV cannot write a {image.shape} {image.dtype} picture in this format")
     write_bytes(path, encoded.tobytes())
 
@@ -114,14 +120,21 @@ def read_unchanged(path: Path) -> npt.NDArray[Any]:
 
 def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such picture; check the path") from None
-    # OpenCV orients JPEGs by their EXIF tag unless told not to; a mask has no such tag and would not match.
-    try:
-        pixels = cv2.imdecode(content, flags | cv2.IMREAD_IGNORE_ORIENTATION) if content.size else None
-    except cv2.error:  # a picture that claims more pixels than OpenCV allows
-        pixels = None
+    pixels = None
+    if content and not _is_cut_jpeg(content):
+        # OpenCV turns JPEGs by their EXIF tag unless told not to; the mask has no such tag and would not match.
+        with contextlib.suppress(cv2.error):  # a picture that claims more pixels than OpenCV allows
+            encoded = np.frombuffer(content, np.uint8)
+            pixels = cv2.imdecode(encoded, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         raise InputError(f"{path}: not a readable picture; is it complete?")
     return pixels
+
+
+def _is_cut_jpeg(content: bytes) -> bool:
+    """Tell a JPEG without the end of its last scan, which OpenCV 4 decodes as grey below the cut."""
+    start_of_image, start_of_scan, end_of_image = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+    return content.startswith(start_of_image) and content.rfind(end_of_image) < content.rfind(start_of_scan)

@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = find_config(args.config_path)
     checkpoints = find_checkpoints(
         checkpoint_names(args.checkpoint, args.exp_path, config),
-        args.model_dir or config.place(MODELS_KEY),
+        args.model_dir or config.places.get(MODELS_KEY, Path()),
         args.model_name,
     )
     datasets = open_datasets(names(args.datasets), config)
@@ -144,13 +144,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def tidy_arguments(argv: Sequence[str]) -> list[str]:
     """Mend what a shell and habit do to the arguments.
 
-    ``--datasets=lung, liver, spleen`` arrives as three words: a word that ends in a comma is joined with the
-    next. Underscores in option names become hyphens.
+    ``--datasets=lung, liver, spleen`` arrives as three words: words with a comma between them are joined.
+    Underscores in option names become hyphens.
     """
     tidy: list[str] = []
     for word in argv:
         option = re.match(r"--[\w-]+", word)
-        if tidy and tidy[-1].endswith(",") and not option:
+        if tidy and not option and (tidy[-1].endswith(",") or word.startswith(",")):
             tidy[-1] += word
         else:
             tidy.append(option[0].replace("_", "-") + word[option.end() :] if option else word)
@@ -186,8 +186,10 @@ def checkpoint_names(checkpoint: str | None, exp_path: str | None, config: Confi
     """The checkpoints to evaluate, by name or by training run.
 
     Raises:
-        InputError: None was named.
+        InputError: None was named, or both ways at once.
     """
+    if exp_path is not None and checkpoint is not None:
+        raise InputError("--exp-path: cannot go with --checkpoint; give one of them")
     if exp_path is not None:
         return find_experiment(exp_path, config)
     found = names(checkpoint or "")

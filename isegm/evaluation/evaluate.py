@@ -1,8 +1,8 @@
 """A whole evaluation: some checkpoints on some data sets, by the run's processes together."""
 
 import datetime
-import importlib.metadata
 import platform
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
+import torchvision
 
 from isegm._version import __version__
 from isegm.cli import report_problems
@@ -24,8 +27,6 @@ from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import evaluate_dataset, samples_at_once
 from isegm.model.checkpoint import load_model
 from isegm.storage import sha256
-
-_PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,20 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
     folder = RunFolder(evaluation.folder, evaluation.wanted, by_checkpoint=len(evaluation.checkpoints) > 1)
     if not evaluation.replace:
         folder.check_unused()
+    for checkpoint in evaluation.checkpoints[1:]:
+        load_model(checkpoint.path)  # a bad file is told now, not after hours of work on the first
     about = _describe(evaluation, device, processes) if processes.rank == 0 else {}
 
     rows: list[Figures] = []
     for checkpoint in evaluation.checkpoints:
         model = load_model(checkpoint.path, device)
+        if evaluation.replace and checkpoint is evaluation.checkpoints[0]:
+            if processes.rank == 0:
+                folder.remove_earlier(
+                    [named.name for named in evaluation.checkpoints],
+                    [dataset.name for dataset in evaluation.datasets],
+                )
+            processes.from_first(None)  # the others write only now
         for dataset in evaluation.datasets:
             started = time.perf_counter()
             results = evaluate_dataset(
@@ -113,7 +123,8 @@ def _print(evaluation: Evaluation, rows: Sequence[Figures]) -> None:
     if evaluation.print_scores:
         lines += [format_mean_scores(row, evaluation.protocol) for row in rows]
     lines.append(f"Table, figures, samples and masks are in {evaluation.folder}")
-    print("\n".join(lines))  # noqa: T201 - the table is what was asked for
+    # Flushed, because a launcher ends this process as soon as another one has left with status 1.
+    print("\n".join(lines), flush=True)  # noqa: T201 - the table is what was asked for
 
 
 def _describe(evaluation: Evaluation, device: torch.device, processes: Processes) -> dict[str, Any]:
@@ -137,7 +148,7 @@ def _describe(evaluation: Evaluation, device: torch.device, processes: Processes
             "isegm": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
-            **{package: importlib.metadata.version(package) for package in _PACKAGES},
+            **{module.__name__: module.__version__ for module in (torch, torchvision, np, cv2)},
         },
     }
 
@@ -163,6 +174,8 @@ def find_checkpoints(names: Sequence[str], folder: Path, model_name: str | None)
     if model_name is not None:
         if len(found) > 1:
             raise InputError(f"--model-name: one name for {len(found)} checkpoints; evaluate them one by one")
+        if not model_name.strip() or not model_name.isprintable() or set(model_name) & set("/\\"):
+            raise InputError(f"--model-name: must be usable as the name of a file, not {model_name!a}")
         found = [Checkpoint(model_name, found[0].path)]
     stems = [checkpoint.name for checkpoint in found]
     for stem in stems:
@@ -226,7 +239,14 @@ def open_datasets(names: Sequence[str], config: Config) -> list[Dataset]:
 
 
 def default_folder(checkpoints: Sequence[Checkpoint], protocol: Protocol, config: Config) -> Path:
-    """A new folder for an evaluation whose place was not said: named after networks, mode and time."""
+    """A new folder for an evaluation whose place was not said: named after networks, mode and time.
+
+    A few random digits tell runs apart that start in the same second.
+    """
     names = "+".join(checkpoint.name for checkpoint in checkpoints)[:80]
     now = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return config.place(EXPERIMENTS_KEY) / "evaluation_logs" / f"{names}_{protocol.eval_mode}_{now}"
+    return (
+        config.place(EXPERIMENTS_KEY)
+        / "evaluation_logs"
+        / f"{names}_{protocol.eval_mode}_{now}-{secrets.token_hex(2)}"
+    )

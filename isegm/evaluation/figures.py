@@ -23,6 +23,7 @@ class Figures:
         model: The network's name in the table.
         preset: Which network it is.
         dataset: The data set's name.
+        samples: How many samples have a result.
         noc: A summary for each threshold that the clicking went up to.
         mean_scores: Mean IoU (or Dice) after 1, 2, ... clicks; a sample that was done counts with its last
             value.
@@ -34,6 +35,7 @@ class Figures:
     model: str
     preset: str
     dataset: str
+    samples: int
     noc: tuple[NocSummary, ...]
     mean_scores: tuple[float, ...]
     seconds_a_click: float
@@ -68,6 +70,7 @@ def figures_of(
         model=model,
         preset=preset,
         dataset=dataset,
+        samples=len(done),
         noc=tuple(summarise_noc(scores, threshold, protocol.n_clicks) for threshold in known),
         mean_scores=tuple(sum(column) / len(done) for column in zip(*carried, strict=True)),
         seconds_a_click=sum(sum(result.seconds) for result in done) / clicks if clicks else 0.0,
@@ -105,7 +108,6 @@ def format_table(rows: Sequence[Figures], protocol: Protocol) -> str:
 
 def _row(figures: Figures) -> list[str]:
     summaries = {summary.threshold: summary for summary in figures.noc}
-    samples = str(figures.noc[0].samples) if figures.noc else UNKNOWN
 
     def cell(threshold: float, attribute: str, spec: str) -> str:
         summary = summaries.get(threshold)
@@ -115,7 +117,7 @@ def _row(figures: Figures) -> list[str]:
     return [
         figures.model,
         figures.dataset,
-        samples,
+        str(figures.samples),
         *(cell(t, "mean", ".2f") for t in THRESHOLDS),
         *(cell(t, "at_limit", "d") for t in THRESHOLDS[1:]),
         *(cell(t, "failures", "d") for t in THRESHOLDS[1:]),

@@ -77,6 +77,22 @@ class RunFolder:
                 "or --force to replace it"
             )
 
+    def remove_earlier(self, models: Sequence[str], datasets: Sequence[str]) -> None:
+        """Remove what an earlier evaluation left that this one replaces: its figures, and the masks.
+
+        Otherwise a sample that has no result this time would show the mask of the last, and a run that is cut
+        short the last one's figures. Other files in the folder stay.
+
+        Raises:
+            OSError: A file cannot be removed.
+        """
+        for name in ("results.json", "results.txt", "samples.jsonl"):
+            (self.folder / name).unlink(missing_ok=True)
+        for model in models:
+            for dataset in datasets:
+                for mask in (self.folder / "predictions" / self._place(model, dataset)).glob("*.png"):
+                    mask.unlink()
+
     def save_pictures(
         self, model: str, dataset: str, sample: Sample, result: SampleResult, pictures: SamplePictures
     ) -> None:
@@ -174,7 +190,7 @@ def _as_json(figures: Figures, protocol: Protocol) -> dict[str, Any]:
         "preset": figures.preset,
         "dataset": figures.dataset,
         "metric": protocol.metric,
-        "samples": figures.noc[0].samples if figures.noc else 0,
+        "samples": figures.samples,
         "noc": [dataclasses.asdict(summary) for summary in figures.noc],
         f"mean_{protocol.metric}_by_click": list(figures.mean_scores),
         "seconds_a_click": figures.seconds_a_click,

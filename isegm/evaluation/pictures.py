@@ -1,5 +1,7 @@
 """Pictures of a result, to be looked at."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +16,17 @@ POSITIVE_COLOUR = (0, 200, 80)
 NEGATIVE_COLOUR = (230, 30, 30)
 TINT = 0.35
 """How much of a masked pixel is the mask's colour."""
+LEGIBLE = 500
+"""Pixels of the shorter side from which on numbers can be read: smaller images are drawn larger."""
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+Picture = npt.NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels, the last two exclusive."""
 
 
-def draw_result(sample: Sample, mask: Mask, result: SampleResult) -> npt.NDArray[np.uint8]:
+def draw_result(sample: Sample, mask: Mask, result: SampleResult) -> Picture:
     """Draw a result over its image.
 
     The mask is tinted and outlined in blue, the truth outlined in yellow; clicks are numbered in their order,
@@ -28,28 +38,80 @@ def draw_result(sample: Sample, mask: Mask, result: SampleResult) -> npt.NDArray
         result: Whose clicks to draw.
 
     Returns:
-        (H, W, 3) RGB.
+        (k H, k W, 3) RGB: every pixel is k by k, k being 1 unless the image is small (:func:`enlargement`).
     """
     picture = sample.image.copy()
     tinted = picture[mask] * (1 - TINT) + np.array(MASK_COLOUR) * TINT
     picture[mask] = tinted.astype(np.uint8)
-    for area, colour in ((sample.truth == 1, TRUTH_COLOUR), (mask, MASK_COLOUR)):
-        contours, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, contours, -1, colour, 1)
 
-    radius = max(4, min(picture.shape[:2]) // 60)
-    for order, click in enumerate(result.clicks, start=1):
-        centre = round(click.col), round(click.row)
-        colour = POSITIVE_COLOUR if click.positive else NEGATIVE_COLOUR
-        cv2.circle(picture, centre, radius, colour, -1, cv2.LINE_AA)
-        cv2.circle(picture, centre, radius, (255, 255, 255), 1, cv2.LINE_AA)
-        at = centre[0] + radius + 1, centre[1] + radius // 2
-        scale = radius / 12
-        cv2.putText(picture, str(order), at, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(picture, str(order), at, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    factor = enlargement(*mask.shape)
+    picture = _enlarged(picture, factor)
+    for area, colour in ((sample.truth == 1, TRUTH_COLOUR), (mask, MASK_COLOUR)):
+        pixels = _enlarged(area.astype(np.uint8), factor)
+        contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, contours, -1, colour, 1)
+    _draw_clicks(picture, result, factor)
     return picture
 
 
-def draw_probability(probability: Probability) -> npt.NDArray[np.uint8]:
+def draw_probability(probability: Probability) -> Picture:
     """A probability map (H, W) in [0, 1] as grey, 0 to 255."""
     return np.rint(probability * 255).astype(np.uint8)
+
+
+def enlargement(height: int, width: int) -> int:
+    """How many times larger a picture of so many pixels has to be drawn for its numbers to be legible."""
+    return max(1, min(-(-LEGIBLE // min(height, width)), 4 * LEGIBLE // max(height, width)))
+
+
+def _enlarged(pixels: Picture, factor: int) -> Picture:
+    return np.ascontiguousarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
+
+
+def _draw_clicks(picture: Picture, result: SampleResult, factor: int) -> None:
+    """Draw a disk a click, then the numbers, each where it covers no disk and no other number if possible."""
+    radius = max(4, min(picture.shape[:2]) // 100)
+    scale = radius / 10
+    centres = [
+        (round((click.col + 0.5) * factor - 0.5), round((click.row + 0.5) * factor - 0.5))
+        for click in result.clicks
+    ]
+    for centre, click in zip(centres, result.clicks, strict=True):
+        colour = POSITIVE_COLOUR if click.positive else NEGATIVE_COLOUR
+        cv2.circle(picture, centre, radius, colour, -1, cv2.LINE_AA)
+        cv2.circle(picture, centre, radius, (255, 255, 255), 1, cv2.LINE_AA)
+
+    taken = np.zeros(picture.shape[:2], np.uint8)
+    for centre in centres:
+        cv2.circle(taken, centre, radius + 1, 1, -1)
+    for order, centre in enumerate(centres, start=1):
+        (width, height), _ = cv2.getTextSize(str(order), _FONT, scale, 1)
+        size = width + 2, height + 2
+        places = [_within(place, taken.shape) for place in _places_around(centre, radius + 2, size)]
+        left, top, right, bottom = min(places, key=lambda box: int(_part(taken, box).sum()))
+        _part(taken, (left, top, right, bottom))[:] = 1
+        at = left + 1, bottom - 1
+        cv2.putText(picture, str(order), at, _FONT, scale, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.putText(picture, str(order), at, _FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def _places_around(centre: tuple[int, int], away: int, size: tuple[int, int]) -> Iterator[Box]:
+    """Boxes of a size around a disk: to the right first, then left, above, below and at the corners."""
+    (col, row), (width, height) = centre, size
+    for x, y in ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1)):
+        left = col + x * away - (width * (1 - x)) // 2
+        top = row + y * away - (height * (1 - y)) // 2
+        yield left, top, left + width, top + height
+
+
+def _within(box: Box, shape: tuple[int, ...]) -> Box:
+    """The same box, moved into a picture of this shape."""
+    left, top, right, bottom = box
+    x = max(0, min(left, shape[1] - (right - left))) - left
+    y = max(0, min(top, shape[0] - (bottom - top))) - top
+    return left + x, top + y, right + x, bottom + y
+
+
+def _part(pixels: Picture, box: Box) -> Picture:
+    left, top, right, bottom = box
+    return pixels[top:bottom, left:right]

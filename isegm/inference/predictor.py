@@ -109,16 +109,17 @@ class Predictor:
         if image.size == 0:
             raise ValueError(f"the image is empty: {image.shape}")
         height, width = image.shape[:2]
-        if initial_mask is not None and (
-            initial_mask.shape != (height, width) or initial_mask.dtype != np.bool_
-        ):
-            raise ValueError(
-                f"the initial mask must be {height}x{width} bool, "
-                f"not {initial_mask.shape} {initial_mask.dtype}"
-            )
-        self._shape = (height, width)
+        if initial_mask is not None:
+            given = np.asarray(initial_mask)
+            if given.shape != (height, width) or given.dtype != np.bool_:
+                raise ValueError(
+                    f"the initial mask must be {height}x{width} bool, not {given.shape} {given.dtype}"
+                )
+            initial_mask = given.copy()
+        # Nothing is kept before all is made: a failure above or in here leaves the last image set.
         self._input = self._prepare(image)
-        self._initial_mask = None if initial_mask is None else initial_mask.copy()
+        self._shape = (height, width)
+        self._initial_mask = initial_mask
         self._encoded = None
         self.reset()
 
@@ -173,8 +174,7 @@ class Predictor:
         probability = self._to_image(logits)
         mask = probability > self.threshold
         if self._initial_mask is not None:
-            at = min(round(click.row), height - 1), min(round(click.col), width - 1)
-            mask = merge_change(self._current_mask(), mask, *at)
+            mask = merge_change(self._current_mask(), mask, round(click.row), round(click.col))
         # `clicks` was read before anything was computed: a failure above leaves the state as it was.
         self._steps.append(_Step(click, EMCClickState(state.features, logits), probability, mask))
         return probability.copy()
@@ -204,27 +204,27 @@ class Predictor:
             return self._steps[-1].mask
         return np.zeros(shape, np.bool_) if self._initial_mask is None else self._initial_mask
 
-    def _network_size(self) -> tuple[int, int]:
-        height, width = self._shape_or_raise()
+    def _network_size(self, height: int, width: int) -> tuple[int, int]:
         shorter = min(height, width)
 
         def scaled(side: int) -> int:
-            return max(STRIDE, round(side * self.size / shorter) // STRIDE * STRIDE)
+            return round(side * self.size / shorter) // STRIDE * STRIDE
 
         return scaled(height), scaled(width)
 
     def _prepare(self, image: npt.NDArray[np.uint8]) -> Tensor:
         """The network's input, (1 or 2, 3, H', W'): normalised, with the mirrored image if ``flip``."""
         weight = next(self.model.parameters())
-        colour = np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1))
+        # A copy: torch warns of an array that cannot be written to.
+        colour = np.array(np.atleast_3d(image).transpose(2, 0, 1), order="C")
         pixels = torch.from_numpy(colour).to(weight.device, weight.dtype).unsqueeze(0) / 255
-        pixels = resize(pixels.expand(-1, 3, -1, -1), self._network_size())
+        pixels = resize(pixels.expand(-1, 3, -1, -1), self._network_size(*image.shape[:2]))
         normalised = self.model.normalise(pixels)
         return torch.cat([normalised, normalised.flip(3)]) if self.flip else normalised
 
     def _points(self, clicks: tuple[Click, ...]) -> Tensor:
         """The clicks as the network reads them, (1 or 2, 2N, 3)."""
-        (height, width), (network_height, network_width) = self._shape_or_raise(), self._network_size()
+        (height, width), (network_height, network_width) = self._shape_or_raise(), self._input.shape[2:]
         scaled = [
             click.scaled(network_height / height, network_width / width)
             for click in self._within_limit(clicks)

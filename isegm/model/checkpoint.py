@@ -5,8 +5,10 @@ arguments). The shapes of the tensors decide which network it is; whatever the c
 class name is looked up in a table here and never imported.
 """
 
+import functools
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,12 @@ from isegm.errors import InputError
 from isegm.model.build import PRESETS, Preset, build_model
 from isegm.model.emc_click import MEAN, STANDARD_DEVIATION, EMCClick
 from isegm.model.hrnet import HRNetConfig
+from isegm.storage import whole_file
 
 EXPECTED = f"expected an EMC-Click checkpoint ({', '.join(PRESETS)}), released or trained here"
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What a tensor may be stored as; all become float32 (but a counter stays an integer)."""
 
 _HRNET_CLASS = "HRNetRefineModel"
 _SEGFORMER_CLASS = "SegFormerModel"
@@ -54,7 +60,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> EMCClick
     Raises:
         InputError: The file is missing, truncated, not a checkpoint, of another method, of a network that is
             none of the presets, its config contradicts its tensors, or a tensor is missing, left over, of
-            another shape or not finite.
+            another shape or kind, or not finite.
     """
     path = Path(path)
     content = _read(path)
@@ -62,24 +68,62 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> EMCClick
     model = _model_from_shapes(path, tensors)
     _check_claims(path, content.get("config"), PRESETS[model.name])
     _check_names_and_shapes(path, tensors, model.state_dict())
-    _check_values(path, tensors)
-    float32 = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    model.load_state_dict(float32, assign=True)
+    model.load_state_dict(_values(path, tensors, model.state_dict()), assign=True)
     return model.to(device).eval()
+
+
+def save_checkpoint(path: Path, model: EMCClick, metadata: Mapping[str, Any]) -> None:
+    """Write a network as a checkpoint in the released form, whole or not at all.
+
+    Args:
+        path: Where to.
+        model: The network, on any device; its tensors are written as float32.
+        metadata: Plain values about its making, kept in the file under ``metadata``.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    tensors = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu()
+        for name, tensor in model.state_dict().items()
+    }
+    content = {
+        "state_dict": tensors,
+        "config": released_config(PRESETS[model.name]),
+        "metadata": dict(metadata),
+    }
+    with whole_file(path) as temporary:
+        torch.save(content, temporary)
+
+
+def released_config(preset: Preset) -> dict[str, Any]:
+    """The ``config`` with which the original's tools find their class and its arguments for ``preset``."""
+    class_name, claims = _claims(preset)
+    module = {_HRNET_CLASS: "is_refine_model", _SEGFORMER_CLASS: "is_refine_segformer_model"}[class_name]
+    params = {
+        name: {"type": "builtin", "value": value, "specified": True}
+        for name, value in {**claims, "with_aux_output": True}.items()
+    }
+    return {"class": f"isegm.model.{module}.{class_name}", "params": params}
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of odd contents, which are refused in one line anyway
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; check the path") from None
     except IsADirectoryError:
         raise InputError(f"{path}: a folder, not a checkpoint file; name a file in it") from None
     except PermissionError:
         raise InputError(f"{path}: no permission to read it") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
     except pickle.UnpicklingError as error:
         refused = re.search(r"Unsupported (?:global|class|operand)[^\n]*|GLOBAL ([\w.]+)", str(error))
-        reason = f" ({refused.group(0).strip()[:100]})" if refused else ""
+        said = refused.group(0).strip()[:100] if refused else ""  # in the file's own words, not all printable
+        reason = f" ({''.join(c if c.isprintable() else '?' for c in said)})" if said else ""
         raise InputError(
             f"{path}: not a checkpoint, or holds more than tensors and plain values{reason}; {EXPECTED}"
         ) from None
@@ -99,8 +143,12 @@ def _tensors(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
     if not isinstance(tensors, Mapping) or not tensors:
         raise InputError(f"{path}: its state_dict holds no tensors; {EXPECTED}")
     for name, tensor in tensors.items():
-        plain = isinstance(tensor, Tensor) and tensor.layout is torch.strided and not tensor.is_quantized
-        if not (isinstance(name, str) and plain and not tensor.is_complex()):
+        plain = (
+            isinstance(tensor, Tensor)
+            and tensor.layout is torch.strided
+            and not (tensor.is_meta or tensor.is_quantized or tensor.is_complex())
+        )
+        if not (isinstance(name, str) and plain):
             raise InputError(f"{path}: entry {name!r} of its state_dict is not a plain tensor; {EXPECTED}")
     if not any(name.startswith("refiner.") for name in tensors):
         raise InputError(
@@ -112,18 +160,26 @@ def _tensors(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _model_from_shapes(path: Path, tensors: Mapping[str, Tensor]) -> EMCClick:
     """Build, without values, the network that has most of the file's tensors, by name and shape."""
-    with torch.device("meta"):
-        candidates = [build_model(preset) for preset in PRESETS.values()]
 
-    def likeness(model: EMCClick) -> float:
-        state = model.state_dict()
-        common = [name for name in state if name in tensors and tensors[name].shape == state[name].shape]
-        return len(common) / max(len(state), len(tensors))
+    def likeness(preset: str) -> float:
+        shapes = _shapes(preset)
+        common = [name for name in shapes if name in tensors and tensors[name].shape == shapes[name]]
+        return len(common) / max(len(shapes), len(tensors))
 
-    closest = max(candidates, key=likeness)
+    closest = max(PRESETS, key=likeness)
     if likeness(closest) < 0.5:
         raise InputError(f"{path}: its tensors are those of no network known here; {EXPECTED}")
-    return closest
+    return _without_values(closest)
+
+
+@functools.cache
+def _shapes(preset: str) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in _without_values(preset).state_dict().items()}
+
+
+def _without_values(preset: str) -> EMCClick:
+    with torch.device("meta"):
+        return build_model(PRESETS[preset])
 
 
 def _claims(preset: Preset) -> tuple[str, dict[str, Any]]:
@@ -159,9 +215,13 @@ def _check_claims(path: Path, config: object, preset: Preset) -> None:
         entry = params.get(name)
         if isinstance(entry, Mapping) and not _agrees(entry.get("value", value), value):
             raise InputError(
-                f"{path}: its config says {name} = {str(entry['value'])[:80]}, but its tensors are those of "
-                f"{preset.name}, which has {name} = {value}"
+                f"{path}: its config says {name} = {_in_a_line(entry['value'])}, but its tensors are those "
+                f"of {preset.name}, which has {name} = {value}"
             )
+
+
+def _in_a_line(value: object) -> str:
+    return " ".join(repr(value).split())[:80]
 
 
 def _agrees(claimed: object, value: object) -> bool:
@@ -196,10 +256,18 @@ def _check_names_and_shapes(
             )
 
 
-def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _values(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with the network's own data types, each finite and whole in memory."""
+    values = {}
     for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
+        wanted = expected[name].dtype
+        if tensor.dtype not in (wanted, *_FLOATS):
+            raise InputError(f"{path}: tensor {name!r} is {tensor.dtype}, not {wanted}; get the file anew")
+        values[name] = tensor.to(wanted).contiguous()
+        if not (tensor.isfinite().all() and values[name].isfinite().all()):
             raise InputError(f"{path}: tensor {name!r} has NaN or infinite values; get the file anew")
+    for name, value in values.items():
         shared = re.sub(r"\.corr_conv_(pos|neg)\.", ".corr_conv.", name)
-        if not torch.equal(tensor, tensors[shared]):
+        if not torch.equal(value, values[shared]):
             raise InputError(f"{path}: tensors {name!r} and {shared!r} must be equal: they are one layer's")
+    return values

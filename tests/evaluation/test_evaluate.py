@@ -1,0 +1,305 @@
+import hashlib
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import isegm
+from isegm.config import Config
+from isegm.distributed import Processes
+from isegm.errors import InputError
+from isegm.evaluation import evaluate as module
+from isegm.evaluation.evaluate import (
+    Checkpoint,
+    Evaluation,
+    default_folder,
+    evaluate,
+    find_checkpoints,
+    find_experiment,
+    open_datasets,
+)
+from isegm.evaluation.output import Wanted
+from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.run import SampleFailure
+from tests.evaluation.by_hand import result_of
+
+ALONE = Processes(0, 1, 0, 1, None)
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def found(names, folder, model_name=None):
+    return [(c.name, c.path) for c in find_checkpoints(names, folder, model_name)]
+
+
+@pytest.mark.parametrize("name", ["hr32", "hr32.pth", "epoch.10", "epoch.10.pth"])
+def test_a_checkpoint_is_found_with_and_without_its_extension(tmp_path, name):
+    touch(tmp_path / "hr32.pth", tmp_path / "epoch.10.pth")
+    stem = name.removesuffix(".pth")
+    assert found([name], tmp_path) == [(stem, tmp_path / f"{stem}.pth")]
+
+
+def test_a_checkpoint_may_be_a_path_of_its_own(tmp_path, monkeypatch):
+    touch(tmp_path / "elsewhere" / "a.pth", tmp_path / "weights" / "b.pth")
+    monkeypatch.chdir(tmp_path)
+    assert found(["elsewhere/a", "b"], Path("weights")) == [
+        ("a", Path("elsewhere/a.pth")),
+        ("b", Path("weights/b.pth")),
+    ]
+    assert found([str(tmp_path / "elsewhere" / "a.pth")], Path("weights")) == [
+        ("a", tmp_path / "elsewhere" / "a.pth")
+    ]
+
+
+def test_the_checkpoints_folder_comes_before_the_current_one(tmp_path, monkeypatch):
+    touch(tmp_path / "a.pth", tmp_path / "weights" / "a.pth")
+    monkeypatch.chdir(tmp_path)
+    assert found(["a.pth"], Path("weights")) == [("a", Path("weights/a.pth"))]
+
+
+@pytest.mark.parametrize(
+    ("names", "model_name", "line"),
+    [
+        (["c"], None, "{}/c: no such checkpoint; check its name and --model_dir"),
+        (["a", "a.pth"], None, "--checkpoint: a is named twice; results are kept by this name"),
+        (["a", "b"], "mine", "--model-name: one name for 2 checkpoints; evaluate them one by one"),
+        (["a"], "", "--model-name: must be usable as the name of a file, not ''"),
+        (["a"], "x/../y", "--model-name: must be usable as the name of a file, not 'x/../y'"),
+        (["a"], "x\ny", "--model-name: must be usable as the name of a file, not 'x\\ny'"),
+    ],
+)
+def test_checkpoints_that_cannot_be_told_are_refused(tmp_path, names, model_name, line):
+    touch(tmp_path / "a.pth", tmp_path / "b.pth")
+    with pytest.raises(InputError) as caught:
+        find_checkpoints(names, tmp_path, model_name)
+    assert str(caught.value) == line.format(tmp_path)
+
+
+def test_a_checkpoint_can_be_given_a_name(tmp_path):
+    touch(tmp_path / "a.pth")
+    assert found(["a"], tmp_path, "my network") == [("my network", tmp_path / "a.pth")]
+
+
+def test_a_training_runs_checkpoints_are_found_by_folder_and_prefix(tmp_path):
+    place = tmp_path / "experiments" / "liver" / "run1" / "checkpoints"
+    touch(*(place / name for name in ("020.pth", "010.pth", "last.pth", "log.txt")))
+    config = Config(tmp_path / "config.yml", {"EXPS_PATH": tmp_path / "experiments"})
+    assert find_experiment("liver/run1", config) == [str(place / f"{n}.pth") for n in ("010", "020", "last")]
+    assert find_experiment("liver/run1:0", config) == [str(place / f"{n}.pth") for n in ("010", "020")]
+    assert find_experiment("liver/run1:last", config) == [str(place / "last.pth")]
+    for nothing, prefix in (("liver/run1:030", "030"), ("liver/run2", "")):
+        with pytest.raises(InputError) as caught:
+            find_experiment(nothing, config)
+        where = config.path.parent / "experiments" / nothing.partition(":")[0] / "checkpoints"
+        assert str(caught.value) == f"{where}: no checkpoint here named {prefix}*.pth; check --exp-path"
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Two whole data sets, one that is not, and one that is not there."""
+    organs = ("lung", "liver", "broken")
+    touch(*(tmp_path / organ / kind / "a.png" for organ in organs for kind in ("images", "masks")))
+    touch(tmp_path / "broken" / "images" / "alone.png", tmp_path / "broken" / "masks" / "orphan.png")
+    places = {f"{organ.upper()}_PATH": tmp_path / organ for organ in (*organs, "absent")}
+    return Config(tmp_path / "config.yml", places)
+
+
+def test_data_sets_come_in_the_order_asked_for(config):
+    assert [dataset.name for dataset in open_datasets(["liver", "LUNG"], config)] == ["liver", "lung"]
+
+
+def test_by_default_all_that_exist_are_opened(config, tmp_path):
+    (tmp_path / "broken" / "images" / "alone.png").unlink()
+    (tmp_path / "broken" / "masks" / "orphan.png").unlink()
+    assert [dataset.name for dataset in open_datasets([], config)] == ["lung", "liver", "broken"]
+
+
+def test_everything_wrong_with_any_data_set_is_listed_at_once(config, tmp_path):
+    with pytest.raises(InputError) as caught:
+        open_datasets(["broken", "lung", "absent", "Lung", "unheard-of"], config)
+    images, masks = tmp_path / "broken" / "images", tmp_path / "broken" / "masks"
+    alone, orphan, absent, twice, unknown = str(caught.value).splitlines()
+    assert alone.startswith(f"{images / 'alone.png'}: has no mask of the same name in {masks}")
+    assert orphan.startswith(f"{masks / 'orphan.png'}: has no image of the same name in {images}")
+    assert absent.startswith(f"absent: there is no folder {tmp_path / 'absent'}")
+    assert twice == "--datasets: lung is named twice"
+    assert unknown.startswith("'unheard-of': no such data set in ")
+
+
+def test_no_data_set_at_all_is_an_error(tmp_path):
+    config = Config(tmp_path / "config.yml", {"LUNG_PATH": tmp_path / "lung"})
+    with pytest.raises(InputError, match="none of its data sets is there"):
+        open_datasets([], config)
+
+
+def test_the_default_folder_is_new_each_time_and_says_what_was_run(tmp_path):
+    config = Config(tmp_path / "config.yml", {"EXPS_PATH": tmp_path / "experiments"})
+    checkpoints = [Checkpoint("a", Path("a.pth")), Checkpoint("b", Path("b.pth"))]
+    folders = {default_folder(checkpoints, Protocol(eval_mode="cvpr"), config) for _ in range(5)}
+    assert len(folders) == 5
+    for folder in folders:
+        assert folder.parent == tmp_path / "experiments" / "evaluation_logs"
+        assert re.fullmatch(r"a\+b_cvpr_\d{8}-\d{6}-[0-9a-f]{4}", folder.name)
+    many = [Checkpoint("x" * 60, Path("x.pth"))] * 10
+    assert len(default_folder(many, Protocol(), config).name) < 200
+
+
+class Named:
+    """Stands in for a data set."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __len__(self):
+        return 2
+
+
+@pytest.fixture
+def evaluation(tmp_path, monkeypatch):
+    """An evaluation of two stand-ins for networks on two for data sets, and what happened in it."""
+    events = []
+
+    def load(path, device="cpu"):
+        if path.read_bytes() == b"bad":
+            raise InputError(f"{path}: truncated")
+        events.append(("load", path.stem))
+        return type("Model", (), {"name": "hr18s"})()
+
+    def run(model, dataset, protocol, processes, job, save):
+        events.append(("run", job))
+        broken = SampleFailure("b", f"{dataset.name}/b.png: not a readable picture; is it complete?")
+        return {0: result_of([0.9]), 1: broken} if dataset.name == "liver" else {0: result_of([0.9])}
+
+    monkeypatch.setattr(module, "load_model", load)
+    monkeypatch.setattr(module, "evaluate_dataset", run)
+    touch(tmp_path / "a.pth")
+    (tmp_path / "b.pth").write_bytes(b"other")
+
+    def evaluation(checkpoints="ab", datasets=("lung", "liver"), **settings):
+        return Evaluation(
+            checkpoints=[Checkpoint(name, tmp_path / f"{name}.pth") for name in checkpoints],
+            datasets=[Named(name) for name in datasets],
+            protocol=Protocol(n_clicks=2),
+            folder=tmp_path / "run",
+            wanted=Wanted(),
+            **settings,
+        )
+
+    return evaluation, events
+
+
+CPU = torch.device("cpu")
+
+
+def test_every_network_is_evaluated_on_every_data_set(evaluation, tmp_path, capsys):
+    make, events = evaluation
+    assert evaluate(make(datasets=("lung", "spleen"), print_scores=True), CPU, ALONE) == 0
+    jobs = [job for kind, job in events if kind == "run"]
+    assert jobs == ["a/lung", "a/spleen", "b/lung", "b/spleen"]
+    document = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [(row["model"], row["dataset"]) for row in document["results"]] == [
+        ("a", "lung"), ("a", "spleen"), ("b", "lung"), ("b", "spleen")
+    ]  # fmt: skip
+    printed = capsys.readouterr().out
+    assert printed.startswith((tmp_path / "run" / "results.txt").read_text())
+    assert [line for line in printed.splitlines() if "mIoU" in line] == [
+        f"{job.replace('/', ' on ')}: mIoU@1=90.00%; mIoU@2=90.00%" for job in jobs
+    ]
+    assert printed.endswith(f"are in {tmp_path / 'run'}\n")
+
+
+def test_results_say_what_they_were_got_with(evaluation, tmp_path):
+    make, _ = evaluation
+    evaluate(make(), CPU, ALONE)
+    document = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert set(document) == {
+        "format", "started", "settings", "checkpoints", "datasets", "device", "versions", "results"
+    }  # fmt: skip
+    assert document["settings"] == {
+        "eval_mode": "emc-click",
+        "n_clicks": 2,
+        "min_n_clicks": 1,
+        "target_iou": 0.9,
+        "thresh": 0.49,
+        "clicks_limit": None,
+        "flip": True,
+        "metric": "iou",
+    }
+    assert document["checkpoints"] == [
+        {"name": "a", "path": str(tmp_path / "a.pth"), "sha256": hashlib.sha256(b"x").hexdigest()},
+        {"name": "b", "path": str(tmp_path / "b.pth"), "sha256": hashlib.sha256(b"other").hexdigest()},
+    ]
+    assert document["datasets"] == [{"name": "lung", "samples": 2}, {"name": "liver", "samples": 2}]
+    assert document["device"]["type"] == "cpu"
+    assert document["device"]["processes"] == 1
+    assert document["versions"]["isegm"] == isegm.__version__
+    assert document["versions"]["torch"] == torch.__version__
+    assert {"python", "numpy", "torchvision", "platform"} <= set(document["versions"])
+
+
+def test_samples_without_a_result_are_told_at_the_end(evaluation, capsys):
+    make, _ = evaluation
+    assert evaluate(make("a"), CPU, ALONE) == 1
+    assert capsys.readouterr().err == "liver/b.png: not a readable picture; is it complete?\n"
+
+
+def test_a_bad_checkpoint_is_told_before_the_first_is_evaluated(evaluation, tmp_path):
+    make, events = evaluation
+    (tmp_path / "b.pth").write_bytes(b"bad")
+    with pytest.raises(InputError, match=r"b\.pth: truncated"):
+        evaluate(make(), CPU, ALONE)
+    assert [kind for kind, _ in events if kind == "run"] == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_earlier_results_stay_untouched_unless_they_are_to_be_replaced(evaluation, tmp_path):
+    make, events = evaluation
+    earlier = tmp_path / "run" / "results.json"
+    stale = tmp_path / "run" / "predictions" / "lung" / "gone.png"
+    touch(earlier, stale)
+    with pytest.raises(InputError, match="already holds an evaluation"):
+        evaluate(make("a"), CPU, ALONE)
+    assert (earlier.read_bytes(), stale.read_bytes(), events) == (b"x", b"x", [])
+    evaluate(make("a", replace=True), CPU, ALONE)
+    assert len(json.loads(earlier.read_text())["results"]) == 2
+    assert not stale.exists()
+
+
+def test_earlier_results_survive_a_checkpoint_that_cannot_replace_them(evaluation, tmp_path):
+    make, _ = evaluation
+    touch(tmp_path / "run" / "results.json")
+    (tmp_path / "a.pth").write_bytes(b"bad")
+    with pytest.raises(InputError):
+        evaluate(make("a", replace=True), CPU, ALONE)
+    assert (tmp_path / "run" / "results.json").read_bytes() == b"x"
+
+
+def test_the_table_has_left_this_process_before_the_others_may_end(evaluation, monkeypatch):
+    make, _ = evaluation
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+    seen = []
+
+    class Watching(Processes):
+        def from_first(self, value):
+            seen.append(out.getvalue().decode())
+            return value
+
+    evaluate(make("a"), CPU, Watching(0, 1, 0, 1, None))
+    assert "NoC@90%" in seen[-1]
+
+
+def test_only_the_first_process_writes_and_speaks(evaluation, tmp_path, capsys, monkeypatch):
+    make, _ = evaluation
+    monkeypatch.setattr(module, "evaluate_dataset", lambda *_, **__: None)
+    assert evaluate(make("a"), CPU, Processes(1, 2, 1, 2, None)) == 0
+    assert not (tmp_path / "run").exists()
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+
+from isegm.data import Sample
+from isegm.evaluation.pictures import (
+    MASK_COLOUR,
+    NEGATIVE_COLOUR,
+    POSITIVE_COLOUR,
+    TRUTH_COLOUR,
+    draw_probability,
+    draw_result,
+    enlargement,
+)
+from isegm.evaluation.sample import SampleResult
+from isegm.geometry import Click
+
+GREY = (90, 90, 90)
+RADIUS = 6
+"""Of a click's disk with its ring, in a picture of 520 x 600."""
+
+
+def result_with(*clicks):
+    return SampleResult("a", clicks, (0.5,) * len(clicks), (0.1,) * len(clicks))
+
+
+def area(rows, columns, shape=(520, 600)):
+    pixels = np.zeros(shape, np.bool_)
+    pixels[rows, columns] = True
+    return pixels
+
+
+NOTHING = area(0, np.s_[:0])
+
+
+def sample_with(truth):
+    return Sample("a", np.full((*truth.shape, 3), 90, np.uint8), truth.astype(np.int8), None)
+
+
+def away_from(*centres):
+    """Where no click's disk is, and so only numbers are drawn."""
+    rows, columns = np.indices((520, 600))
+    return np.all([np.hypot(rows - row, columns - col) > RADIUS + 1 for row, col in centres], axis=0)
+
+
+def test_the_truth_and_the_mask_are_outlined_and_only_the_mask_is_tinted():
+    truth = area(np.s_[20:100], np.s_[20:60]).astype(np.int8)
+    truth[:, 150:] = -1
+    picture = draw_result(sample_with(truth), area(np.s_[30:90], np.s_[80:140]), result_with())
+    assert picture.shape == (520, 600, 3)
+    assert picture.dtype == np.uint8
+    assert tuple(picture[20, 40]) == tuple(picture[99, 40]) == tuple(picture[60, 20]) == TRUTH_COLOUR
+    assert tuple(picture[30, 100]) == tuple(picture[89, 100]) == tuple(picture[60, 139]) == MASK_COLOUR
+    for row, col in ((60, 40), (110, 155), (10, 10)):
+        assert tuple(picture[row, col]) == GREY
+    red, _, blue = picture[60, 110].tolist()
+    assert blue > 90 > red
+
+
+def test_the_image_itself_is_not_drawn_on():
+    sample = sample_with(NOTHING)
+    draw_result(sample, area(np.s_[30:90], np.s_[80:140]), result_with(Click(5, 5, True)))
+    assert (sample.image == 90).all()
+
+
+def test_clicks_are_where_they_were_placed_in_the_colour_of_their_polarity():
+    clicks = Click(60, 100, True), Click(200.0, 90.0, False)
+    picture = draw_result(sample_with(NOTHING), NOTHING, result_with(*clicks))
+    assert tuple(picture[60, 100]) == POSITIVE_COLOUR
+    assert tuple(picture[200, 90]) == NEGATIVE_COLOUR
+    assert (picture[60, 100 - RADIUS : 100] > 200).all(axis=1).any()  # a white ring
+
+
+@pytest.mark.parametrize("row", [0, 260, 519])
+@pytest.mark.parametrize("col", [0, 300, 599])
+def test_the_number_of_a_click_is_whole_wherever_the_click_is(row, col):
+    def pixels_of_number(row, col):
+        picture = draw_result(sample_with(NOTHING), NOTHING, result_with(Click(row, col, True)))
+        return (picture == 255).all(axis=2)[away_from((row, col))].sum()
+
+    assert pixels_of_number(row, col) == pixels_of_number(100, 100) > 0
+
+
+def test_numbers_of_close_clicks_are_whole_and_cover_no_other_click():
+    places = [(200, 300), (200, 314), (214, 300), (214, 314)]
+    clicks = [Click(row, col, True) for row, col in places]
+    alone = 0
+    for order, (row, col) in enumerate(places):
+        far = [Click(40.0 * i, 40, True) for i in range(1, order + 1)]
+        picture = draw_result(sample_with(NOTHING), NOTHING, result_with(*far, Click(row, col, True)))
+        alone += (picture == 255).all(axis=2)[:, 200:][away_from((row, col))[:, 200:]].sum()
+    together = draw_result(sample_with(NOTHING), NOTHING, result_with(*clicks))
+    for row, col in places:
+        assert tuple(together[row, col]) == POSITIVE_COLOUR
+    assert (together == 255).all(axis=2)[away_from(*places)].sum() == alone
+
+
+def test_small_images_are_drawn_larger_with_clicks_in_the_middle_of_their_pixel():
+    truth = area(np.s_[5:15], np.s_[10:30], (50, 80))
+    click = Click(20, 40, False)
+    picture = draw_result(sample_with(truth), np.zeros((50, 80), np.bool_), result_with(click))
+    assert picture.shape == (500, 800, 3)
+    assert tuple(picture[50, 200]) == tuple(picture[149, 299]) == TRUTH_COLOUR
+    assert tuple(picture[49, 200]) == tuple(picture[150, 300]) == GREY
+    red = np.argwhere((picture == NEGATIVE_COLOUR).all(axis=2))
+    np.testing.assert_allclose(red.mean(axis=0), [204.5, 404.5], atol=0.6)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "factor"),
+    [(500, 500, 1), (512, 512, 1), (499, 600, 2), (122, 101, 5), (40, 56, 13), (1, 10, 200), (1, 5000, 1)],
+)
+def test_what_is_legible_already_or_very_long_stays_as_large_as_it_is(height, width, factor):
+    assert enlargement(height, width) == enlargement(width, height) == factor
+
+
+def test_very_narrow_pictures_can_be_drawn():
+    truth = area(np.s_[:], np.s_[:100], (3, 3000))
+    clicks = [Click(1, col, True) for col in range(0, 100, 7)]
+    assert draw_result(sample_with(truth), truth, result_with(*clicks)).shape == (3, 3000, 3)
+
+
+def test_probabilities_are_grey_levels_to_the_nearest():
+    grey = draw_probability(np.array([[0.0, 0.5, 1.0], [0.4 / 255, 0.6 / 255, 254.4 / 255]], np.float32))
+    assert grey.dtype == np.uint8
+    np.testing.assert_array_equal(grey, [[0, 128, 255], [0, 1, 254]])

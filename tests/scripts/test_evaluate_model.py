@@ -1,0 +1,358 @@
+"""The command line in this process: what it accepts, refuses and writes."""
+
+import hashlib
+import json
+import shlex
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.scripts.workspace import bright_network, save_sample
+
+FAST = ["EMC-Click", "--checkpoint=hr32", "--eval-mode=fixed128", "--n-clicks=4", "--logs-path=run"]
+
+words = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,4}", fullmatch=True)
+
+
+@given(
+    datasets=st.lists(words, min_size=1, max_size=5),
+    data=st.data(),
+    option=st.sampled_from(["--datasets", "--checkpoint", "--gpus"]),
+    joint=st.sampled_from(["=", " "]),
+    before=st.sampled_from([[], ["EMC-Click"], ["--vis"], ["--model_dir=./weights_of_mine/", "EMC-Click"]]),
+    after=st.sampled_from([[], ["--iou-analysis"], ["--thresh", "0.5"], ["--local_rank=1"]]),
+)
+def test_a_list_is_the_same_list_however_its_commas_and_spaces_are_written(
+    evaluate_model, datasets, data, option, joint, before, after
+):
+    separator = st.from_regex(r" {0,2},{1,2} {0,2}", fullmatch=True)
+    written = datasets[0]
+    for name in datasets[1:]:
+        written += data.draw(separator) + name
+    argv = shlex.split(" ".join([*before, f"{option}{joint}{written}", *after]))
+    tidy = evaluate_model.tidy_arguments(argv)
+    start = len(before)
+    stop = len(tidy) - len(after)
+    assert tidy[:start] == [word.replace("--model_dir", "--model-dir") for word in before]
+    assert tidy[stop:] == [word.replace("--local_rank", "--local-rank") for word in after]
+    value = tidy[start:stop]
+    assert value[0].startswith(option)
+    if joint == "=":
+        assert len(value) == 1
+    else:
+        assert value[0] == option
+        assert len(value) == 2
+    assert evaluate_model.names(value[-1].removeprefix(f"{option}=")) == datasets
+
+
+@pytest.mark.parametrize(
+    ("line", "tidy"),
+    [
+        ("--datasets=lung, liver, spleen", ["--datasets=lung,liver,spleen"]),
+        ("--datasets lung, liver --vis", ["--datasets", "lung,liver", "--vis"]),
+        ("--datasets=lung ,liver , spleen", ["--datasets=lung,liver,spleen"]),
+        ("--datasets=lung, --vis", ["--datasets=lung,", "--vis"]),
+        ("EMC-Click --datasets=a, b", ["EMC-Click", "--datasets=a,b"]),
+        ("--datasets=a, b EMC-Click", ["--datasets=a,b", "EMC-Click"]),
+        ("--model_dir=a_b --vis_path x_y", ["--model-dir=a_b", "--vis-path", "x_y"]),
+        ("--n_clicks=3 --min-n_clicks 2", ["--n-clicks=3", "--min-n-clicks", "2"]),
+        ("", []),
+    ],
+)
+def test_arguments_are_mended_and_values_left_alone(evaluate_model, line, tidy):
+    assert evaluate_model.tidy_arguments(shlex.split(line)) == tidy
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "EMC-Click --n-clicks=3 --datasets=lung, liver --thresh 0.5",
+        "--n_clicks 3 EMC-Click --datasets lung, liver --thresh=0.5",
+        "--n-clicks=3 --datasets=lung,liver --thresh=0.5 EMC-Click",
+        "--local_rank=0 emc-click --n-clicks=3 --datasets='lung, liver' --thresh=0.5",
+    ],
+)
+def test_the_mode_may_be_anywhere(evaluate_model, line):
+    args = evaluate_model.build_parser().parse_args(evaluate_model.tidy_arguments(shlex.split(line)))
+    assert args.mode.lower() == "emc-click"
+    assert (args.n_clicks, args.thresh) == (3, 0.5)
+    assert evaluate_model.names(args.datasets) == ["lung", "liver"]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("", "the following arguments are required: EMC-Click"),
+        ("RITM", "RITM: only EMC-Click is evaluated here"),
+        ("EMC-Click RITM", "unrecognized arguments: RITM"),
+        ("EMC-Click --n-clicks=many", "argument --n-clicks: invalid int value: 'many'"),
+        ("EMC-Click --n-clicks=0", "--n-clicks: must be at least 1, not 0"),
+        ("EMC-Click --n-clicks=2 --min-n-clicks=3", "--min-n-clicks: must be 1 to --n-clicks, not 3"),
+        ("EMC-Click --thresh=1.5", "--thresh: must be at least 0 and below 1, not 1.5"),
+        ("EMC-Click --target-iou=-1", "--target-iou: must be above 0, not -1.0"),
+        ("EMC-Click --eval-mode=ritm", "--eval-mode: must be emc-click, cvpr or fixed<pixels>"),
+        ("EMC-Click --metric=nsd", "argument --metric: invalid choice: 'nsd'"),
+        ("EMC-Click --gpus=0,a", "--gpus: must be different whole numbers like 0,1, not '0,a'"),
+        ("EMC-Click --gpus=1,1", "--gpus: must be different whole numbers like 0,1, not '1,1'"),
+        ("EMC-Click --gpus=", "--gpus: must be different whole numbers like 0,1, not ''"),
+        ("EMC-Click --local-rank=1", "--local-rank: 1 is no number of one of 1 processes"),
+        ("EMC-Click --epochs=3", "unrecognized arguments: --epochs=3"),
+        ("EMC-Click", "--checkpoint: name at least one, such as --checkpoint=hr32.pth (or --exp-path)"),
+        ("EMC-Click --checkpoint=,", "--checkpoint: name at least one"),
+        ("EMC-Click --checkpoint=hr32 --exp-path=a", "--exp-path: cannot go with --checkpoint"),
+        ("EMC-Click --checkpoint=hr18", "weights/hr18: no such checkpoint; check its name and --model_dir"),
+        ("EMC-Click --checkpoint=hr32 --model_dir=./nowhere/", "nowhere/hr32: no such checkpoint"),
+        ("EMC-Click --exp-path=run1", "experiments/run1/checkpoints: no checkpoint here named *.pth"),
+        ("EMC-Click --checkpoint=hr32 --config-path=none.yml", "none.yml: no such config file"),
+        ("EMC-Click --checkpoint=hr32 --datasets=brain", "'brain': no such data set in config.yml (it has"),
+        ("EMC-Click --checkpoint=hr32 --datasets=absent", "absent: there is no folder datasets/absent"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(evaluate_model, workspace, capsys, line, complaint):
+    assert evaluate_model.main([*shlex.split(line), "--cpu"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert f": error: {complaint}" in err
+    assert sorted(path.name for path in workspace.iterdir()) == ["config.yml", "datasets", "weights"]
+
+
+def test_everything_that_does_not_pair_is_listed_before_anything_is_written(
+    evaluate_model, workspace, capsys, monkeypatch
+):
+    monkeypatch.setattr("isegm.evaluation.evaluate.load_model", lambda *_: pytest.fail("too early"))
+    (workspace / "datasets" / "lung" / "masks" / "lung_1.png").unlink()
+    (workspace / "datasets" / "liver" / "images" / "liver_0.png").unlink()
+    assert evaluate_model.main([*FAST, "--cpu", "--datasets=lung, kidney, liver, absent"]) == 2
+    lung, liver, absent = capsys.readouterr().err.splitlines()
+    assert "error: datasets/lung/images/lung_1.png: has no mask of the same name in" in lung
+    assert "datasets/liver/masks/liver_0.png: has no image of the same name in" in liver
+    assert absent.startswith("absent: there is no folder")
+    assert not (workspace / "run").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_a_checkpoint_that_is_none_is_refused_in_one_line(evaluate_model, workspace, capsys, content):
+    (workspace / "weights" / "bad.pth").write_bytes(content)
+    assert evaluate_model.main([*FAST, "--cpu", "--checkpoint=hr32,bad"]) == 2
+    err = capsys.readouterr().err
+    assert "error: weights/bad.pth: " in err
+    assert err.count("\n") == 1
+    assert not (workspace / "run").exists()
+
+
+def test_without_a_gpu_there_is_one_warning(evaluate_model, workspace, capsys):
+    warning = "warning: no GPU is usable here: computing on the CPU (--cpu asks for it)\n"
+    assert evaluate_model.main(["EMC-Click", "--gpus=0,1", "--n-clicks=0"]) == 2
+    assert capsys.readouterr().err.startswith(warning)
+    assert evaluate_model.main(["EMC-Click", "--gpus=0,1", "--n-clicks=0", "--cpu"]) == 2
+    assert warning not in capsys.readouterr().err
+
+
+def test_of_many_processes_only_the_first_warns(evaluate_model, workspace, capsys, monkeypatch):
+    monkeypatch.setattr("isegm.cli.time.sleep", lambda _: None)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert evaluate_model.main(["EMC-Click", "--n-clicks=0"]) == 2
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_fewer_gpus_than_asked_for_are_told_before_anything_starts(
+    evaluate_model, workspace, capsys, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert evaluate_model.main([*FAST, "--gpus=0,1,2,3,4,5,6,7"]) == 2
+    err = capsys.readouterr().err
+    assert err.endswith("error: --gpus: GPU 4 was asked for, but there are 4, numbered from 0\n")
+    assert not (workspace / "run").exists()
+
+
+@pytest.mark.parametrize("local_rank", ["--local-rank=1", "--local_rank=1", "LOCAL_RANK"])
+def test_every_way_of_telling_the_local_rank_picks_the_gpu(
+    evaluate_model, workspace, monkeypatch, local_rank
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    # A launcher that passes the argument may leave the variable out.
+    monkeypatch.setenv("LOCAL_RANK", "1" if local_rank == "LOCAL_RANK" else "0")
+    devices = []
+
+    def join(device):
+        devices.append(device)
+        raise evaluate_model.InputError("that is enough")
+
+    monkeypatch.setattr(evaluate_model, "join_processes", join)
+    monkeypatch.setattr("isegm.cli.time.sleep", lambda _: None)
+    arguments = [*FAST, "--gpus=6,4"] + ([local_rank] if local_rank.startswith("--") else [])
+    assert evaluate_model.main(arguments) == 2
+    assert devices == [torch.device("cuda:4")]
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def samples_of(folder):
+    return [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+
+
+def png(path):
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    return pixels
+
+
+def test_a_run_leaves_figures_samples_masks_and_pictures(evaluate_model, workspace, capsys):
+    options = ["--datasets=kidney, spleen", "--thresh=0.5", "--cpu", "--vis", "--save-ious"]
+    options += ["--model-name=my network"]
+    assert evaluate_model.main([*FAST, *options]) == 0
+    run = workspace / "run"
+    assert capsys.readouterr().out.startswith((run / "results.txt").read_text())
+
+    document = results_of(run)
+    assert document["settings"] == {
+        "eval_mode": "fixed128",
+        "n_clicks": 4,
+        "min_n_clicks": 1,
+        "target_iou": 0.9,
+        "thresh": 0.5,
+        "clicks_limit": None,
+        "flip": True,
+        "metric": "iou",
+    }
+    digest = hashlib.sha256((workspace / "weights" / "hr32.pth").read_bytes()).hexdigest()
+    assert document["checkpoints"] == [{"name": "my network", "path": "weights/hr32.pth", "sha256": digest}]
+    assert [(row["model"], row["preset"], row["samples"]) for row in document["results"]] == [
+        ("my network", "hr18s", 7),
+        ("my network", "hr18s", 1),
+    ]
+
+    lines = samples_of(run)
+    assert [line["name"] for line in lines] == [*"0123456", "spleen_0"]
+    easy = lines[0]
+    assert easy["clicks"] == [[19.0, 29.0, True]]  # in the middle of rows 10 to 29 and columns 20 to 43
+    for line in lines:
+        assert len(line["seconds"]) == len(line["clicks"]) <= 4
+        assert min(line["seconds"]) > 0
+    hard = [line for line in lines if len(line["clicks"]) > 1]
+    assert {positive for line in hard for *_, positive in line["clicks"]} == {True, False}
+
+    for line in lines:
+        data = workspace / "datasets" / line["dataset"]
+        truth = png(data / "masks" / f"{line['name']}.png") > 0
+        mask = png(run / "predictions" / line["dataset"] / f"{line['name']}.png")
+        assert set(np.unique(mask)) <= {0, 255}
+        assert mask.shape == truth.shape
+        assert line["ious"][-1] == ((mask > 0) & truth).sum() / ((mask > 0) | truth).sum()
+        vis = run / "vis" / line["dataset"]
+        grey = png(vis / f"{line['name']}_probability.png").astype(int)
+        np.testing.assert_array_equal(grey[abs(grey - 127.5) > 1] > 127, (mask > 0)[abs(grey - 127.5) > 1])
+        height, width = png(vis / f"{line['name']}.jpg").shape[:2]
+        assert height / width == truth.shape[0] / truth.shape[1]
+    rows = (run / "ious" / "kidney.csv").read_text().splitlines()
+    assert rows[0] == "name,1,2,3,4"
+    assert [float(value) for value in rows[4].split(",")[1:]][: len(lines[3]["ious"])] == lines[3]["ious"]
+
+
+def test_means_by_click_want_all_clicks_and_are_printed_and_plotted(evaluate_model, workspace, capsys):
+    options = ["--datasets=spleen", "--print-ious", "--iou-analysis", "--cpu", "--vis_path=pictures"]
+    assert evaluate_model.main([*FAST, *options]) == 0
+    document = results_of(workspace / "run")
+    assert document["settings"]["target_iou"] > 1
+    means = document["results"][0]["mean_iou_by_click"]
+    assert len(means) == 4
+    shown = "; ".join(f"mIoU@{click}={means[click - 1]:.2%}" for click in (1, 2, 3))
+    assert f"hr32 on spleen: {shown}" in capsys.readouterr().out
+    table = (workspace / "run" / "iou_analysis" / "spleen.csv").read_text().splitlines()
+    assert table[1:] == [f"{click},{mean}" for click, mean in enumerate(means, start=1)]
+    assert png(workspace / "run" / "iou_analysis" / "spleen.png").size
+    assert {path.name for path in (workspace / "pictures" / "spleen").iterdir()} == {
+        "spleen_0.jpg",
+        "spleen_0_probability.png",
+    }
+
+
+def test_several_checkpoints_and_options_that_change_the_figures(evaluate_model, workspace):
+    dim = {"state_dict": bright_network(-5.0).state_dict()}  # takes everything for the object
+    torch.save(dim, workspace / "weights" / "dim.pth")
+    options = [
+        "--checkpoint=hr32.pth, dim",
+        "--datasets=spleen",
+        "--cpu",
+        "--vis",
+        "--metric=dice",
+        "--no-flip",
+    ]
+    options += ["--clicks-limit=1", "--min_n_clicks=2", "--target-iou=0.6"]
+    assert evaluate_model.main([*FAST, *options]) == 0
+    run = workspace / "run"
+    document = results_of(run)
+    assert [row["model"] for row in document["results"]] == ["hr32", "dim"]
+    assert [row["mean_dice_by_click"][0] == 1.0 for row in document["results"]] == [True, False]
+    settings = document["settings"]
+    assert (settings["clicks_limit"], settings["flip"], settings["metric"]) == (1, False, "dice")
+    lines = samples_of(run)
+    assert [(line["model"], len(line["clicks"])) for line in lines] == [("hr32", 1), ("dim", 4)]
+    assert [len(line["dices"]) for line in lines] == [4, 4]  # no second click is left where all is right
+    for model in ("hr32", "dim"):
+        assert (run / "vis" / model / "spleen" / "spleen_0.jpg").is_file()
+    masks = [png(run / "predictions" / model / "spleen" / "spleen_0.png") for model in ("hr32", "dim")]
+    assert (masks[0] != masks[1]).any()
+
+
+def test_a_jpeg_mask_is_read_above_127(evaluate_model, workspace):
+    folder = workspace / "datasets" / "lung"
+    image, truth = png(folder / "images" / "lung_0.png"), png(folder / "masks" / "lung_0.png")
+    noisy = np.where(truth > 0, 255, 100).astype(np.uint8)  # what is not above 127 is no object
+    (folder / "masks" / "lung_0.png").unlink()
+    assert cv2.imwrite(str(folder / "masks" / "lung_0.jpg"), noisy, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    save_sample(folder, "lung_1", image, truth > 0)
+    assert evaluate_model.main([*FAST, "--datasets=lung", "--cpu"]) == 0
+    jpeg, lossless = samples_of(workspace / "run")
+    assert jpeg["ious"] == pytest.approx(lossless["ious"], abs=0.02)
+
+
+def test_results_are_not_replaced_unless_it_is_said(evaluate_model, workspace, capsys):
+    (workspace / "run").mkdir()
+    (workspace / "run" / "results.json").write_text("mine")
+    assert evaluate_model.main([*FAST, "--datasets=spleen", "--cpu"]) == 2
+    assert "error: run: already holds an evaluation; choose another --logs-path" in capsys.readouterr().err
+    assert (workspace / "run" / "results.json").read_text() == "mine"
+    assert [path.name for path in (workspace / "run").iterdir()] == ["results.json"]
+    assert evaluate_model.main([*FAST, "--datasets=spleen", "--cpu", "--force"]) == 0
+    assert results_of(workspace / "run")["results"][0]["dataset"] == "spleen"
+
+
+def test_a_training_runs_checkpoints_go_to_a_new_folder_each_time(evaluate_model, workspace):
+    place = workspace / "experiments" / "run1" / "checkpoints"
+    place.mkdir(parents=True)
+    for name in ("010.pth", "last.pth"):
+        (place / name).symlink_to(workspace / "weights" / "hr32.pth")
+    arguments = ["EMC-Click", "--eval-mode=fixed64", "--n-clicks=1", "--datasets=spleen", "--cpu"]
+    for prefix in ("", ":01"):
+        assert evaluate_model.main([*arguments, f"--exp-path=run1{prefix}"]) == 0
+    logs = workspace / "experiments" / "evaluation_logs"
+    runs = {tuple(row["model"] for row in results_of(folder)["results"]) for folder in logs.iterdir()}
+    assert runs == {("010", "last"), ("010",)}
+
+
+def test_every_sample_corrupt_is_still_a_whole_report(evaluate_model, workspace, capsys):
+    for image in (workspace / "datasets" / "lung" / "images").iterdir():
+        image.write_bytes(image.read_bytes()[:50])
+    assert evaluate_model.main([*FAST, "--datasets=lung", "--cpu", "--print-ious", "--iou-analysis"]) == 1
+    out, err = capsys.readouterr()
+    problems = [
+        f"datasets/lung/images/lung_{i}.png: not a readable picture; is it complete?" for i in range(2)
+    ]
+    assert [line for line in err.splitlines() if line.endswith("is it complete?")] == problems
+    (row,) = results_of(workspace / "run")["results"]
+    assert (row["samples"], row["problems"]) == (0, problems)
+    assert samples_of(workspace / "run") == []
+    assert "| hr32  |  lung   |    0    |" in out

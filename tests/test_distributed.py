@@ -1,0 +1,272 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from isegm.distributed import Processes, choose_device, cores_for, join_processes, launched_as
+from isegm.errors import InputError
+
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def alone():
+    return Processes(0, 1, 0, 1, None)
+
+
+def test_counters_start_at_zero_and_are_told_apart():
+    processes = alone()
+    assert [processes.add("a", 0), processes.add("a"), processes.add("a", 3), processes.add("b")] == [
+        0,
+        1,
+        4,
+        1,
+    ]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_hand_out_gives_each_number_once_to_any_number_of_threads(shared):
+    store = dist.HashStore() if shared else None
+    takers = [Processes(rank, 3, rank, 3, store) for rank in range(3)] if shared else [alone()] * 3
+    together = threading.Barrier(6)
+
+    def take(processes):
+        together.wait()
+        return list(processes.hand_out("job", 500))
+
+    with ThreadPoolExecutor(6) as pool:
+        parts = list(pool.map(take, takers * 2))
+    assert sorted(number for part in parts for number in part) == list(range(500))
+    assert all(part == sorted(part) for part in parts)
+    assert list(takers[0].hand_out("job", 500)) == []
+    assert list(takers[0].hand_out("another job", 2)) == [0, 1]
+
+
+def test_a_thread_that_counts_slowly_is_not_overtaken():
+    class Slow(dict):
+        def get(self, *key):
+            value = super().get(*key)
+            time.sleep(0.001)
+            return value
+
+    processes = alone()
+    processes._counters = Slow()
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(lambda _: processes.add("a"), range(40))) == list(range(1, 41))
+
+
+def test_nothing_is_handed_out_of_nothing():
+    assert list(alone().hand_out("job", 0)) == []
+
+
+def test_one_process_gathers_in_order_and_keeps_its_own_value():
+    assert list(alone().gather({2: "c", 0: "a", 1: "b"}).items()) == [(0, "a"), (1, "b"), (2, "c")]
+    assert alone().from_first("x") == "x"
+
+
+WORKER = """
+import json, sys, time
+import torch
+from isegm.distributed import join_processes
+
+with join_processes(torch.device("cpu")) as processes:
+    taken = []
+    for number in processes.hand_out("job", 40):
+        taken.append(number)
+        time.sleep(0.01 * (processes.rank + 1))
+    gathered = processes.gather({number: f"{number} of {processes.rank}" for number in taken})
+    first = processes.from_first(f"from {processes.rank}")
+    who = [processes.rank, processes.size, processes.local_rank, processes.local_size]
+    print(json.dumps([who, taken, first, gathered and list(gathered.items())]))
+"""
+
+
+def test_processes_share_the_work_and_the_first_gets_all_of_it_in_order(free_port):
+    environment = os.environ | {"WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(WORKER)],
+            env=environment | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(3)
+    ]
+    answers = [json_of(process) for process in running]
+    assert [who for who, *_ in answers] == [[rank, 3, rank, 3] for rank in range(3)]
+    shares = [taken for _, taken, *_ in answers]
+    assert sorted(number for share in shares for number in share) == list(range(40))
+    assert [first for *_, first, _ in answers] == ["from 0"] * 3
+    owner = {number: rank for rank, share in enumerate(shares) for number in share}
+    assert answers[0][3] == [[number, f"{number} of {owner[number]}"] for number in range(40)]
+    assert answers[1][3] is None
+    assert answers[2][3] is None
+
+
+def json_of(process):
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return json.loads(out)
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_without_a_launcher_there_is_one_process():
+    assert launched_as() == (0, 1, 0, 1)
+
+
+def test_the_launcher_says_who_is_who(monkeypatch):
+    for name, value in (("RANK", 5), ("WORLD_SIZE", 8), ("LOCAL_RANK", 1), ("LOCAL_WORLD_SIZE", 4)):
+        monkeypatch.setenv(name, str(value))
+    assert launched_as() == (5, 8, 1, 4)
+
+
+def test_without_local_numbers_all_processes_are_on_one_node(monkeypatch):
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert launched_as() == (2, 3, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"RANK": "one"}, "environment variable RANK: must be a whole number, not 'one'"),
+        ({"WORLD_SIZE": ""}, "environment variable WORLD_SIZE: must be a whole number, not ''"),
+        ({"LOCAL_RANK": "-1"}, "environment variable LOCAL_RANK: must be a whole number, not '-1'"),
+        ({"WORLD_SIZE": "0"}, "environment variable RANK: 0 is no number of one of 0 processes"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "environment variable RANK: 2 is no number of one of 2 processes"),
+        (
+            {"WORLD_SIZE": "4", "LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "2"},
+            "environment variable LOCAL_RANK: 2 is no number of one of 2 processes",
+        ),
+    ],
+)
+def test_numbers_that_cannot_be_are_told_by_name(monkeypatch, variables, line):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError) as caught:
+        launched_as()
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("missing", ["RANK", "MASTER_ADDR", "MASTER_PORT"])
+def test_many_processes_that_cannot_meet_are_told_what_is_missing(monkeypatch, missing):
+    for name, value in {
+        "RANK": "0",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "1",
+    }.items():
+        if name != missing:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=f"environment variable {missing}: needed by 2 processes"), join():
+        pass
+
+
+def join():
+    return join_processes(torch.device("cpu"))
+
+
+def test_one_process_meets_nobody_whatever_the_environment_says_of_a_master(monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "nowhere.invalid")
+    with join() as processes:
+        assert (processes.rank, processes.size) == (0, 1)
+        assert not dist.is_initialized()
+        assert processes.from_first(7) == 7
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    def gpus(count):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return gpus
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "local_rank", "local_size", "device"),
+    [
+        (1, None, 0, 1, "cuda:0"),
+        (8, None, 5, 8, "cuda:5"),
+        (8, [0, 1, 2, 3, 4, 5, 6, 7], 7, 8, "cuda:7"),
+        (4, [3, 1], 0, 2, "cuda:3"),
+        (4, [3, 1], 1, 2, "cuda:1"),
+        (4, [3, 1, 2], 0, 1, "cuda:3"),
+    ],
+)
+def test_each_process_gets_a_gpu_of_its_own(gpus, there, wanted, local_rank, local_size, device):
+    gpus(there)
+    chosen = choose_device(wanted, cpu=False, local_rank=local_rank, local_size=local_size)
+    assert chosen == (torch.device(device), None)
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "local_size", "line"),
+    [
+        (4, list(range(8)), 8, "--gpus: GPU 4 was asked for, but there are 4, numbered from 0"),
+        (4, [0, 4], 2, "--gpus: GPU 4 was asked for, but there are 4, numbered from 0"),
+        (2, None, 3, "--gpus: GPU 2 was asked for, but there are 2, numbered from 0"),
+        (4, [0, 1], 3, "--gpus: 3 processes need as many GPUs, not 2"),
+    ],
+)
+def test_fewer_gpus_than_asked_for_are_an_error_in_every_process(gpus, there, wanted, local_size, line):
+    gpus(there)
+    for local_rank in range(local_size):
+        with pytest.raises(InputError) as caught:
+            choose_device(wanted, cpu=False, local_rank=local_rank, local_size=local_size)
+        assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("wanted", [None, [0, 1]])
+def test_no_gpu_at_all_falls_back_to_the_cpu_with_a_warning(gpus, wanted):
+    gpus(0)
+    device, warning = choose_device(wanted, cpu=False, local_rank=1, local_size=2)
+    assert device == torch.device("cpu")
+    assert warning == "no GPU is usable here: computing on the CPU (--cpu asks for it)"
+
+
+def test_the_cpu_that_was_asked_for_needs_no_warning_and_no_gpus(gpus):
+    gpus(1)
+    chosen = choose_device([0, 1, 2], cpu=True, local_rank=2, local_size=3)
+    assert chosen == (torch.device("cpu"), None)
+
+
+@pytest.mark.parametrize("local_rank", [-1, 2])
+def test_a_local_rank_that_no_process_has_is_an_error(gpus, local_rank):
+    gpus(8)
+    with pytest.raises(InputError, match=f"^--local-rank: {local_rank} is no number of one of 2 processes$"):
+        choose_device(None, cpu=False, local_rank=local_rank, local_size=2)
+
+
+@pytest.mark.parametrize(("cores", "processes", "share"), [(8, 1, 8), (8, 3, 2), (2, 2, 1), (2, 8, 1)])
+def test_cores_are_shared_among_the_nodes_processes(monkeypatch, cores, processes, share):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(100, 100 + cores)), raising=False)
+    assert cores_for(processes) == share
+
+
+def test_where_affinity_is_unknown_all_cores_count(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert cores_for(2) == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores_for(2) == 1

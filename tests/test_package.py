@@ -1,0 +1,33 @@
+"""What ``import isegm`` costs and offers."""
+
+import subprocess
+import sys
+
+import pytest
+
+import isegm
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+def test_importing_the_package_does_not_import_torch_but_using_a_network_does():
+    loaded = "print('torch' in sys.modules)"
+    assert run(f"import sys, isegm; {loaded}; isegm.Predictor; {loaded}") == ["False", "True"]
+    assert run(f"import sys, isegm; {loaded}; isegm.load_model; {loaded}") == ["False", "True"]
+
+
+@pytest.mark.parametrize(
+    "module", ["isegm.storage", "isegm.masks", "isegm.cli", "isegm.geometry", "isegm.simulation.next_click"]
+)
+def test_what_needs_no_network_starts_without_torch(module):
+    assert run(f"import sys, {module}; print('torch' in sys.modules)") == ["False"]
+
+
+def test_what_it_offers():
+    assert isegm.__all__ == ["Predictor", "__version__", "load_model"]
+    assert isegm.__version__.count(".") >= 1
+    with pytest.raises(AttributeError, match="module 'isegm' has no attribute 'predictor_of_lottery'"):
+        isegm.predictor_of_lottery  # noqa: B018

@@ -20,10 +20,10 @@ help:
 $(INSTALLED): pyproject.toml requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt --group dev
 	touch $@
 
-# `python -m` puts this checkout first on the path, whichever one $(VENV) was made for.
+# The package itself is not installed: tests and tools run what is in this checkout.
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS)
 

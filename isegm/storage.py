@@ -125,7 +125,7 @@ def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
         raise InputError(f"{path}: no such picture; check the path") from None
     pixels = None
     if content and not _is_cut_jpeg(content):
-        # OpenCV turns JPEGs by their EXIF tag unless told not to; the mask has no such tag and would not match.
+        # Unless told not to, OpenCV turns JPEGs by their EXIF tag; their masks have none and would not match.
         with contextlib.suppress(cv2.error):  # a picture that claims more pixels than OpenCV allows
             encoded = np.frombuffer(content, np.uint8)
             pixels = cv2.imdecode(encoded, flags | cv2.IMREAD_IGNORE_ORIENTATION)

@@ -3,11 +3,11 @@
 Source: EMC-Click's evaluation protocol, which RITM's is too (Sofiiuk et al., 2021, section 4).
 """
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from isegm.geometry import Click
+from isegm.simulation.distance import measure_depth
 
 
 class NextClick:
@@ -57,15 +57,10 @@ class NextClick:
 
     def _widest_point(self, error: npt.NDArray[np.bool_]) -> tuple[float, tuple[int, int]]:
         """The largest squared distance to the error's end, in pixels, and the first pixel that has it."""
-        left, top, width, height = cv2.boundingRect(error.view(np.uint8))
-        if width == 0:
+        squared, top, left = measure_depth(error)
+        if squared.size == 0:
             return 0.0, (0, 0)
-        # All is zero around the box, so the transform within it is that of the whole, padded, picture.
-        box = np.s_[top : top + height, left : left + width]
-        padded = np.pad(error[box].view(np.uint8), 1)
-        distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-        # OpenCV's last bit depends on the version and the place. Squared distances are whole numbers, and
-        # rounding to them makes equal distances equal again.
-        squared = np.rint(np.square(distance, dtype=np.float64)) * self._unclicked[box]
+        height, width = squared.shape
+        squared = squared * self._unclicked[top : top + height, left : left + width]
         row, col = divmod(int(squared.argmax()), width)
         return float(squared[row, col]), (top + row, left + col)

@@ -18,16 +18,11 @@ from isegm.ct.batch import Outcome, run_batch
 from isegm.ct.manifest import Row, read_manifest, write_manifest
 from isegm.ct.organs import Organ
 from isegm.ct.orientation import RAW, SlicePlan, upright
-from isegm.ct.volumes import Volume, check_finite, list_volumes, open_volume, read_slabs, stem
+from isegm.ct.pairing import check_match, list_images, pair_image
+from isegm.ct.volumes import Volume, as_integers, check_finite, list_volumes, open_volume, read_slabs, stem
 from isegm.ct.windows import Window, apply_window
 from isegm.errors import InputError
 from isegm.storage import write_image
-
-# Corresponding voxels of an image and its label may lie this far apart, in voxels: files hold their affine in
-# single precision or as rounded text, while a true mismatch is off by half a voxel or more.
-_AFFINE_TOLERANCE = 0.01
-# A scaled label, 255 / 255 say, misses its integer by single precision.
-_LABEL_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +113,7 @@ def extract(labels: Path, images: Path | None, extraction: Extraction, workers: 
             the folder is not one.
     """
     label_paths = list_volumes(labels)
-    image_paths = _list_images(labels, images)
+    image_paths = list_images(labels, images)
     # A single label and a single image belong together whatever their names.
     image = images if images is not None and images.is_file() and len(label_paths) == 1 else None
     manifest = extraction.folder / "manifest.csv"
@@ -137,7 +132,7 @@ def extract(labels: Path, images: Path | None, extraction: Extraction, workers: 
                 raise InputError(
                     f"{path}: {extraction.folder} has its pictures already; --force replaces them"
                 )
-            jobs.append(ExtractionJob(path, image or _pair(path, image_paths), extraction))
+            jobs.append(ExtractionJob(path, image or pair_image(path, image_paths), extraction))
         except InputError as error:
             problems[path] = str(error)
 
@@ -157,29 +152,6 @@ def extract(labels: Path, images: Path | None, extraction: Extraction, workers: 
         notes=[note for path in label_paths if path in extracted for note in extracted[path].notes],
         problems=[problems[path] for path in label_paths if path in problems],
     )
-
-
-def _list_images(labels: Path, images: Path | None) -> list[Path]:
-    if images is not None:
-        return list_volumes(images)
-    folder = labels if labels.is_dir() else labels.parent
-    name = folder.absolute().name
-    if not name.startswith("labels"):
-        raise InputError(f"{labels}: not in a labelsTr folder with an imagesTr beside it; give --images")
-    return list_volumes(folder.absolute().parent / name.replace("labels", "images", 1))
-
-
-def _pair(label: Path, images: Sequence[Path]) -> Path:
-    """The image with the label's stem, or with nnU-Net's ``_0000`` after it."""
-    for suffix in ("", "_0000"):
-        found = [path for path in images if stem(path.name) == stem(label.name) + suffix]
-        if len(found) > 1:
-            raise InputError(
-                f"{label}: {found[0].name} and {found[1].name} may both be its image; remove one"
-            )
-        if found:
-            return found[0]
-    raise InputError(f"{label}: no image {stem(label.name)}.nii.gz for it in {images[0].parent}")
 
 
 def _pictures_by_stem(rows: Sequence[Row]) -> dict[str, list[str]]:
@@ -218,7 +190,7 @@ def extract_volume(job: ExtractionJob) -> Extracted:
     """
     extraction, organ = job.extraction, job.extraction.organ
     label, image = open_volume(job.path), open_volume(job.image)
-    notes = _check_match(label, image)
+    notes = check_match(label, image)
     # What a header without orientation lacks, the other one may know.
     placed = image if image.has_orientation or not label.has_orientation else label
     plan = RAW if extraction.raw else upright(placed.affine)
@@ -264,45 +236,6 @@ def extract_volume(job: ExtractionJob) -> Extracted:
     return Extracted(rows, notes)
 
 
-def _check_match(label: Volume, image: Volume) -> list[str]:
-    """Refuse a label that does not lie on its image; return what the user should know of the two."""
-    if label.path.resolve() == image.path.resolve():
-        raise InputError(f"{label.path}: taken for its own image; give --images the CT volumes")
-    if label.shape != image.shape:
-        raise InputError(f"{label.path}: shape {label.shape}, but its image {image.path} has {image.shape}")
-    for volume in (label, image):
-        if _is_singular(volume.affine):
-            raise InputError(f"{volume.path}: its affine is singular or NaN; mend its sform or qform")
-    nowhere = "the header gives no orientation (sform and qform code 0)"
-    if not image.has_orientation:
-        assumed = "its label's" if label.has_orientation else "LAS"
-        return [f"{image.path}: {nowhere}; {assumed} is assumed"]
-    if not label.has_orientation:
-        return [f"{label.path}: {nowhere}; its image's is assumed"]
-    apart = _furthest(label.affine - image.affine, image.shape)
-    if apart > _AFFINE_TOLERANCE * np.linalg.norm(image.affine[:3, :3], axis=0).min():
-        raise InputError(
-            f"{label.path}: its affine differs from that of its image {image.path}, by up to {apart:.3g} "
-            "in the header's unit; resample the label to the image"
-        )
-    return []
-
-
-def _is_singular(affine: npt.NDArray[np.float64]) -> bool:
-    """Whether a volume's axes are not finite or lie in one plane, whatever their spacing."""
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or not lengths.all():
-        return True
-    return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3)
-
-
-def _furthest(difference: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> float:
-    """How far apart two affines put a voxel at most: it is at one of the corners, the map being affine."""
-    corners = np.indices((2, 2, 2)).reshape(3, 8) * (np.array(shape)[:, None] - 1)  # (3, 8) voxel indices
-    apart = difference[:3, :3] @ corners + difference[:3, 3:]
-    return float(np.linalg.norm(apart, axis=0).max())
-
-
 @dataclass(frozen=True)
 class OrganVoxels:
     """Where the organ is in a label volume, one bit a voxel.
@@ -344,23 +277,10 @@ def find_organ_voxels(label: Volume, values: Sequence[int]) -> OrganVoxels:
     x, y, z = label.shape
     bits = np.zeros((-(-x // 8), y, z), np.uint8, order="F")
     for start, slab in read_slabs(label):
-        organ = functools.reduce(np.logical_or, [_integers(label, slab) == value for value in values])
+        organ = functools.reduce(np.logical_or, [as_integers(label, slab) == value for value in values])
         if organ.any():
             bits[:, :, start : start + slab.shape[2]] = np.packbits(organ, axis=0)
     return OrganVoxels(bits, label.shape)
-
-
-def _integers(label: Volume, slab: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Label values of stored voxels."""
-    unscaled = (label.slope, label.inter) == (1.0, 0.0)
-    if slab.dtype.kind != "f" and unscaled:
-        return slab
-    scaled = slab.astype(np.float64) * label.slope + label.inter
-    rounded = np.rint(scaled)
-    wrong = ~(np.abs(scaled - rounded) <= _LABEL_TOLERANCE)  # also true of NaN
-    if wrong.any():
-        raise InputError(f"{label.path}: holds {scaled[wrong][0]:g}, no integer; is it a label volume?")
-    return rounded
 
 
 def _choose(job: ExtractionJob, pixels: npt.NDArray[np.int64]) -> list[int]:

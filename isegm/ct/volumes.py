@@ -29,6 +29,8 @@ from isegm.errors import InputError
 HEADER_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 
 _SLAB_BYTES = 16 << 20
+# A scaled label, 255 / 255 say, misses its integer by single precision.
+_LABEL_TOLERANCE = 1e-3
 # A deflate stream cannot grow more than this on decompression.
 _DEFLATE_RATIO = 1032
 # By NIfTI's code for the unit of space. Files that state none, or nonsense, mean millimetres.
@@ -259,3 +261,20 @@ def check_finite(volume: Volume, values: npt.NDArray[np.generic], where: str) ->
     """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{volume.path}: NaN or infinite voxels in {where}; replace them, by -1024 HU say")
+
+
+def as_integers(label: Volume, slab: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Label values of stored voxels, of any shape.
+
+    Raises:
+        InputError: A value is no integer.
+    """
+    unscaled = (label.slope, label.inter) == (1.0, 0.0)
+    if slab.dtype.kind != "f" and unscaled:
+        return slab
+    scaled = slab.astype(np.float64) * label.slope + label.inter
+    rounded = np.rint(scaled)
+    wrong = ~(np.abs(scaled - rounded) <= _LABEL_TOLERANCE)  # also true of NaN
+    if wrong.any():
+        raise InputError(f"{label.path}: holds {scaled[wrong][0]:g}, no integer; is it a label volume?")
+    return rounded

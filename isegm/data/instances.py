@@ -109,7 +109,7 @@ def _find_instances(
     ignored: int | None,
 ) -> list[Record]:
     problems: list[str] = []
-    listed = _read_list(folder / image_list, problems)
+    listed = read_list(folder / image_list, problems)
     image_files = files_of(folder / images, JPEG_SUFFIXES, problems)
     label_files = files_of(folder / labels, frozenset({label_suffix}), problems)
     records = []
@@ -133,7 +133,8 @@ def _find_instances(
     return records
 
 
-def _read_list(path: Path, problems: list[str]) -> list[str]:
+def read_list(path: Path, problems: list[str]) -> list[str]:
+    """Read a list of image names, one a line; what is wrong with it is added to ``problems``."""
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

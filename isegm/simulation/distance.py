@@ -41,4 +41,5 @@ def measure_depth(region: npt.NDArray[np.bool_]) -> Depth:
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     # OpenCV's last bit depends on the version and the place. Squared distances are whole numbers, and
     # rounding to them makes equal distances equal again.
-    return Depth(np.rint(np.square(distance, dtype=np.float64)), top, left)
+    squared = np.square(distance, dtype=np.float64)
+    return Depth(np.rint(squared, out=squared), top, left)

@@ -33,7 +33,6 @@ from isegm.ct.anatomy import HIGHEST_MM, LOWEST_MM, TISSUES, Body, Part, Tissue
 from isegm.ct.canvas import Canvas, tidy_labels
 from isegm.ct.shapes import Points, RadialShape, Tubes, Warp, bend, noise_field, polyline, rotate, wander
 from isegm.ct.textures import MIN_HU, Scanner, grains
-from isegm.ct.windows import WINDOWS, Window
 from isegm.errors import InputError
 from isegm.storage import write_bytes, write_text
 
@@ -141,30 +140,6 @@ def random_slice(rng: np.random.Generator, height: int, width: int) -> PhantomSl
     if family == "shapes":
         return _shapes_slice(rng, height, width)
     return _noise_map_slice(rng, height, width)
-
-
-def random_window(rng: np.random.Generator, phantom: PhantomSlice) -> Window:
-    """Draw a window in which something of a slice can be seen.
-
-    Half of the draws are a radiologist's window for what the picture shows (lung or bone where much of it
-    is air or bone); the rest lie about the HU of a random object and are 120 to 1600 HU wide,
-    500 at the least away from soft tissue.
-
-    Args:
-        rng: Source of all randomness.
-        phantom: What is to be seen.
-    """
-    if rng.random() < 0.5:
-        window = WINDOWS[str(rng.choice(("abdomen", "mediastinum", "lung", "bone"), p=(0.5, 0.2, 0.2, 0.1)))]
-        seen = np.abs(phantom.hu[::4, ::4] - window.level) < window.width / 2
-        if seen.mean() > 0.2:
-            return window
-    inside = phantom.hu[phantom.labels > 0] if phantom.labels.any() else phantom.hu.reshape(-1)
-    level = float(inside[int(rng.integers(len(inside)))]) + rng.normal(0, 40)
-    # Narrow windows are for soft tissue.
-    least = 120 if abs(level) < 300 else 500
-    width = float(np.exp(rng.uniform(np.log(least), np.log(1600))))
-    return Window(round(level), round(width))
 
 
 def _anatomy_slice(rng: np.random.Generator, height: int, width: int) -> PhantomSlice:

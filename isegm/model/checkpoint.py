@@ -72,6 +72,15 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> EMCClick
     return model.to(device).eval()
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file's tensors by name, whatever network they are of; nothing in the file is run.
+
+    Raises:
+        InputError: The file is missing, unreadable, or holds no plain tensors.
+    """
+    return _plain_tensors(path, _read(path))
+
+
 def save_checkpoint(path: Path, model: EMCClick, metadata: Mapping[str, Any]) -> None:
     """Write a network as a checkpoint in the released form, whole or not at all.
 
@@ -137,8 +146,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _tensors(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The checkpoint's tensors by name, each plain and dense; a bare ``state_dict`` is accepted."""
+def _plain_tensors(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A file's tensors by name, each plain and dense; a bare ``state_dict`` is accepted."""
     tensors = content.get("state_dict", content)
     if not isinstance(tensors, Mapping) or not tensors:
         raise InputError(f"{path}: its state_dict holds no tensors; {EXPECTED}")
@@ -150,12 +159,18 @@ def _tensors(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
         )
         if not (isinstance(name, str) and plain):
             raise InputError(f"{path}: entry {name!r} of its state_dict is not a plain tensor; {EXPECTED}")
+    return dict(tensors)
+
+
+def _tensors(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint of this method."""
+    tensors = _plain_tensors(path, content)
     if not any(name.startswith("refiner.") for name in tensors):
         raise InputError(
             f"{path}: has no correction head (no refiner.* tensors), so it is of another method, "
             f"such as RITM or FocalClick; {EXPECTED}"
         )
-    return dict(tensors)
+    return tensors
 
 
 def _model_from_shapes(path: Path, tensors: Mapping[str, Tensor]) -> EMCClick:

@@ -1,0 +1,1 @@
+"""Training: losses, sources of data, simulated clicks, the trainer and its recipes."""

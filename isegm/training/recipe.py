@@ -1,0 +1,106 @@
+"""What a training run is: every setting in one typed place, and the published recipes as functions."""
+
+from dataclasses import dataclass
+
+from isegm.errors import InputError
+from isegm.model.build import PRESETS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings of a training run. The defaults are the published ones; each is also a flag."""
+
+    preset: str
+    """Which network: hr18s, hr18, hr32, segb0 or segb3."""
+    sources: tuple[str, ...]
+    """Where training pictures come from, mixed by weight (docs/training.md has the grammar)."""
+    seed: int = 0
+    """Everything random follows from it and from the number of the sample or step."""
+
+    crop_height: int = 320
+    """Pixels of a training picture; a multiple of 4."""
+    crop_width: int = 480
+    """Pixels of a training picture; a multiple of 4."""
+    min_scale: float = 0.75
+    """Pictures are resized by a random factor from this ..."""
+    max_scale: float = 1.40
+    """... to this, before they are cropped."""
+    min_object_pixels: int = 1000
+    """Smaller objects (after the crop) are not trained on."""
+    merge_probability: float = 0.15
+    """How often two objects of a picture are taken as one."""
+
+    max_extra_clicks: int = 23
+    """The number of clicks after the first is drawn from 0 to this ..."""
+    click_decay: float = 0.8
+    """... with a probability proportional to this to its power."""
+
+    batch_size: int = 32
+    """Pictures an optimiser step, over all processes and accumulated parts."""
+    accumulate: int = 1
+    """Parts in which a process works through its share of a batch."""
+    epochs: int = 230
+    """Epochs in all."""
+    epoch_samples: int = 30_000
+    """Pictures an epoch."""
+    learning_rate: float = 8e-4
+    """Adam's, after the warm-up."""
+    backbone_multiplier: float = 0.1
+    """Learning rate of the first stage (its OCR layers excepted) as a part of the whole."""
+    schedule: str = "milestones"
+    """``milestones`` (x 0.1 at each), or ``cosine`` (down to 0)."""
+    milestones: tuple[int, ...] = (200, 220)
+    """Epochs after which the learning rate is divided by 10."""
+    warmup_steps: int = 0
+    """Optimiser steps over which the learning rate rises linearly from 0."""
+    clip_norm: float = 0.0
+    """The gradient's norm is cut down to this; 0 leaves it."""
+    ema_decay: float = 0.0
+    """Decay of the averaged weights that are validated and saved; 0 takes the weights themselves."""
+    precision: str = "float32"
+    """``float32``, or ``bfloat16`` for autocast."""
+    pretrained: str = ""
+    """ImageNet weights of the backbone (HRNet's or MiT's released file), or a checkpoint to fine-tune."""
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            InputError: A field is out of its range.
+        """
+        _require(self.preset in PRESETS, "preset", self.preset, f"one of {', '.join(PRESETS)}")
+        _require(bool(self.sources), "sources", "none", "at least one source")
+        _require(self.seed >= 0, "seed", self.seed, "at least 0")
+        for name in ("crop_height", "crop_width"):
+            side = getattr(self, name)
+            _require(side >= 32 and side % 4 == 0, name, side, "a multiple of 4, at least 32")
+        scales = f"{self.min_scale} to {self.max_scale}"
+        _require(0 < self.min_scale <= self.max_scale, "min_scale", scales, "above 0 and at most max_scale")
+        for name in ("min_object_pixels", "batch_size", "accumulate", "epochs", "epoch_samples"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("max_extra_clicks", "warmup_steps", "clip_norm"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        _require(self.max_extra_clicks <= 23, "max_extra_clicks", self.max_extra_clicks, "at most 23")
+        _require(0 <= self.merge_probability <= 1, "merge_probability", self.merge_probability, "0 to 1")
+        _require(0 < self.click_decay <= 1, "click_decay", self.click_decay, "above 0 and at most 1")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _require(self.backbone_multiplier >= 0, "backbone_multiplier", self.backbone_multiplier, "at least 0")
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 or more and below 1")
+        schedules, precisions = ("milestones", "cosine"), ("float32", "bfloat16")
+        _require(self.schedule in schedules, "schedule", self.schedule, " or ".join(schedules))
+        _require(self.precision in precisions, "precision", self.precision, " or ".join(precisions))
+
+    @property
+    def epoch_steps(self) -> int:
+        """Optimiser steps an epoch: its whole batches, at least one."""
+        return max(1, self.epoch_samples // self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.epochs * self.epoch_steps
+
+
+def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise InputError(f"--{name.replace('_', '-')}: must be {wanted}, not {value}")

@@ -1,0 +1,74 @@
+"""What training pictures are made of: a picture with all its objects, and where such pictures come from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from isegm.errors import InputError
+
+Labels = npt.NDArray[np.int32]
+"""(H, W): 0 background, 1..n the objects, -1 ignored."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture with all its objects.
+
+    Attributes:
+        image: (H, W, 3) RGB uint8; CT is windowed.
+        labels: (H, W): 0 background, 1..n the objects (numbers may be missing), -1 ignored.
+        is_ct: Whether it is CT, whose grey values have been varied already (its window was) and whose
+            colours mean nothing.
+    """
+
+    image: npt.NDArray[np.uint8]
+    labels: Labels
+    is_ct: bool
+
+    @classmethod
+    def of_ct(cls, grey: npt.NDArray[np.uint8], labels: Labels) -> "Scene":
+        """The scene of a windowed CT slice, (H, W)."""
+        return cls(np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8), labels, is_ct=True)
+
+
+class Source(Protocol):
+    """Where scenes come from. A source holds no random state and travels to other processes."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it: what the user asked for."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines that the user should read before training on it."""
+
+    def draw(self, rng: np.random.Generator) -> Scene:
+        """Draw a scene.
+
+        Args:
+            rng: The only source of chance: the same state gives the same scene.
+
+        Raises:
+            InputError: The files it fell upon cannot be used; the line names the file.
+            OSError: They cannot be read.
+        """
+
+
+def check_scene(labels: Labels, labels_path: Path, image: npt.NDArray[np.uint8], image_path: Path) -> None:
+    """Refuse labels that do not fit their picture, or have no object.
+
+    Raises:
+        InputError: Their sizes differ, or no label is above 0.
+    """
+    if labels.shape != image.shape[:2]:
+        (rows, columns), (image_rows, image_columns) = labels.shape, image.shape[:2]
+        raise InputError(
+            f"{labels_path}: has {rows} rows and {columns} columns, but {image_path} has {image_rows} and "
+            f"{image_columns}; they must be of one size"
+        )
+    if not (labels > 0).any():
+        raise InputError(f"{labels_path}: has no object pixel; mark the object or remove image and mask")

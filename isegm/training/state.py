@@ -1,0 +1,88 @@
+"""What a training run keeps on disk, each file whole or not at all.
+
+``state.pt`` holds all that continuing needs. Random numbers are not part of it: they follow from the seed and
+the number of the step or sample. ``best.pth`` and ``last.pth`` are checkpoints in the released form, with our
+metadata in them.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isegm.errors import InputError
+from isegm.storage import whole_file
+from isegm.training.recipe import Recipe
+
+STATE_FILE = "state.pt"
+
+_MAY_CHANGE = frozenset({"epochs", "sources"})
+"""Fields that a resumed run may have otherwise: a longer run, the same sources moved elsewhere."""
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """All that a run needs to go on as if it had not been interrupted.
+
+    Attributes:
+        step: Optimiser steps done.
+        model: The network's tensors.
+        optimiser: The optimiser's state.
+        average: The averaged network's tensors; None without averaging.
+        best_noc: The best validation's mean NoC so far; None before the first.
+        recipe: The recipe's fields.
+    """
+
+    step: int
+    model: Mapping[str, Tensor]
+    optimiser: Mapping[str, Any]
+    average: Mapping[str, Tensor] | None
+    best_noc: float | None
+    recipe: Mapping[str, Any]
+
+
+def save_state(folder: Path, state: TrainingState) -> None:
+    """Write ``state.pt``.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    content = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    with whole_file(folder / STATE_FILE) as temporary:
+        torch.save(content, temporary)
+
+
+def load_state(folder: Path, recipe: Recipe) -> TrainingState:
+    """Read ``state.pt``.
+
+    Args:
+        folder: The run's folder.
+        recipe: The recipe of the run that is to go on with it.
+
+    Raises:
+        InputError: It is missing or unreadable, or belongs to a run with another recipe.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise InputError(f"{path}: there is no run here to resume; leave out --resume")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state = TrainingState(**content)
+    except Exception as error:  # noqa: BLE001 - whatever torch says of it, it cannot be resumed from
+        raise InputError(f"{path}: unreadable ({type(error).__name__}); start anew") from None
+    now = plain_recipe(recipe)
+    for name, value in now.items():
+        before = state.recipe.get(name)
+        if before != value and name not in _MAY_CHANGE:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{path}: was trained with {flag} {before}, not {value}; resume with the same")
+    return state
+
+
+def plain_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's fields as plain values (tuples become lists)."""
+    fields = dataclasses.asdict(recipe)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}

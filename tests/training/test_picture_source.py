@@ -1,0 +1,216 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from isegm.errors import InputError
+from isegm.storage import read_image
+from isegm.training.picture_source import open_folder, open_pascal_voc, open_sbd, read_label_map
+from isegm.training.samples import SampleSettings, TrainingSamples
+from isegm.training.sources import open_mixture
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def draws(source, count=20):
+    return [source.draw(np.random.default_rng(i)) for i in range(count)]
+
+
+def grid(*values, dtype=np.uint8):
+    """A mask of 10 x 10 blocks, one a value."""
+    return np.kron(np.array([values]), np.ones((10, 10))).astype(dtype)
+
+
+def blocks_of(labels):
+    return labels[5, 5::10].tolist()
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        (grid(0, 255), [0, 1]),
+        (grid(0, 1), [0, 1]),
+        (grid(0, 128), [0, 1]),
+        (grid(7, 7), [1, 1]),
+        (grid(0, 3, 0, 9, 3), [0, 1, 0, 2, 1]),
+        (grid(0, 1, 2, 255), [0, 1, 2, -1]),
+        (grid(0, 1000, 1001, 255, dtype=np.uint16), [0, 2, 3, 1]),
+        (grid(0, 65535, dtype=np.uint16), [0, 1]),
+    ],
+)
+def test_label_maps(tmp_path, save, mask, expected):
+    labels = read_label_map(save(tmp_path / "m.png", mask))
+    assert blocks_of(labels) == expected
+    assert labels.dtype == np.int32
+    assert labels.shape == mask.shape
+
+
+def test_255_may_be_said_to_be_something(tmp_path, save):
+    path = save(tmp_path / "m.png", grid(0, 1, 255, 255))
+    with pytest.raises(InputError, match=r"m.png: most of what is marked has the value 255.*read=binary"):
+        read_label_map(path)
+    assert blocks_of(read_label_map(path, ignored="none")) == [0, 1, 2, 2]
+    assert blocks_of(read_label_map(path, ignored=255)) == [0, 1, -1, -1]
+    assert blocks_of(read_label_map(path, ignored=1)) == [0, -1, 2, 2]
+    save(path, grid(0, 255))
+    assert blocks_of(read_label_map(path, ignored=255)) == [0, -1]
+
+
+def test_soft_edges_are_not_taken_for_objects(tmp_path, save):
+    soft = np.kron(np.array([[0, 0, 64, 128, 192, 255, 255, 255, 255]]), np.ones((10, 10))).astype(np.uint8)
+    save(tmp_path / "images" / "a.png", np.zeros((*soft.shape, 3), np.uint8))
+    save(tmp_path / "masks" / "a.png", soft)
+    with pytest.raises(InputError, match="read=binary"):
+        open_folder("f", tmp_path).draw(np.random.default_rng(0))
+    labels = open_folder("f", tmp_path, binary=True).draw(np.random.default_rng(0)).labels
+    assert blocks_of(labels) == [0, 0, 0, 1, 1, 1, 1, 1, 1]
+
+
+def test_colours_are_objects(tmp_path, save):
+    colours = np.zeros((10, 40, 3), np.uint8)
+    colours[:, 10:20], colours[:, 20:30], colours[:, 30:] = (255, 0, 0), (0, 255, 0), (0, 0, 1)
+    assert blocks_of(read_label_map(save(tmp_path / "c.png", colours))) == [0, 3, 2, 1]
+    grey = np.repeat(grid(0, 1, 2, 255)[..., None], 3, axis=2)
+    assert blocks_of(read_label_map(save(tmp_path / "g.png", grey))) == [0, 1, 2, -1]
+
+
+def save_palette(path, indexes, colours):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(indexes)
+    picture.putpalette([channel for colour in colours for channel in colour])
+    picture.save(path)
+    return path
+
+
+def test_palette_indexes_are_objects(tmp_path):
+    colours = (
+        [(0, 0, 0), (128, 0, 0), (0, 128, 0)] + [(9, 9, i % 256) for i in range(3, 255)] + [(224, 224, 192)]
+    )
+    path = save_palette(tmp_path / "p.png", grid(0, 1, 2, 255), colours)
+    assert blocks_of(read_label_map(path)) == [0, 1, 2, -1]
+    # Wherever black is in the palette, it is the background.
+    path = save_palette(tmp_path / "q.png", grid(0, 1, 2), [(255, 255, 255), (0, 0, 0), (255, 0, 0)])
+    assert blocks_of(read_label_map(path)) == [2, 0, 1]
+
+
+def test_a_jpeg_mask_holds_one_object(tmp_path, save):
+    labels = read_label_map(save(tmp_path / "m.jpg", np.kron(grid(0, 255), np.ones((4, 4))).astype(np.uint8)))
+    assert set(np.unique(labels)) == {0, 1}
+
+
+def test_a_folder_gives_its_pictures_and_masks(tmp_path, save, save_nifti):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (20, 30 + i, 3), np.uint8) for i in range(3)]
+    for i, image in enumerate(images):
+        save(tmp_path / "img" / f"{i}.png", image)
+        save(tmp_path / "gt" / f"{i}.bmp", np.full(image.shape[:2], i + 1, np.uint8))
+    source = open_folder("mine", tmp_path, images="img", masks="gt")
+    widths = set()
+    for scene in draws(source):
+        np.testing.assert_array_equal(scene.image, images[scene.image.shape[1] - 30])
+        assert not scene.is_ct
+        widths.add(scene.image.shape[1])
+    assert widths == {30, 31, 32}
+
+
+def test_grey_pictures_are_taken_for_ct_and_their_tone_varies(tmp_path, save):
+    save(tmp_path / "images" / "a.png", np.tile(np.arange(256, dtype=np.uint8), (10, 1)))
+    save(tmp_path / "masks" / "a.png", np.full((10, 256), 255, np.uint8))
+    scenes = draws(open_folder("grey", tmp_path))
+    assert all(scene.is_ct for scene in scenes)
+    rows = np.array([scene.image[0, :, 0] for scene in scenes]).astype(int)
+    assert (np.diff(rows, axis=1) >= 0).all()
+    assert np.ptp(rows[:, 128]) > 20
+    assert all((scene.image == scene.image[:1, :, :1]).all() for scene in scenes)
+    photo = open_folder("grey", tmp_path, content="photo").draw(np.random.default_rng(0))
+    assert not photo.is_ct
+    np.testing.assert_array_equal(photo.image, read_image(tmp_path / "images" / "a.png"))
+    save(tmp_path / "images" / "a.png", np.arange(7680, dtype=np.uint32).reshape(10, 256, 3).astype(np.uint8))
+    assert not open_folder("x", tmp_path).draw(np.random.default_rng(0)).is_ct
+    assert open_folder("x", tmp_path, content="ct").draw(np.random.default_rng(0)).is_ct
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path, save):
+    save(tmp_path / "images" / "a.png", np.zeros((10, 20, 3), np.uint8))
+    mask = save(tmp_path / "masks" / "a.png", np.zeros((10, 20), np.uint8))
+    source = open_folder("f", tmp_path)
+    with pytest.raises(InputError, match=r"masks/a.png: has no object pixel"):
+        source.draw(np.random.default_rng(0))
+    save(mask, np.ones((20, 10), np.uint8))
+    with pytest.raises(InputError, match=r"a.png: has 20 rows and 10 columns, but .* one size"):
+        source.draw(np.random.default_rng(0))
+    mask.write_bytes(mask.read_bytes()[:40])
+    with pytest.raises(InputError, match=r"masks/a.png: not a readable picture"):
+        source.draw(np.random.default_rng(0))
+    mask.unlink()
+    with pytest.raises(InputError, match=r"masks/a.png: no such picture"):
+        source.draw(np.random.default_rng(0))
+    save(mask, np.ones((10, 20), np.uint8))
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"images/a.png: not a readable picture"):
+        source.draw(np.random.default_rng(0))
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(InputError, match=r"images: holds no file"):
+        open_folder("f", tmp_path)
+
+
+def test_sbd(tmp_path, save):
+    inst = grid(0, 1, 2)
+    for name in ("2008_1", "2008_2", "2008_3"):
+        save(tmp_path / "img" / f"{name}.jpg", np.full((10, 30, 3), 90, np.uint8))
+        (tmp_path / "inst").mkdir(exist_ok=True)
+        struct = {"Segmentation": inst, "Categories": np.array([[3], [15]], np.uint8)}
+        scipy.io.savemat(tmp_path / "inst" / f"{name}.mat", {"GTinst": struct}, do_compression=True)
+    (tmp_path / "train.txt").write_text("2008_1\n2008_3\n")
+    (tmp_path / "val.txt").write_text("2008_2\n")
+    source = open_sbd("sbd", tmp_path)
+    assert [image.stem for image, _ in source.pairs] == ["2008_1", "2008_3"]
+    for scene in draws(source, 3):
+        assert blocks_of(scene.labels) == [0, 1, 2]
+        assert not scene.is_ct  # though its picture is grey
+    settings = SampleSettings(crop=(10, 30), scale=(1, 1), min_object_pixels=100, merge_probability=0)
+    labels = [TrainingSamples(source, settings, 0)[i].label for i in range(40)]
+    assert {tuple(blocks_of(label)) for label in labels} == {(0, 1, 0), (0, 0, 1), (1, 0, 0)}
+    assert [image.stem for image, _ in open_sbd("sbd", tmp_path, split="val").pairs] == ["2008_2"]
+    (tmp_path / "inst" / "2008_3.mat").unlink()
+    with pytest.raises(InputError, match=r"train.txt: lists '2008_3', but .*inst has no such file"):
+        open_sbd("sbd", tmp_path)
+    (tmp_path / "val.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"val.txt: lists no image"):
+        open_sbd("sbd", tmp_path, split="val")
+    (tmp_path / "inst" / "2008_1.mat").write_bytes(b"broken")
+    (tmp_path / "train.txt").write_text("2008_1\n")
+    with pytest.raises(InputError, match=r"2008_1.mat: not a"):
+        open_sbd("sbd", tmp_path).draw(np.random.default_rng(0))
+
+
+def test_pascal_voc(tmp_path, save):
+    save(tmp_path / "JPEGImages" / "a.jpg", np.zeros((10, 40, 3), np.uint8))
+    save_palette(
+        tmp_path / "SegmentationObject" / "a.png", grid(0, 1, 16, 255), [(i, 0, 0) for i in range(256)]
+    )
+    (tmp_path / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
+    (scene,) = draws(open_pascal_voc("voc", tmp_path), 1)
+    assert blocks_of(scene.labels) == [0, 1, 16, -1]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the published data beside the checkout")
+@pytest.mark.parametrize(
+    "text",
+    ["benchmarks/COCO_MVal:images=img:masks=gt", "ct_slices/liver", "ct_slices/spleen", "ct_slices/lung"],
+)
+def test_real_folders(text, tmp_path):
+    mixture = open_mixture([f"folder:{DATA}/{text}"], tmp_path)
+    samples = TrainingSamples(mixture, SampleSettings(), 0)
+    for i in range(12):
+        sample = samples[i]
+        assert sample.problems == ()
+        assert (sample.label == 1).sum() >= 1000
+        assert sample.label[sample.first_click] == 1

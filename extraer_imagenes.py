@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.cli import command, report_problems
+from isegm.cli import command, counted, report_problems
 from isegm.ct.organs import ORGANS, find_organ
 from isegm.ct.slices import Extraction, extract
 from isegm.ct.windows import WINDOWS, parse_window, shield_negative_levels
@@ -96,7 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)  # noqa: T201 - as above
     status = report_problems(report.problems)
-    print(f"{report.pictures} pictures from {report.volumes} volumes in {extraction.folder}")  # noqa: T201 - as above
+    done = f"{counted(report.pictures, 'picture')} from {counted(report.volumes, 'volume')}"
+    print(f"{done} in {extraction.folder}")  # noqa: T201 - as above
     return status
 
 

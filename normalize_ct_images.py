@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.cli import command, report_problems
+from isegm.cli import command, counted, report_problems
 from isegm.ct.normalize import normalize, parse_windows
 from isegm.ct.windows import WINDOWS, Window, shield_negative_levels
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     status = report_problems(report.problems)
     used = f"window {windows}" if isinstance(windows, Window) else f"windows by {arguments.organ}"
-    print(f"{report.volumes} volumes in {report.folder}, {used}")  # noqa: T201 - this is the user's terminal
+    print(f"{counted(report.volumes, 'volume')} in {report.folder}, {used}")  # noqa: T201 - this is the user's terminal
     return status
 
 

@@ -27,7 +27,7 @@ def test_processes(ct, tmp_path):
     (tmp_path / "labelsTr" / "a.nii").write_bytes(b"")
     done = launch("extraer_imagenes", tmp_path / "labelsTr", tmp_path / "out", "liver", "--workers", 2)
     assert done.returncode == 1
-    assert done.stdout == f"1 pictures from 1 volumes in {tmp_path / 'out' / 'liver'}\n"
+    assert done.stdout == f"1 picture from 1 volume in {tmp_path / 'out' / 'liver'}\n"
     assert done.stderr == f"{tmp_path}/labelsTr/a.nii: no image a.nii.gz for it in {tmp_path}/imagesTr\n"
     done = launch("normalize_ct_images", tmp_path / "imagesTr", tmp_path / "n", "-500,1400")
     assert (done.returncode, done.stderr) == (0, "")

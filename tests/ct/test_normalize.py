@@ -95,7 +95,7 @@ def test_a_malformed_json(content, tmp_path):
 def test_greys_and_record(ct, normalize, tmp_path):
     status, out, err = normalize(organ="lung")
     assert (status, err) == (0, "")
-    assert out == f"1 volumes in {tmp_path / 'out'}, window level -500, width 1400\n"
+    assert out == f"1 volume in {tmp_path / 'out'}, window level -500, width 1400\n"
     image = nib.load(tmp_path / "out" / "case_7.nii.gz")
     assert image.get_data_dtype() == np.uint8
     assert (np.asanyarray(image.dataobj) == greys(ct[0], "lung")).all()
@@ -243,7 +243,7 @@ def test_problems_leave_nothing_and_the_others_go_on(ct, save, normalize, tmp_pa
     results = []
     for workers in (1, 2):
         status, out, err = normalize("--workers", workers)
-        assert (status, out[:9]) == (1, "1 volumes")
+        assert (status, out[:9]) == (1, "1 volume ")
         names = [line.split(":")[0].rpartition("/")[2] for line in err.splitlines()]
         assert names == ["complex.nii", "cut.nii.gz", "empty.nii", "four.nii", "nan.nii.gz"]
         assert "slice 3" in err
@@ -257,7 +257,7 @@ def test_outputs_of_one_name(ct, normalize, save, tmp_path):
     nib.Nifti1Pair(ct[0], np.eye(4)).to_filename(tmp_path / "imagesTr" / "a.hdr")
     save(tmp_path / "imagesTr" / "a.nii", ct[0])
     status, out, err = normalize()
-    assert (status, out[:9], err.count("rename one")) == (1, "1 volumes", 2)
+    assert (status, out[:9], err.count("rename one")) == (1, "1 volume ", 2)
 
 
 def test_a_malformed_record_is_said_at_once(ct, normalize, tmp_path):

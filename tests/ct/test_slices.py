@@ -32,7 +32,7 @@ def names(folder, organ="liver"):
 
 def test_the_slice_with_the_most_organ(ct, extract, tmp_path):
     hu, label = ct
-    assert extract() == (0, f"1 pictures from 1 volumes in {tmp_path / 'out' / 'liver'}\n", "")
+    assert extract() == (0, f"1 picture from 1 volume in {tmp_path / 'out' / 'liver'}\n", "")
     assert names(tmp_path / "out") == ["case_7_002"]
     # LAS: columns go to the patient's left as stored, rows from posterior up
     greys = np.clip((hu[:, ::-1, 2].T + 135.0) * 255 / 350, 0, 255)
@@ -110,7 +110,7 @@ def test_lung_has_its_window_and_a_note(ct, extract, tmp_path):
 def test_an_8bit_image_is_taken_as_it_is(ct, save, extract, tmp_path):
     grey = np.random.default_rng(1).integers(0, 256, (6, 5, 4)).astype(np.uint8)
     save(tmp_path / "imagesTr" / "case_7.nii.gz", grey)
-    assert extract() == (0, f"1 pictures from 1 volumes in {tmp_path / 'out' / 'liver'}\n", "")
+    assert extract() == (0, f"1 picture from 1 volume in {tmp_path / 'out' / 'liver'}\n", "")
     status, _, err = extract("--window", "bone", "--force")
     assert status == 0
     assert "8-bit already" in err
@@ -264,7 +264,7 @@ def make_problem(kind, save, folder, hu, label):
 def test_a_problem_is_one_line_and_the_others_go_on(ct, kind, file, reason, save, extract, tmp_path):
     make_problem(kind, save, tmp_path, *ct)
     status, out, err = extract()
-    assert (status, out[:10], err.count("\n")) == (1, "1 pictures", 1)
+    assert (status, out[:10], err.count("\n")) == (1, "1 picture ", 1)
     assert err.startswith(str(tmp_path / file / "bad.nii.gz: "))
     assert reason in err
     assert names(tmp_path / "out") == ["case_7_002"]
@@ -344,7 +344,7 @@ def test_new_volumes_join_a_folder(ct, save, extract, tmp_path):
     save(tmp_path / "imagesTr" / "b.nii", ct[0])
     save(tmp_path / "labelsTr" / "b.nii", ct[1])
     status, out, err = extract()
-    assert (status, out[:10], err.count("\n")) == (1, "1 pictures", 1)
+    assert (status, out[:10], err.count("\n")) == (1, "1 picture ", 1)
     assert names(tmp_path / "out") == ["b_002", "case_7_002"]
 
 

@@ -77,6 +77,30 @@ def _let_the_first_speak() -> None:
         time.sleep(_OTHERS_WAIT_SECONDS)
 
 
+def names(text: str) -> list[str]:
+    """Split a comma-separated list; empty parts count for nothing."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(text: str | None, option: str) -> list[int] | None:
+    """Split a comma-separated list of whole numbers.
+
+    Raises:
+        InputError: It is none, or a number comes twice.
+    """
+    if text is None:
+        return None
+    parts = names(text)
+    if not parts or not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise InputError(f"{option}: must be different whole numbers like 0,1, not {text!r}")
+    return [int(part) for part in parts]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: ``1 volume``, ``3 volumes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def report_problems(problems: Sequence[str]) -> int:
     """Print one line a problem on stderr; return the exit status, 0 without any and 1 otherwise.
 

@@ -24,7 +24,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # so that it runs without being installed
 
-from isegm.cli import Parser, command  # noqa: E402
+from isegm.cli import Parser, command, names, numbers  # noqa: E402
 from isegm.config import MODELS_KEY, Config, read_config  # noqa: E402
 from isegm.distributed import choose_device, join_processes, launched_as  # noqa: E402
 from isegm.errors import InputError  # noqa: E402
@@ -155,25 +155,6 @@ def tidy_arguments(argv: Sequence[str]) -> list[str]:
         else:
             tidy.append(option[0].replace("_", "-") + word[option.end() :] if option else word)
     return tidy
-
-
-def names(text: str) -> list[str]:
-    """Split a comma-separated list; empty parts count for nothing."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def numbers(text: str | None, option: str) -> list[int] | None:
-    """Split a comma-separated list of whole numbers.
-
-    Raises:
-        InputError: It is none, or a number comes twice.
-    """
-    if text is None:
-        return None
-    parts = names(text)
-    if not parts or not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-        raise InputError(f"{option}: must be different whole numbers like 0,1, not {text!r}")
-    return [int(part) for part in parts]
 
 
 def find_config(path: Path | None) -> Config:

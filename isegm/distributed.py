@@ -105,7 +105,9 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
     try:
         yield Processes(rank, size, local_rank, local_size, PrefixStore("isegm", store))
     finally:
-        dist.destroy_process_group()
+        # NCCL wants it; of gloo, torch 2.6 may hang in it where the others have left already.
+        if device.type == "cuda":
+            dist.destroy_process_group()
 
 
 def launched_as() -> tuple[int, int, int, int]:

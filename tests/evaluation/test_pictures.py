@@ -75,7 +75,7 @@ def test_clicks_are_where_they_were_placed_in_the_colour_of_their_polarity():
 def test_the_number_of_a_click_is_whole_wherever_the_click_is(row, col):
     def pixels_of_number(row, col):
         picture = draw_result(sample_with(NOTHING), NOTHING, result_with(Click(row, col, True)))
-        return (picture == 255).all(axis=2)[away_from((row, col))].sum()
+        return (picture > 200).all(axis=2)[away_from((row, col))].sum()  # white, at its edge nearly
 
     assert pixels_of_number(row, col) == pixels_of_number(100, 100) > 0
 

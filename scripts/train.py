@@ -18,6 +18,7 @@ Every setting of a recipe is a flag (--help). A run that was interrupted goes on
 --resume. docs/training.md explains recipes, sources and files.
 """
 
+import argparse
 import dataclasses
 import subprocess
 import sys
@@ -31,18 +32,18 @@ sys.path.insert(0, str(REPOSITORY))  # so that it runs without being installed
 import torch  # noqa: E402
 
 from isegm._version import __version__  # noqa: E402
-from isegm.cli import Parser, command  # noqa: E402
+from isegm.cli import Parser, command, names, numbers  # noqa: E402
 from isegm.config import Config, read_config  # noqa: E402
 from isegm.data import Dataset, open_dataset  # noqa: E402
 from isegm.distributed import choose_device, join_processes, launched_as  # noqa: E402
 from isegm.errors import InputError  # noqa: E402
-from isegm.evaluation.protocol import Protocol  # noqa: E402
+from isegm.evaluation.protocol import EVAL_MODES, Protocol  # noqa: E402
 from isegm.model.build import PRESETS, build_model  # noqa: E402
 from isegm.model.pretrained import load_pretrained  # noqa: E402
 from isegm.training.recipe import Recipe  # noqa: E402
 from isegm.training.recipes import RECIPES  # noqa: E402
 from isegm.training.samples import SampleSettings, TrainingSamples  # noqa: E402
-from isegm.training.sources import open_mixture  # noqa: E402
+from isegm.training.sources import nifti_window, open_mixture, parse_source  # noqa: E402
 from isegm.training.state import STATE_FILE  # noqa: E402
 from isegm.training.trainer import Trainer, TrainingRun  # noqa: E402
 
@@ -56,6 +57,8 @@ def build_parser() -> Parser:
     add("--folder", type=Path, required=True, help="checkpoints, logs and the state to resume from")
     add("--resume", action="store_true", help="go on with the run that is in --folder")
     add("--validate", metavar="A[,B...]", default="", help="held-out folders, or data sets of config.yml")
+    add("--eval-mode", default=Protocol.eval_mode, help=f"of the validation: {EVAL_MODES}")
+    add("--n-clicks", type=int, default=Protocol.n_clicks, help="of the validation, at most")
     add("--validate-every", type=int, default=1, metavar="N", help="epochs (default: %(default)s)")
     add("--save-every", type=int, default=500, metavar="N", help="steps (default: %(default)s)")
     add("--log-every", type=int, default=20, metavar="N", help="steps (default: %(default)s)")
@@ -81,14 +84,11 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; the exit status is 0, or 2 if training cannot start or go on."""
     args = build_parser().parse_args(argv)
-    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe)}
-    given = {name: value for name, value in given.items() if value is not None}
-    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-    recipe = dataclasses.replace(RECIPES[args.recipe](), **given)
-
+    recipe = read_recipe(args)
     rank, _, local_rank, local_size = launched_as()
-    gpus = None if args.gpus is None else [int(gpu) for gpu in args.gpus.split(",")]
-    device, warning = choose_device(gpus, cpu=args.cpu, local_rank=local_rank, local_size=local_size)
+    device, warning = choose_device(
+        numbers(args.gpus, "--gpus"), cpu=args.cpu, local_rank=local_rank, local_size=local_size
+    )
     if warning and rank == 0:
         print(f"warning: {warning}", file=sys.stderr)
     if device.type == "cuda":
@@ -97,10 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"{args.folder}: holds a run already; --resume goes on with it, or name another")
     run = TrainingRun(
         folder=args.folder,
-        validation=[
-            find_dataset(name.strip(), args.config_path) for name in args.validate.split(",") if name
-        ],
-        protocol=Protocol(thresh=0.5),
+        validation=find_datasets(names(args.validate), args.config_path),
+        protocol=Protocol(eval_mode=args.eval_mode, n_clicks=args.n_clicks, thresh=0.5),
         validate_every=args.validate_every,
         save_every=args.save_every,
         log_every=args.log_every,
@@ -112,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "commit": commit(),
             "torch": torch.__version__,
             "device": device.type,
+            "windows": windows_of(recipe.sources),
         },
     )
     settings = SampleSettings(
@@ -123,25 +122,54 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with join_processes(device) as processes:
         cache = args.cache or args.folder / "cache"
-        if processes.rank == 0:
-            for note in open_mixture(recipe.sources, cache).notes:
-                print(f"note: {note}", file=sys.stderr)
+        mixture = open_mixture(recipe.sources, cache) if processes.rank == 0 else None
         processes.from_first(None)  # the others find the cache made
-        samples = TrainingSamples(open_mixture(recipe.sources, cache), settings, recipe.seed)
+        mixture = mixture or open_mixture(recipe.sources, cache)
+        if processes.rank == 0:
+            for note in mixture.notes:
+                print(f"note: {note}", file=sys.stderr)
+        samples = TrainingSamples(mixture, settings, recipe.seed)
         torch.manual_seed(recipe.seed)
         model = build_model(PRESETS[recipe.preset])
-        if recipe.pretrained:
+        if recipe.pretrained and not args.resume:
             load_pretrained(model, Path(recipe.pretrained))
         Trainer(model.to(device), recipe, samples, run, processes).train()
     return 0
 
 
-def find_dataset(name: str, config_path: Path) -> Dataset:
-    """Open a folder with images/ and masks/, or else a data set that the config file names."""
-    folder = Path(name)
-    if folder.is_dir():
-        return open_dataset(folder.name, Config(config_path, {f"{folder.name.upper()}_PATH": folder}))
-    return open_dataset(name, read_config(config_path))
+def read_recipe(args: argparse.Namespace) -> Recipe:
+    """The recipe that was named, with the settings that were given."""
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe)}
+    given = {name: value for name, value in given.items() if value is not None}
+    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    return dataclasses.replace(RECIPES[args.recipe](), **given)
+
+
+def find_datasets(wanted: Sequence[str], config_path: Path) -> list[Dataset]:
+    """Open folders with images/ and masks/, or else data sets that the config file names.
+
+    Raises:
+        InputError: One cannot be opened, or two have the same name.
+    """
+    found: list[Dataset] = []
+    for name in wanted:
+        folder = Path(name)
+        if folder.is_dir():
+            key = f"{folder.resolve().name.upper()}_PATH"
+            dataset = open_dataset(folder.resolve().name, Config(config_path, {key: folder}))
+        else:
+            dataset = open_dataset(name, read_config(config_path))
+        if any(other.name == dataset.name for other in found):
+            raise InputError(f"--validate: there are two {dataset.name}; figures are kept by this name")
+        found.append(dataset)
+    return found
+
+
+def windows_of(sources: Sequence[str]) -> dict[str, list[float]]:
+    """Level and width in HU of every source of volumes, before they are varied."""
+    specs = [spec for spec in map(parse_source, sources) if spec.kind == "nifti"]
+    windows = {spec.text: nifti_window(spec) for spec in specs}
+    return {text: [window.level, window.width] for text, window in windows.items()}
 
 
 def commit() -> str:

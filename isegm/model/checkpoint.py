@@ -6,6 +6,7 @@ class name is looked up in a table here and never imported.
 """
 
 import functools
+import json
 import pickle
 import re
 import warnings
@@ -87,9 +88,10 @@ def save_checkpoint(path: Path, model: EMCClick, metadata: Mapping[str, Any]) ->
     Args:
         path: Where to.
         model: The network, on any device; its tensors are written as float32.
-        metadata: Plain values about its making, kept in the file under ``metadata``.
+        metadata: Plain values about its making, as JSON has them, kept in the file under ``metadata``.
 
     Raises:
+        TypeError: ``metadata`` holds something else.
         OSError: The file cannot be written.
     """
     tensors = {
@@ -99,7 +101,7 @@ def save_checkpoint(path: Path, model: EMCClick, metadata: Mapping[str, Any]) ->
     content = {
         "state_dict": tensors,
         "config": released_config(PRESETS[model.name]),
-        "metadata": dict(metadata),
+        "metadata": json.loads(json.dumps(metadata)),  # plain values only, or no file can be read safely
     }
     with whole_file(path) as temporary:
         torch.save(content, temporary)

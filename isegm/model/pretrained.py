@@ -23,6 +23,9 @@ _NOT_IN_IMAGENET = (
 )
 """What a first stage has besides the classifier's backbone."""
 
+_CLASSIFIER = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.", "head.")
+"""What the files have besides the backbone."""
+
 
 def load_pretrained(model: EMCClick, path: Path) -> None:
     """Give a network weights to start from.
@@ -33,7 +36,8 @@ def load_pretrained(model: EMCClick, path: Path) -> None:
             ``hrnetv2_w18_imagenet_pretrained.pth``, the Mix Transformer's ``mit_b0.pth``, and so on).
 
     Raises:
-        InputError: The file cannot be read, or lacks a tensor of the backbone, or has one of another shape.
+        InputError: The file cannot be read, or lacks a tensor of the backbone, has one of another shape, or
+            has more of them, as a larger backbone's file has.
     """
     tensors = read_tensors(path)
     if any(name.startswith("refiner.") for name in tensors):
@@ -65,4 +69,7 @@ def _load_backbone(backbone: nn.Module, path: Path, tensors: dict[str, Tensor]) 
                 f"{path}: tensor {name!r} is {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}: "
                 "the ImageNet weights of another backbone"
             )
+    left_over = [name for name in tensors if name not in own and not name.startswith(_CLASSIFIER)]
+    if left_over:
+        raise InputError(f"{path}: has a tensor {left_over[0]!r}: the ImageNet weights of another backbone")
     backbone.load_state_dict({name: tensors[name] for name in own if name in tensors}, strict=False)

@@ -97,7 +97,9 @@ def _drop_rows_after(path: Path, step: int) -> None:
     if not path.is_file():
         return
     header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-    kept = [line for line in lines if line.endswith("\n") and int(line.partition(",")[0] or 0) <= step]
-    write_text(path, "".join([header, *kept]) if step else "")
-    if not step:
+    if not step or not header.endswith("\n"):  # nothing to keep, or cut before there was
         path.unlink()
+        return
+    rows = [(line.partition(",")[0], line) for line in lines if line.endswith("\n")]
+    kept = [line for at, line in rows if at.isdecimal() and int(at) <= step]
+    write_text(path, "".join([header, *kept]))

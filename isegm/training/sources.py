@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 
 from isegm.ct.organs import ORGANS, window_of
-from isegm.ct.windows import parse_window
+from isegm.ct.windows import Window, parse_window
 from isegm.errors import InputError
 from isegm.training.ct_appearance import WindowJitter
 from isegm.training.picture_source import CONTENTS, open_folder, open_pascal_voc, open_sbd
@@ -159,6 +159,17 @@ def open_source(spec: SourceSpec, cache: Path) -> Source:
     return KINDS[spec.kind].open(spec, cache)
 
 
+def nifti_window(spec: SourceSpec) -> Window:
+    """The window of a source of volumes, before it is varied: the given one, or else the organ's.
+
+    Raises:
+        InputError: The given one is none.
+    """
+    if "window" in spec.options:
+        return parse_window(spec.options["window"])
+    return window_of(spec.options.get("organ", ""))
+
+
 def _weight(spec: SourceSpec, text: str) -> float:
     try:
         weight = float(text)
@@ -210,7 +221,6 @@ def _open_nifti(spec: SourceSpec, cache: Path) -> Source:
     elif organ:
         known = ", ".join(ORGANS)
         raise spec.complain(f"organ={organ}: not one of {known}; give its label values by labels=1+2, say")
-    window = parse_window(spec.options["window"]) if "window" in spec.options else window_of(organ)
     folder = Path(spec.path)
     own = folder / "labelsTr"
     images = spec.options.get("images")
@@ -220,7 +230,7 @@ def _open_nifti(spec: SourceSpec, cache: Path) -> Source:
         Path(images) if images else None,
         cache=cache,
         objects=objects,
-        window=window,
+        window=nifti_window(spec),
         jitter=_jitter(spec),
         notes=[f"source {spec.text}: {ORGANS[organ].note}"] if organ in ORGANS and ORGANS[organ].note else [],
     )

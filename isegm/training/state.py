@@ -55,6 +55,13 @@ def save_state(folder: Path, state: TrainingState) -> None:
         torch.save(content, temporary)
 
 
+def clear_remains(folder: Path) -> None:
+    """Remove files that a killed run left half-written under temporary names."""
+    for place in (folder, folder / "checkpoints", folder / "pictures"):
+        for remains in place.glob(".tmp-*"):
+            remains.unlink(missing_ok=True)
+
+
 def load_state(folder: Path, recipe: Recipe) -> TrainingState:
     """Read ``state.pt``.
 

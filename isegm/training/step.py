@@ -20,6 +20,7 @@ from isegm.model.emc_click import EMCClick, EMCClickState
 from isegm.model.layers import resize
 from isegm.simulation.train_clicks import next_click
 from isegm.training.losses import total_loss
+from isegm.training.samples import TrainingSample
 
 MAX_CLICKS = 24
 """Clicks of each polarity that a training picture can hold."""
@@ -40,6 +41,14 @@ class Batch(NamedTuple):
     image: Tensor
     label: Tensor
     first_clicks: list[Click]
+
+    @classmethod
+    def of(cls, samples: Sequence[TrainingSample], device: torch.device) -> "Batch":
+        """Put samples of one size together."""
+        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
+        labels = torch.from_numpy(np.stack([sample.label for sample in samples])).to(device)
+        first_clicks = [Click(*sample.first_click, positive=True) for sample in samples]
+        return cls(images.permute(0, 3, 1, 2).float() / 255, labels.unsqueeze(1), first_clicks)
 
 
 class TrainingPass(nn.Module):
@@ -104,7 +113,7 @@ def simulate_clicks(
     the clicks before it. A picture whose mask has no error gets no click that time.
 
     Args:
-        model: The network; it is left in evaluation mode.
+        model: The network; it is left in evaluation mode where there are extra clicks.
         batch: The pictures, with their first clicks.
         extra_clicks: How many more clicks, the same for all pictures.
         rngs: One a picture.

@@ -1,8 +1,8 @@
 """The training loop.
 
-Everything random is a function of the seed and of a number: samples of their index, clicks and dropout of the
-step and the process. So a run that was killed goes on from its last saved step bit for bit as if it had not
-been, and the number of loader workers changes nothing.
+Everything random is a function of the seed and of a number: samples and their clicks of the sample's index,
+the number of clicks of the step, dropout of the part's first sample. So a run that was killed goes on from
+its last saved step bit for bit as if it had not been, and the number of loader workers changes nothing.
 """
 
 import contextlib
@@ -32,19 +32,27 @@ from isegm.errors import InputError
 from isegm.evaluation.figures import figures_of
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import evaluate_dataset
-from isegm.geometry import Click
 from isegm.model.checkpoint import save_checkpoint
 from isegm.model.emc_click import EMCClick
+from isegm.model.ocr import HRNetOCR
 from isegm.simulation.train_clicks import number_of_clicks
+from isegm.storage import write_image
 from isegm.training.log import TrainingLog
+from isegm.training.pictures import draw_training
 from isegm.training.recipe import Recipe
 from isegm.training.samples import SkippedFiles, TrainingSample, TrainingSamples
 from isegm.training.schedule import learning_rate, parameter_groups
-from isegm.training.state import TrainingState, load_state, plain_recipe, save_state
+from isegm.training.state import TrainingState, clear_remains, load_state, plain_recipe, save_state
 from isegm.training.step import Batch, TrainingPass, simulate_clicks, stack_clicks
 
 CLICK_THREADS = 8
 """Pictures of a batch whose next clicks are found side by side."""
+
+SHEET_PICTURES = 4
+"""Training pictures that are drawn at the end of an epoch."""
+
+# What a generator is for: follows the seed and a number. For samples nothing follows, so none is the same.
+_FOR_NUMBER_OF_CLICKS, _FOR_DROPOUT, _FOR_CLICKS = 1, 2, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +80,17 @@ class TrainingRun:
     metadata: dict[str, Any] | None = None
     """What checkpoints say of their making, besides the recipe and the figures."""
 
+    def __post_init__(self) -> None:
+        """Check every number.
+
+        Raises:
+            InputError: One is out of its range.
+        """
+        for name, least in (("validate_every", 1), ("save_every", 1), ("log_every", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                flag = f"--{name.replace('_', '-')}"
+                raise InputError(f"{flag}: must be at least {least}, not {getattr(self, name)}")
+
 
 class Trainer:
     """Train a network by a recipe.
@@ -84,7 +103,8 @@ class Trainer:
         processes: The run's processes.
 
     Raises:
-        InputError: The batch cannot be shared out evenly, or the run cannot be resumed.
+        InputError: The batch cannot be shared out evenly, or leaves HRNet a single picture, or the run cannot
+            be resumed.
     """
 
     def __init__(
@@ -98,16 +118,28 @@ class Trainer:
         parts = processes.size * recipe.accumulate
         if recipe.batch_size % parts:
             raise InputError(f"--batch-size: {recipe.batch_size} cannot be shared by {parts} parts evenly")
+        is_cuda = next(model.parameters()).device.type == "cuda"
+        if (
+            recipe.batch_size == parts
+            and not (is_cuda and processes.size > 1)
+            and isinstance(model.feature_extractor, HRNetOCR)
+        ):
+            raise InputError(
+                f"--batch-size: {recipe.batch_size} leaves one picture to each of {parts} parts, of which "
+                f"{model.name} can take no batch statistics; give {2 * parts} or more"
+            )
         self.recipe = recipe
         self.run = run
         self.processes = processes
         self.samples = samples
-        self.part_size = recipe.batch_size // parts
         self.device = next(model.parameters()).device
         self.model = model
+        if processes.size > 1 and is_cuda:  # there is none for the CPU
+            synchronise(model)
         self.training_pass: nn.Module = TrainingPass(model)
         if processes.size > 1:
-            self.training_pass = DistributedDataParallel(self.training_pass)
+            # Of BatchNorm's statistics we take care ourselves.
+            self.training_pass = DistributedDataParallel(self.training_pass, broadcast_buffers=False)
         self.optimiser = torch.optim.Adam(parameter_groups(model, recipe), lr=recipe.learning_rate)
         self.average = None
         if recipe.ema_decay:
@@ -115,6 +147,7 @@ class Trainer:
             self.average = AveragedModel(model, multi_avg_fn=averaging(recipe.ema_decay), use_buffers=True)
         self.step = 0
         self.best_noc: float | None = None
+        self._told: set[str] = set()
         if run.resume:
             self._restore(load_state(run.folder, recipe))
 
@@ -130,6 +163,10 @@ class Trainer:
             total=recipe.total_steps, initial=self.step, unit="step", disable=not first, desc=recipe.preset
         )
         log = TrainingLog(self.run.folder, self.step, first, self.run.tensorboard)
+        if first:
+            clear_remains(self.run.folder)
+            if not self.run.resume:  # so that --resume works from the first moment on
+                save_state(self.run.folder, self._state())
         with log, bar, ThreadPoolExecutor(CLICK_THREADS) as pool:
             batches = self._load()
             started, since = time.perf_counter(), self.step
@@ -146,7 +183,7 @@ class Trainer:
                     started, since = time.perf_counter(), self.step
                 ends_epoch = self.step % recipe.epoch_steps == 0
                 if ends_epoch:
-                    self._end_epoch(self.step // recipe.epoch_steps, log)
+                    self._end_epoch(self.step // recipe.epoch_steps, log, pool)
                     started, since = time.perf_counter(), self.step
                 if (ends_epoch or self.step % self.run.save_every == 0) and first:
                     save_state(self.run.folder, self._state())
@@ -159,41 +196,66 @@ class Trainer:
             group["lr"] = rate * group["multiplier"]
         # The number of clicks is the same in all processes, so that none waits for another.
         extra_clicks = number_of_clicks(
-            np.random.default_rng([recipe.seed, self.step]), recipe.max_extra_clicks, recipe.click_decay
+            self._rng(self.step, _FOR_NUMBER_OF_CLICKS), recipe.max_extra_clicks, recipe.click_decay
         )
-        seeds = np.random.SeedSequence([recipe.seed, self.step, self.processes.rank])
-        torch.manual_seed(int(seeds.generate_state(1)[0]))  # dropout
         sums: dict[str, Tensor] = {}
-        for part, part_seeds in enumerate(seeds.spawn(recipe.accumulate)):
+        for part in range(recipe.accumulate):
             batch = next(batches)
-            rngs = [np.random.default_rng(seed) for seed in part_seeds.spawn(self.part_size)]
-            is_last = part == recipe.accumulate - 1
-            with self._autocast(), self._gradients_shared(is_last):
+            indices = part_indices(recipe, self.processes, self.step, part)
+            rngs = [self._rng(index, _FOR_CLICKS) for index in indices]
+            # Autocast apart from the pass: some versions of torch go on with weights cast without gradient.
+            with self._autocast():
                 clicks, previous = simulate_clicks(self.model, batch, extra_clicks, rngs, pool)
-                self.training_pass.train()
-                points = stack_clicks(clicks, self.device)
-                losses = self.training_pass(batch.image, batch.label, points, previous)
+            self.training_pass.train()
+            points = stack_clicks(clicks, self.device)
+            # Just before the pass: a loader that starts draws from torch's generator, too.
+            torch.manual_seed(int(self._rng(indices.start, _FOR_DROPOUT).integers(2**63)))
+            with self._gradients_shared(is_last=part == recipe.accumulate - 1):
+                with self._autocast():
+                    losses = self.training_pass(batch.image, batch.label, points, previous)
                 (losses["total"] / recipe.accumulate).backward()
             for name, loss in losses.items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + loss.detach()
         figures = self._shared_mean({name: total / recipe.accumulate for name, total in sums.items()})
-        self._check_finite(figures)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, recipe.clip_norm or math.inf)
+        norm = float(nn.utils.clip_grad_norm_(parameters, recipe.clip_norm or math.inf))
+        self._check_finite("loss", figures["total"])
+        self._check_finite("gradient's norm", norm)
         self.optimiser.step()
         self.optimiser.zero_grad()
+        self._share_statistics()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        return figures | {"gradient_norm": float(norm), "learning_rate": rate, "extra_clicks": extra_clicks}
+        return figures | {"gradient_norm": norm, "learning_rate": rate, "extra_clicks": extra_clicks}
 
-    def _check_finite(self, figures: dict[str, float]) -> None:
-        if not math.isfinite(figures["total"]):
+    def _rng(self, number: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.recipe.seed, number, purpose])
+
+    def _check_finite(self, what: str, value: float) -> None:
+        """Stop before what is no number reaches the weights; it is the same in all processes."""
+        if not math.isfinite(value):
             first = self.step * self.recipe.batch_size
             raise InputError(
-                f"{self.run.folder}: the loss is {figures['total']} at step {self.step}, samples {first} to "
-                f"{first + self.recipe.batch_size - 1}; the last saved state is kept: start anew with a "
-                "lower --learning-rate or with --clip-norm"
+                f"{self.run.folder}: the {what} is {value} at step {self.step}, samples {first} to "
+                f"{first + self.recipe.batch_size - 1}; what was saved before is kept: train in another "
+                "--folder with a lower --learning-rate or with --clip-norm"
             )
+
+    @torch.no_grad()
+    def _share_statistics(self) -> None:
+        """Give all processes the mean of their BatchNorm statistics, so that they hold the same network.
+
+        Otherwise each would click, validate and average with statistics of its own, that no file holds.
+        """
+        if self.processes.size == 1:
+            return
+        buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
+        mean = torch.cat([buffer.flatten() for buffer in buffers])
+        dist.all_reduce(mean)
+        mean /= self.processes.size
+        parts = torch.split(mean, [buffer.numel() for buffer in buffers])
+        for buffer, part in zip(buffers, parts, strict=True):
+            buffer.copy_(part.view_as(buffer))
 
     def _shared_mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         stacked = torch.stack(list(values.values()))
@@ -214,21 +276,28 @@ class Trainer:
         return contextlib.nullcontext()
 
     def _load(self) -> Iterator[Batch]:
-        loader: DataLoader[TrainingSample] = DataLoader(
-            cast("TorchDataset[TrainingSample]", self.samples),
-            batch_sampler=_StepSampler(self.recipe, self.step, self.part_size, self.processes),
+        loader: DataLoader[TrainingSample | InputError] = DataLoader(
+            cast("TorchDataset[TrainingSample | InputError]", _Attempts(self.samples)),
+            batch_sampler=_StepSampler(self.recipe, self.step, self.processes),
             num_workers=self.run.workers,
             collate_fn=list,
             worker_init_fn=_prepare_worker,
         )
         skipped = SkippedFiles()
-        for samples in loader:
+        # Before the loader's processes are forked: OpenCV's threads would be missing there, and waited for.
+        cv2.setNumThreads(1)
+        for attempts in loader:
+            samples: list[TrainingSample] = []
+            for attempt in attempts:
+                if isinstance(attempt, InputError):
+                    raise attempt
+                samples.append(attempt)
             for line in skipped.note(samples):
                 tqdm.write(f"skipped: {line}", file=sys.stderr)
-            yield _to_batch(samples, self.device)
+            yield Batch.of(samples, self.device)
 
-    def _end_epoch(self, epoch: int, log: TrainingLog) -> None:
-        """Validate if it is time, and save the checkpoints."""
+    def _end_epoch(self, epoch: int, log: TrainingLog, pool: ThreadPoolExecutor) -> None:
+        """Validate if it is time, save the checkpoints and some pictures."""
         model = self.model if self.average is None else cast("EMCClick", self.average.module)
         nocs: dict[str, float] = {}
         if epoch % self.run.validate_every == 0:
@@ -246,6 +315,7 @@ class Trainer:
                 if results is not None:
                     seconds = time.perf_counter() - started
                     figures = figures_of("", model.name, dataset.name, results, self.run.protocol, seconds)
+                    self._tell(figures.problems)
                     nocs |= {f"{dataset.name} NoC@{s.threshold * 100:.0f}": s.mean for s in figures.noc}
         if self.processes.rank != 0:
             return
@@ -257,12 +327,23 @@ class Trainer:
             "validation": nocs,
         }
         save_checkpoint(self.run.folder / "checkpoints" / "last.pth", model, metadata)
+        last = self.step * self.recipe.batch_size
+        shown = [self.samples[i] for i in range(max(0, last - SHEET_PICTURES), last)]
+        sheet = draw_training(model, shown, pool)
+        write_image(self.run.folder / "pictures" / f"step_{self.step:06d}.png", sheet)
         if nocs:
             log.validation(self.step, epoch, nocs)
             mean = sum(nocs.values()) / len(nocs)
             if self.best_noc is None or mean < self.best_noc:
                 self.best_noc = mean
                 save_checkpoint(self.run.folder / "checkpoints" / "best.pth", model, metadata)
+
+    def _tell(self, problems: Sequence[str]) -> None:
+        """Tell what is wrong with held-out files, once."""
+        for line in problems:
+            if line not in self._told:
+                self._told.add(line)
+                tqdm.write(f"not validated: {line}", file=sys.stderr)
 
     def _state(self) -> TrainingState:
         return TrainingState(
@@ -282,14 +363,39 @@ class Trainer:
             self.average.load_state_dict(state.average)
 
 
+def synchronise(model: EMCClick) -> None:
+    """Let BatchNorm see the batches of all processes together. For GPUs only: torch has none for the CPU."""
+    convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm  # has no types
+    convert(model)
+
+
+def part_indices(recipe: Recipe, processes: Processes, step: int, part: int) -> range:
+    """The samples of one part of a step that fall to one process."""
+    size = recipe.batch_size // (processes.size * recipe.accumulate)
+    start = step * recipe.batch_size + (processes.rank * recipe.accumulate + part) * size
+    return range(start, start + size)
+
+
+class _Attempts:
+    """Samples, or why there is none: an exception would come out of a loader's process as a traceback."""
+
+    def __init__(self, samples: TrainingSamples) -> None:
+        self._samples = samples
+
+    def __getitem__(self, index: int) -> TrainingSample | InputError:
+        try:
+            return self._samples[index]
+        except InputError as error:
+            return error
+
+
 class _StepSampler(Sampler[list[int]]):
     """The sample indices of every part of every step that is still to be done, for one process."""
 
-    def __init__(self, recipe: Recipe, step: int, part_size: int, processes: Processes) -> None:
+    def __init__(self, recipe: Recipe, step: int, processes: Processes) -> None:
         self._recipe = recipe
         self._step = step
-        self._part_size = part_size
-        self._offset = processes.rank * part_size * recipe.accumulate
+        self._processes = processes
 
     def __len__(self) -> int:
         return (self._recipe.total_steps - self._step) * self._recipe.accumulate
@@ -297,16 +403,8 @@ class _StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self._step, self._recipe.total_steps):
             for part in range(self._recipe.accumulate):
-                start = step * self._recipe.batch_size + self._offset + part * self._part_size
-                yield list(range(start, start + self._part_size))
+                yield list(part_indices(self._recipe, self._processes, step, part))
 
 
 def _prepare_worker(_: int) -> None:
     cv2.setNumThreads(1)  # the workers share the cores among themselves
-
-
-def _to_batch(samples: Sequence[TrainingSample], device: torch.device) -> Batch:
-    images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
-    labels = torch.from_numpy(np.stack([sample.label for sample in samples])).to(device)
-    first_clicks = [Click(*sample.first_click, positive=True) for sample in samples]
-    return Batch(images.permute(0, 3, 1, 2).float() / 255, labels.unsqueeze(1), first_clicks)

@@ -1,0 +1,260 @@
+"""Simulated clicks and the pass that is differentiated, held against the scheme written out plainly."""
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from isegm.geometry import Click
+from isegm.model.build import PRESETS, build_model
+from isegm.model.emc_click import EMCClickState
+from isegm.model.first_stage import FirstStageOutput
+from isegm.training.losses import cross_entropy_loss, normalised_focal_loss
+from isegm.training.samples import TrainingSample
+from isegm.training.step import Batch, TrainingPass, simulate_clicks, stack_clicks
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+def rngs(count=2, seed=0):
+    return [np.random.default_rng([seed, i]) for i in range(count)]
+
+
+def batch_of(dtype=torch.float64):
+    """Two pictures of 48 x 64: a rectangle, and two of them beside ignored pixels."""
+    label = torch.zeros(2, 1, 48, 64, dtype=torch.int8)
+    label[0, 0, 10:40, 12:50] = 1
+    label[1, 0, 4:20, 6:30] = 1
+    label[1, 0, 30:44, 30:60] = 1
+    label[1, 0, 20:24] = -1
+    noise = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    image = (0.3 * noise + 0.5 * (label == 1)).to(dtype)
+    return Batch(image, label, [Click(25, 30, True), Click(12, 18, True)])
+
+
+class Fixed(nn.Module):
+    """A network whose corrected masks are given, and which keeps what it was asked."""
+
+    def __init__(self, corrected):
+        super().__init__()
+        self.corrected = corrected
+        self.asked = []
+        self.encoded = 0
+
+    def normalise(self, image):
+        return image
+
+    def encode(self, image, points):
+        self.encoded += 1
+        coarse = torch.zeros_like(self.corrected)
+        return FirstStageOutput(torch.zeros_like(coarse), coarse, None)
+
+    def correct(self, image, points, state):
+        self.asked.append(points)
+        return self.corrected
+
+
+def buffers_of(model):
+    return {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+
+def test_a_batch_is_made_of_samples():
+    image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    label = np.array([[1, 0, -1, 0, 0, 0]] * 4, np.int8)
+    batch = Batch.of([TrainingSample(image, label, (1, 0)), TrainingSample(255 - image, label, (3, 0))], CPU)
+    assert batch.image.shape == (2, 3, 4, 6)
+    assert batch.image[0, 2, 1, 3].item() == pytest.approx(image[1, 3, 2] / 255)
+    assert batch.label.shape == (2, 1, 4, 6)
+    assert torch.equal(batch.label[1, 0], torch.from_numpy(label))
+    assert batch.first_clicks == [Click(1, 0, True), Click(3, 0, True)]
+
+
+def test_without_extra_clicks_there_is_the_first_click_and_no_previous_mask(pool):
+    clicks, previous = simulate_clicks(None, batch_of(), 0, rngs(), pool)
+    assert clicks == [[Click(25, 30, True)], [Click(12, 18, True)]]
+    assert previous is None
+
+
+def test_the_first_stage_runs_once_and_the_head_once_a_click(pool):
+    model = Fixed(torch.full((2, 1, 12, 16), -10.0))
+    clicks, _ = simulate_clicks(model, batch_of(), 5, rngs(), pool)
+    assert model.encoded == 1
+    assert [points.shape[1] // 2 for points in model.asked] == [2, 3, 4, 5, 6]  # one row more than clicks
+    assert [len(placed) for placed in clicks] == [6, 6]
+    assert all(click.positive for placed in clicks for click in placed)
+
+
+def test_clicks_lie_on_errors_of_the_mask_above_0_49(pool):
+    batch = batch_of()
+    just_object = np.log(0.495 / 0.505)  # a probability of 0.495
+    clicks, _ = simulate_clicks(Fixed(torch.full((2, 1, 12, 16), just_object)), batch, 4, rngs(), pool)
+    for label, placed in zip(batch.label[:, 0], clicks, strict=True):
+        assert len(placed) == 5
+        assert not any(click.positive for click in placed[1:])
+        assert all(label[click.row, click.col] == 0 for click in placed[1:])
+
+
+def test_a_perfect_mask_gets_no_click_while_the_others_do(pool):
+    batch = batch_of()
+    batch.label[0] = 1
+    logits = torch.full((2, 1, 12, 16), 10.0)
+    logits[1] = -10
+    clicks, previous = simulate_clicks(Fixed(logits), batch, 3, rngs(), pool)
+    assert [len(placed) for placed in clicks] == [1, 4]
+    assert previous is logits
+
+
+def test_at_most_24_points_of_a_polarity(pool):
+    model = Fixed(torch.full((2, 1, 12, 16), -10.0))
+    clicks, _ = simulate_clicks(model, batch_of(), 23, rngs(), pool)
+    assert [len(placed) for placed in clicks] == [24, 24]
+    assert stack_clicks(clicks, CPU).shape == (2, 48, 3)
+    assert (stack_clicks(clicks, CPU)[:, :24, 2] == torch.arange(24)).all()
+    assert max(points.shape[1] for points in model.asked) == 48
+
+
+def test_the_network_is_in_evaluation_mode_and_its_statistics_stay(untrained, pool):
+    model = copy.deepcopy(untrained()).train()
+    before = buffers_of(model)
+    clicks, previous = simulate_clicks(model, batch_of(), 2, rngs(), pool)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    again = copy.deepcopy(untrained()).eval()
+    expected, its_previous = simulate_clicks(again, batch_of(), 2, rngs(), pool)
+    assert clicks == expected
+    assert torch.equal(previous, its_previous)
+    assert not previous.requires_grad
+
+
+def test_the_same_generators_give_the_same_clicks_and_others_others(untrained, pool):
+    runs = [simulate_clicks(untrained(), batch_of(), 3, rngs(seed=seed), pool)[0] for seed in (0, 0, 1)]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_each_picture_has_its_own_generator(untrained, pool):
+    """What falls to a picture does not depend on what else is in the batch."""
+    batch = batch_of()
+    both, _ = simulate_clicks(untrained(), batch, 3, rngs(), pool)
+    alone = Batch(batch.image[1:], batch.label[1:], batch.first_clicks[1:])
+    assert simulate_clicks(untrained(), alone, 3, rngs()[1:], pool)[0] == both[1:]
+
+
+def test_the_previous_mask_is_the_one_before_the_last_click(untrained, pool):
+    model, batch = untrained(), batch_of()
+    clicks, previous = simulate_clicks(model, batch, 3, rngs(), pool)
+    assert [len(placed) for placed in clicks] == [4, 4]
+    with torch.no_grad():
+        image = model.normalise(batch.image)
+        first = model.encode(image, stack_clicks(clicks, CPU))
+        masks = [first.coarse]
+        for count in (1, 2, 3):
+            points = stack_clicks([placed[:count] for placed in clicks], CPU)
+            masks.append(model.correct(image, points, EMCClickState(first.features, masks[-1])))
+    torch.testing.assert_close(previous, masks[3])
+    assert not torch.allclose(previous, masks[2])
+
+
+def test_one_row_more_than_clicks_does_what_24_rows_do(untrained):
+    model, batch = untrained(), batch_of()
+    clicks = [
+        [Click(25, 30, True), Click(5, 5, False), Click(30, 20, True)],
+        [Click(12, 18, True)],
+    ]
+    few = stack_clicks(clicks, CPU)
+    assert few.shape == (2, 6, 3)
+    many = torch.full((2, 2, 24, 3), -1.0)
+    many[:, :, :3] = few.view(2, 2, 3, 3)
+    with torch.no_grad():
+        image = model.normalise(batch.image)
+        first = model.encode(image, few)
+        state = EMCClickState(first.features, first.coarse)
+        corrected = [model.correct(image, points, state) for points in (few, many.flatten(1, 2))]
+    torch.testing.assert_close(*corrected, rtol=0, atol=1e-12)
+
+
+def test_clicks_are_laid_out_by_polarity_with_their_order():
+    points = stack_clicks(
+        [[Click(1, 2, True), Click(3, 4, False), Click(5, 6, False)], [Click(7, 8, True)]], CPU
+    )
+    none = [-1, -1, -1]
+    assert points.tolist() == [
+        [[1, 2, 0], none, none, [3, 4, 1], [5, 6, 2], none],
+        [[7, 8, 0], none, none, none, none, none],
+    ]
+
+
+@pytest.mark.parametrize("extra", [0, 2])
+@pytest.mark.parametrize("name", ["hr18s", "segb0"])
+def test_the_gradient_reaches_every_trained_parameter(name, extra, pool):
+    torch.manual_seed(0)
+    model = build_model(PRESETS[name])
+    batch = batch_of(torch.float32)
+    clicks, previous = simulate_clicks(model, batch, extra, rngs(), pool)
+    training_pass = TrainingPass(model).train()
+    losses = training_pass(batch.image, batch.label, stack_clicks(clicks, CPU), previous)
+    losses["total"].backward()
+    for key, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, key
+        assert parameter.grad is None or parameter.grad.isfinite().all(), key
+    assert ("auxiliary" in losses) == (name == "hr18s")
+
+
+@pytest.mark.parametrize("with_previous", [False, True])
+def test_losses_and_gradients_are_those_of_the_scheme_written_out(untrained, with_previous):
+    batch = batch_of()
+    points = stack_clicks([[Click(25, 30, True), Click(5, 5, False)], [Click(12, 18, True)]], CPU).double()
+    previous = torch.randn(2, 1, 12, 16, generator=torch.Generator().manual_seed(1)).double()
+    ours, plain = copy.deepcopy(untrained()), copy.deepcopy(untrained())
+
+    torch.manual_seed(5)  # dropout
+    losses = TrainingPass(ours).train()(batch.image, batch.label, points, previous if with_previous else None)
+    losses["total"].backward()
+
+    torch.manual_seed(5)
+    plain.train()
+    mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], dtype=torch.float64).view(
+        2, 3, 1, 1
+    )
+    image = (batch.image - mean) / deviation
+    first = plain.encode(image, points)
+    before = previous if with_previous else first.coarse.detach()
+    corrected = plain.correct(image, points, EMCClickState(first.features, before))
+    whole = [
+        F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=True)
+        for logits in (first.coarse, first.auxiliary, corrected)
+    ]
+    label = batch.label.float()
+    expected = (
+        normalised_focal_loss(whole[0], label).mean()
+        + 0.4 * cross_entropy_loss(whole[1], label).mean()
+        + normalised_focal_loss(whole[2], label).mean()
+    )
+    expected.backward()
+    assert losses["total"].item() == pytest.approx(expected.item(), rel=1e-5)
+    for (key, a), b in zip(ours.named_parameters(), plain.parameters(), strict=True):
+        if a.requires_grad:
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6, msg=key)
+
+
+def test_the_pass_in_bfloat16_has_losses_in_float32_and_every_gradient(pool):
+    torch.manual_seed(0)
+    model = build_model(PRESETS["hr18s"])
+    batch = batch_of(torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        clicks, previous = simulate_clicks(model, batch, 1, rngs(), pool)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = TrainingPass(model).train()(batch.image, batch.label, stack_clicks(clicks, CPU), previous)
+    losses["total"].backward()
+    assert losses["total"].dtype == torch.float32
+    assert all((p.grad is not None) == p.requires_grad for p in model.parameters())

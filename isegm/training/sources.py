@@ -9,7 +9,7 @@ A source is written ``KIND:PATH:option=value:...@WEIGHT``; options and weight ma
     coco:annotations/instances_train2017.json:images=train2017
     lvis:lvis_v1_train.json:images=coco@3
     sbd:datasets/SBD
-    voc:datasets/PascalVOC:split=trainval
+    voc:datasets/PascalVOC:split=trainval:shrink=320
     phantom                                                  generated CT slices, no files at all
 
 The weight (1 if not given) is the source's share of the pictures, relative to the others'. The kind ends at
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from isegm.ct.organs import ORGANS, window_of
@@ -101,6 +102,41 @@ class Mixture:
         return self.sources[rng.choice(len(self.sources), p=self._shares)].draw(rng)
 
 
+@dataclass(frozen=True)
+class Shrunk:
+    """A source whose large pictures are made smaller, so that one range of scales suits several sources.
+
+    Attributes:
+        source: Where scenes come from.
+        side: A picture whose longer side is more than so many pixels is resized to it.
+    """
+
+    source: Source
+    side: int
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.source.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The source's notes."""
+        return self.source.notes
+
+    def draw(self, rng: np.random.Generator) -> Scene:
+        """Draw a scene, and shrink it if it is large (:meth:`isegm.training.scenes.Source.draw`)."""
+        scene = self.source.draw(rng)
+        height, width = scene.labels.shape
+        if max(height, width) <= self.side:
+            return scene
+        factor = self.side / max(height, width)
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        image = np.asarray(cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        labels = np.asarray(cv2.resize(scene.labels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.int32)
+        return Scene(image, labels, scene.is_ct)
+
+
 def open_mixture(texts: Sequence[str], cache: Path) -> Mixture:
     """Open sources as the user wrote them.
 
@@ -156,7 +192,9 @@ def open_source(spec: SourceSpec, cache: Path) -> Source:
     Raises:
         InputError: An option's value cannot be used, or the source cannot be opened.
     """
-    return KINDS[spec.kind].open(spec, cache)
+    source = KINDS[spec.kind].open(spec, cache)
+    side = spec.options.get("shrink")
+    return source if side is None else Shrunk(source, _integer(spec, "shrink", side, least=32))
 
 
 def nifti_window(spec: SourceSpec) -> Window:
@@ -283,13 +321,17 @@ def _integer(spec: SourceSpec, option: str, text: str, *, least: int) -> int:
     return int(text)
 
 
-_COCO = _Kind(frozenset({"images", "categories"}), _open_coco, "ANNOTATIONS.json:images=FOLDER")
-_SPLIT = frozenset({"split"})
+_COCO = _Kind(frozenset({"images", "categories", "shrink"}), _open_coco, "ANNOTATIONS.json:images=FOLDER")
+_SPLIT = frozenset({"split", "shrink"})
 
 KINDS: Mapping[str, _Kind] = {
-    "folder": _Kind(frozenset({"images", "masks", "content", "read", "ignore"}), _open_folder, "PATH"),
+    "folder": _Kind(
+        frozenset({"images", "masks", "content", "read", "ignore", "shrink"}), _open_folder, "PATH"
+    ),
     "nifti": _Kind(
-        frozenset({"images", "organ", "labels", "window", "jitter"}), _open_nifti, "PATH:organ=NAME"
+        frozenset({"images", "organ", "labels", "window", "jitter", "shrink"}),
+        _open_nifti,
+        "PATH:organ=NAME",
     ),
     "coco": _COCO,
     "lvis": _COCO,

@@ -48,6 +48,7 @@ class Batch(NamedTuple):
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
         labels = torch.from_numpy(np.stack([sample.label for sample in samples])).to(device)
         first_clicks = [Click(*sample.first_click, positive=True) for sample in samples]
+        # Still in the order of channels_last, as the network is.
         return cls(images.permute(0, 3, 1, 2).float() / 255, labels.unsqueeze(1), first_clicks)
 
 

@@ -1,8 +1,12 @@
 """Evaluate click-segmentation networks by simulated clicks: NoC, IoU by click, masks.
 
-One process, on whatever there is::
+One process, on whatever there is, with the weights that come with the project::
 
-    python scripts/evaluate_model.py EMC-Click --checkpoint=hr32.pth --datasets=lung,liver,spleen
+    python scripts/evaluate_model.py EMC-Click --datasets=lung,liver,spleen
+
+With others, and beside them a segmentation that needs no weights::
+
+    python scripts/evaluate_model.py EMC-Click --checkpoint=hr32.pth --datasets=liver --baseline
 
 Many processes, one a GPU (on CPUs they share the cores)::
 
@@ -39,6 +43,9 @@ from isegm.evaluation.evaluate import (  # noqa: E402
 from isegm.evaluation.output import Wanted  # noqa: E402
 from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol  # noqa: E402
 
+DEFAULT_CHECKPOINT = REPOSITORY / "weights" / "emcclick_ct_hr18s.pth"
+"""The weights that come with the project; weights/README.md is their model card."""
+
 ALL_CLICKS = 1.01
 """A target IoU that is never reached."""
 
@@ -51,13 +58,20 @@ def build_parser() -> Parser:
 
     group = parser.add_argument_group("what to evaluate")
     add = group.add_argument
-    add("--checkpoint", metavar="A[,B...]", help="files in --model_dir, or paths; .pth may be left out")
+    add(
+        "--checkpoint",
+        metavar="A[,B...]",
+        help="files in --model_dir, or paths; .pth may be left out (default: weights/"
+        + DEFAULT_CHECKPOINT.name
+        + ")",
+    )
     add("--model-dir", metavar="DIR", type=Path, help="folder of checkpoints (default: config.yml's)")
     add("--exp-path", metavar="DIR[:PREFIX]", help="a training run below config.yml's EXPS_PATH instead")
     add(
         "--datasets", metavar="A[,B...]", default="", help="data sets of config.yml (default: all that exist)"
     )
     add("--model-name", metavar="NAME", help="what to call the network in the results")
+    add("--baseline", action="store_true", help="evaluate a geodesic segmentation, too: no weights")
     add("--config-path", metavar="FILE", type=Path, help="default: ./config.yml, else the repository's")
 
     group = parser.add_argument_group("how")
@@ -119,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         metric=args.metric,
     )
     config = find_config(args.config_path)
+    if args.checkpoint is None and args.exp_path is None and rank == 0:
+        print(f"no --checkpoint: using {DEFAULT_CHECKPOINT}", file=sys.stderr)
     checkpoints = find_checkpoints(
         checkpoint_names(args.checkpoint, args.exp_path, config),
         args.model_dir or config.places.get(MODELS_KEY, Path()),
@@ -135,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             protocol=protocol,
             folder=folder,
             wanted=Wanted(vis=vis, ious=args.save_ious, iou_analysis=args.iou_analysis),
+            baseline=args.baseline,
             print_scores=args.print_ious,
             replace=args.force,
         )
@@ -164,18 +181,20 @@ def find_config(path: Path | None) -> Config:
 
 
 def checkpoint_names(checkpoint: str | None, exp_path: str | None, config: Config) -> list[str]:
-    """The checkpoints to evaluate, by name or by training run.
+    """The checkpoints to evaluate, by name or by training run; else the project's own.
 
     Raises:
-        InputError: None was named, or both ways at once.
+        InputError: They were named both ways at once, or by an empty list.
     """
     if exp_path is not None and checkpoint is not None:
         raise InputError("--exp-path: cannot go with --checkpoint; give one of them")
     if exp_path is not None:
         return find_experiment(exp_path, config)
-    found = names(checkpoint or "")
+    if checkpoint is None:
+        return [str(DEFAULT_CHECKPOINT)]
+    found = names(checkpoint)
     if not found:
-        raise InputError("--checkpoint: name at least one, such as --checkpoint=hr32.pth (or --exp-path)")
+        raise InputError("--checkpoint: name at least one, such as --checkpoint=hr32.pth, or leave it out")
     return found
 
 

@@ -4,7 +4,7 @@ import datetime
 import platform
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,14 @@ from isegm.errors import InputError
 from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, format_table
 from isegm.evaluation.output import RunFolder, Wanted
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import evaluate_dataset, samples_at_once
+from isegm.evaluation.run import evaluate_dataset, predictor_for, samples_at_once
+from isegm.inference.geodesic import GeodesicSegmenter
+from isegm.inference.segmenter import Segmenter
 from isegm.model.checkpoint import load_model
 from isegm.storage import sha256
+
+BASELINE = "geodesic"
+"""What the segmentation without weights is called in tables and files."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Evaluation:
     """Where everything is written."""
     wanted: Wanted
     """Which files are wanted besides the usual ones."""
+    baseline: bool = False
+    """Evaluate the geodesic segmentation beside the networks; it needs no weights."""
     print_scores: bool = False
     """Print the mean IoU after 1, 2, 3, 5, 10 and 20 clicks, too."""
     replace: bool = False
@@ -74,48 +81,54 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
         The exit status, the same in every process: 0, or 1 if some samples could not be evaluated.
 
     Raises:
-        InputError: The folder is taken, or a checkpoint cannot be used.
+        InputError: The folder is taken, a checkpoint cannot be used, or one has the baseline's name.
         OSError: A file cannot be written.
     """
-    folder = RunFolder(evaluation.folder, evaluation.wanted, by_checkpoint=len(evaluation.checkpoints) > 1)
+    protocol = evaluation.protocol
+    folder = RunFolder(evaluation.folder, evaluation.wanted, by_checkpoint=len(names_of(evaluation)) > 1)
+    if names_of(evaluation).count(BASELINE) > 1:
+        raise InputError(f"--baseline: a checkpoint is called {BASELINE}, too; give it a --model-name")
     if not evaluation.replace:
         folder.check_unused()
     for checkpoint in evaluation.checkpoints[1:]:
         load_model(checkpoint.path)  # a bad file is told now, not after hours of work on the first
     about = _describe(evaluation, device, processes) if processes.rank == 0 else {}
-
     rows: list[Figures] = []
+
+    def measure(
+        name: str, preset: str, dataset: Dataset, segmenter: Callable[[], Segmenter], on: torch.device
+    ) -> None:
+        started = time.perf_counter()
+        save = partial(folder.save_pictures, name, dataset.name)
+        job = f"{name}/{dataset.name}"
+        results = evaluate_dataset(segmenter, on, dataset, protocol, processes, job, save)
+        if results is not None:
+            seconds = time.perf_counter() - started
+            rows.append(figures_of(name, preset, dataset.name, results, protocol, seconds))
+            folder.save_results(rows, results, protocol, about)
+
     for checkpoint in evaluation.checkpoints:
         model = load_model(checkpoint.path, device)
         if evaluation.replace and checkpoint is evaluation.checkpoints[0]:
             if processes.rank == 0:
-                folder.remove_earlier(
-                    [named.name for named in evaluation.checkpoints],
-                    [dataset.name for dataset in evaluation.datasets],
-                )
+                folder.remove_earlier(names_of(evaluation), [dataset.name for dataset in evaluation.datasets])
             processes.from_first(None)  # the others write only now
         for dataset in evaluation.datasets:
-            started = time.perf_counter()
-            results = evaluate_dataset(
-                model,
-                dataset,
-                evaluation.protocol,
-                processes,
-                job=f"{checkpoint.name}/{dataset.name}",
-                save=partial(folder.save_pictures, checkpoint.name, dataset.name),
-            )
-            if results is not None:
-                seconds = time.perf_counter() - started
-                rows.append(
-                    figures_of(
-                        checkpoint.name, model.name, dataset.name, results, evaluation.protocol, seconds
-                    )
-                )
-                folder.save_results(rows, results, evaluation.protocol, about)
+            segmenter = partial(predictor_for, model, dataset, protocol)
+            measure(checkpoint.name, model.name, dataset, segmenter, device)
+    if evaluation.baseline:
+        for dataset in evaluation.datasets:
+            geodesic = partial(GeodesicSegmenter, threshold=protocol.thresh)
+            measure(BASELINE, BASELINE, dataset, geodesic, torch.device("cpu"))
 
     if processes.rank == 0:
         _print(evaluation, rows)
     return processes.from_first(report_problems([problem for row in rows for problem in row.problems]))
+
+
+def names_of(evaluation: Evaluation) -> list[str]:
+    """What the results are kept by: the networks' names, and the baseline's."""
+    return [checkpoint.name for checkpoint in evaluation.checkpoints] + [BASELINE] * evaluation.baseline
 
 
 def _print(evaluation: Evaluation, rows: Sequence[Figures]) -> None:

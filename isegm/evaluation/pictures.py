@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from isegm.data.sample import Sample
 from isegm.evaluation.sample import SampleResult
-from isegm.inference.predictor import Mask, Probability
+from isegm.inference.segmenter import Mask, Probability
 
 MASK_COLOUR = (40, 120, 255)
 TRUTH_COLOUR = (255, 215, 0)

@@ -21,6 +21,7 @@ from isegm.errors import InputError
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.sample import SamplePictures, SampleResult, evaluate_sample
 from isegm.inference.predictor import Predictor
+from isegm.inference.segmenter import Segmenter
 from isegm.metrics.noc import noc
 from isegm.model.emc_click import EMCClick
 
@@ -48,13 +49,31 @@ def samples_at_once(device: torch.device, processes: Processes) -> int:
     return min(MAX_THREADS, cores_for(processes.local_size)) if device.type == "cpu" else 1
 
 
+def predictor_for(model: EMCClick, dataset: Dataset, protocol: Protocol) -> Predictor:
+    """The predictor of a network, set up as the protocol says."""
+    return Predictor(
+        model,
+        size=protocol.size(dataset.name),
+        flip=protocol.flip,
+        threshold=protocol.thresh,
+        clicks_limit=protocol.clicks_limit,
+    )
+
+
 def evaluate_dataset(
-    model: EMCClick, dataset: Dataset, protocol: Protocol, processes: Processes, job: str, save: Save
+    new_segmenter: Callable[[], Segmenter],
+    device: torch.device,
+    dataset: Dataset,
+    protocol: Protocol,
+    processes: Processes,
+    job: str,
+    save: Save,
 ) -> dict[int, SampleResult | SampleFailure] | None:
     """Evaluate a data set together with the run's other processes.
 
     Args:
-        model: The network, on this process's device.
+        new_segmenter: Makes what segments, set up as the protocol says; each thread has its own.
+        device: What it computes on.
         dataset: The samples; the same in every process.
         protocol: How to evaluate.
         processes: The run's processes.
@@ -65,22 +84,15 @@ def evaluate_dataset(
         In process 0 the result of every sample, or why it has none, by number and in data-set order; None in
         the others.
     """
-    device = next(model.parameters()).device
     results: dict[int, SampleResult | SampleFailure] = {}
     stop = threading.Event()
 
     def work() -> None:
         if device.type == "cpu":
             torch.set_num_threads(1)  # this thread's own setting
-        predictor = Predictor(
-            model,
-            size=protocol.size(dataset.name),
-            flip=protocol.flip,
-            threshold=protocol.thresh,
-            clicks_limit=protocol.clicks_limit,
-        )
+        segmenter = new_segmenter()
         for index in processes.hand_out(job, len(dataset)):
-            result = _evaluate(predictor, dataset, index, protocol, save)
+            result = _evaluate(segmenter, dataset, index, protocol, save)
             results[index] = result
             if isinstance(result, SampleResult):
                 clicks = noc(result.scores, shown_threshold(protocol), protocol.n_clicks)
@@ -112,13 +124,13 @@ def evaluate_dataset(
 
 
 def _evaluate(
-    predictor: Predictor, dataset: Dataset, index: int, protocol: Protocol, save: Save
+    segmenter: Segmenter, dataset: Dataset, index: int, protocol: Protocol, save: Save
 ) -> SampleResult | SampleFailure:
     try:
         sample = dataset[index]
     except InputError as error:
         return SampleFailure(dataset.names[index], str(error))
-    result, pictures = evaluate_sample(predictor, sample, protocol)
+    result, pictures = evaluate_sample(segmenter, sample, protocol)
     save(sample, result, pictures)
     return result
 

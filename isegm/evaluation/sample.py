@@ -8,7 +8,7 @@ import numpy as np
 from isegm.data.sample import Sample
 from isegm.evaluation.protocol import METRICS, Protocol
 from isegm.geometry import Click
-from isegm.inference.predictor import Mask, Predictor, Probability
+from isegm.inference.segmenter import Mask, Probability, Segmenter
 from isegm.simulation.next_click import NextClick
 
 
@@ -41,12 +41,12 @@ class SamplePictures:
 
 
 def evaluate_sample(
-    predictor: Predictor, sample: Sample, protocol: Protocol
+    segmenter: Segmenter, sample: Sample, protocol: Protocol
 ) -> tuple[SampleResult, SamplePictures]:
     """Click on one sample until its mask reaches the target or the clicks are used up.
 
     Args:
-        predictor: Set up as the protocol says (size, flip, threshold).
+        segmenter: Set up as the protocol says (size, flip, threshold).
         sample: An image, its truth and perhaps an initial mask.
         protocol: When to stop, and what to measure.
 
@@ -60,13 +60,13 @@ def evaluate_sample(
     seconds: list[float] = []
 
     started = time.perf_counter()
-    predictor.set_image(sample.image, sample.initial_mask)
-    mask = predictor.mask
+    segmenter.set_image(sample.image, sample.initial_mask)
+    mask = segmenter.mask
     while len(scores) < protocol.n_clicks:
         click = simulator.click(mask)
         if click is not None:
-            predictor.click(click.row, click.col, click.positive)
-            mask = predictor.mask
+            segmenter.click(click.row, click.col, click.positive)
+            mask = segmenter.mask
         elif scores:
             scores += scores[-1:] * (protocol.n_clicks - len(scores))
             break
@@ -78,6 +78,6 @@ def evaluate_sample(
         if scores[-1] >= protocol.target_iou and len(scores) >= protocol.min_n_clicks:
             break
 
-    probability = predictor.probability
+    probability = segmenter.probability
     pictures = SamplePictures(mask, mask.astype(np.float32) if probability is None else probability)
-    return SampleResult(sample.name, predictor.clicks, tuple(scores), tuple(seconds)), pictures
+    return SampleResult(sample.name, segmenter.clicks, tuple(scores), tuple(seconds)), pictures

@@ -18,13 +18,11 @@ from torch import Tensor
 
 from isegm.geometry import Click
 from isegm.inference.progressive_merge import merge_change
+from isegm.inference.segmenter import Mask, Probability
 from isegm.model.click_maps import encode_clicks
 from isegm.model.correction.templates import STRIDE
 from isegm.model.emc_click import EMCClick, EMCClickState
 from isegm.model.layers import resize
-
-Probability = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 class _Step(NamedTuple):

@@ -82,22 +82,38 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return _plain_tensors(path, _read(path))
 
 
-def save_checkpoint(path: Path, model: EMCClick, metadata: Mapping[str, Any]) -> None:
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read what a checkpoint trained here says of its making; empty for others.
+
+    Raises:
+        InputError: The file is missing or unreadable.
+    """
+    metadata = _read(path).get("metadata")
+    return dict(metadata) if isinstance(metadata, Mapping) else {}
+
+
+def save_checkpoint(
+    path: Path, model: EMCClick, metadata: Mapping[str, Any], dtype: torch.dtype = torch.float32
+) -> None:
     """Write a network as a checkpoint in the released form, whole or not at all.
 
     Args:
         path: Where to.
-        model: The network, on any device; its tensors are written as float32.
+        model: The network, on any device.
         metadata: Plain values about its making, as JSON has them, kept in the file under ``metadata``.
+        dtype: What its tensors are written as: float32, or float16 for a file of half the size.
 
     Raises:
+        InputError: A value is too large for ``dtype``.
         TypeError: ``metadata`` holds something else.
         OSError: The file cannot be written.
     """
-    tensors = {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).cpu()
-        for name, tensor in model.state_dict().items()
-    }
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        # Contiguous: a file is in the released form whatever order of memory the network was trained in.
+        tensors[name] = (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
+        if not tensors[name].isfinite().all():
+            raise InputError(f"{path}: tensor {name!r} has values that {dtype} cannot hold; write float32")
     content = {
         "state_dict": tensors,
         "config": released_config(PRESETS[model.name]),

@@ -9,9 +9,10 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
@@ -31,7 +32,7 @@ from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation.figures import figures_of
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import evaluate_dataset
+from isegm.evaluation.run import evaluate_dataset, predictor_for
 from isegm.model.checkpoint import save_checkpoint
 from isegm.model.emc_click import EMCClick
 from isegm.model.ocr import HRNetOCR
@@ -50,6 +51,8 @@ CLICK_THREADS = 8
 
 SHEET_PICTURES = 4
 """Training pictures that are drawn at the end of an epoch."""
+
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 # What a generator is for: follows the seed and a number. For samples nothing follows, so none is the same.
 _FOR_NUMBER_OF_CLICKS, _FOR_DROPOUT, _FOR_CLICKS = 1, 2, 3
@@ -134,7 +137,7 @@ class Trainer:
         self.samples = samples
         self.device = next(model.parameters()).device
         # On CPUs a third more pictures a second than in the usual order.
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=torch.channels_last)
         if processes.size > 1 and is_cuda:  # there is none for the CPU
             synchronise(model)
         self.training_pass: nn.Module = TrainingPass(model)
@@ -144,7 +147,6 @@ class Trainer:
         self.optimiser = torch.optim.Adam(parameter_groups(model, recipe), lr=recipe.learning_rate)
         self.average = None
         if recipe.ema_decay:
-            averaging: Any = get_ema_multi_avg_fn  # has no types
             self.average = AveragedModel(model, multi_avg_fn=averaging(recipe.ema_decay), use_buffers=True)
         self.step = 0
         self.best_noc: float | None = None
@@ -306,7 +308,8 @@ class Trainer:
             for dataset in self.run.validation:
                 started = time.perf_counter()
                 results = evaluate_dataset(
-                    model,
+                    partial(predictor_for, model, dataset, self.run.protocol),
+                    self.device,
                     dataset,
                     self.run.protocol,
                     self.processes,
@@ -362,6 +365,26 @@ class Trainer:
         self.optimiser.load_state_dict(dict(state.optimiser))
         if self.average is not None and state.average is not None:
             self.average.load_state_dict(state.average)
+
+
+def averaging(most: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """The update of averaged weights: an exponential average that forgets faster at first.
+
+    Its decay rises to ``most`` with the number of updates n, as (1 + n) / (10 + n): otherwise the untrained
+    weights would be most of it for long.
+    """
+
+    @torch.no_grad()
+    def update(averaged: _Tensors, current: _Tensors, updates: Tensor | int) -> None:
+        n = int(updates)
+        weight = 1 - min(most, (1 + n) / (10 + n))
+        for mean, tensor in zip(averaged, current, strict=True):
+            if tensor.is_floating_point():
+                mean.lerp_(tensor, weight)
+            else:
+                mean.copy_(tensor)  # BatchNorm's counters
+
+    return update
 
 
 def synchronise(model: EMCClick) -> None:

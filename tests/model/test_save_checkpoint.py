@@ -5,8 +5,15 @@ import json
 import pytest
 import torch
 
+from isegm.errors import InputError
 from isegm.model.build import PRESETS, build_model
-from isegm.model.checkpoint import load_model, read_tensors, released_config, save_checkpoint
+from isegm.model.checkpoint import (
+    load_model,
+    read_metadata,
+    read_tensors,
+    released_config,
+    save_checkpoint,
+)
 
 
 def build(name, seed=0):
@@ -77,3 +84,38 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
             save_checkpoint(path, build("hr18s"), {"step": 2})
     assert torch.load(path, weights_only=True)["metadata"] == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_half_precision_is_rounded_once_and_loaded_as_float32(tmp_path):
+    model = build("hr18s")
+    save_checkpoint(tmp_path / "half.pth", model, {}, torch.float16)
+    save_checkpoint(tmp_path / "full.pth", model, {})
+    loaded = load_model(tmp_path / "half.pth").state_dict()
+    for name, tensor in model.state_dict().items():
+        rounded = tensor.half().float() if tensor.is_floating_point() else tensor
+        assert torch.equal(loaded[name], rounded), name
+        assert loaded[name].dtype == tensor.dtype
+    assert (tmp_path / "half.pth").stat().st_size < 0.6 * (tmp_path / "full.pth").stat().st_size
+
+
+def test_values_that_half_precision_cannot_hold_are_refused(tmp_path):
+    model = build("hr18s")
+    model.refiner.refine_pred.bias.data.fill_(7e4)
+    with pytest.raises(InputError, match=r"net\.pth: tensor 'refiner\.refine_pred\.bias' has values that"):
+        save_checkpoint(tmp_path / "net.pth", model, {}, torch.float16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_does_not_tell_in_which_order_the_network_lay_in_memory(tmp_path):
+    model = build("hr18s").to(memory_format=torch.channels_last)
+    save_checkpoint(tmp_path / "net.pth", model, {})
+    assert all(tensor.is_contiguous() for tensor in read_tensors(tmp_path / "net.pth").values())
+
+
+def test_metadata_are_read_back_and_empty_where_there_are_none(tmp_path):
+    save_checkpoint(tmp_path / "net.pth", build("hr18s"), {"step": 3})
+    assert read_metadata(tmp_path / "net.pth") == {"step": 3}
+    torch.save({"state_dict": {}, "metadata": 7}, tmp_path / "other.pth")
+    assert read_metadata(tmp_path / "other.pth") == {}
+    torch.save({"state_dict": {}}, tmp_path / "none.pth")
+    assert read_metadata(tmp_path / "none.pth") == {}

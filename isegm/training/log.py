@@ -17,6 +17,7 @@ TRAINING_COLUMNS = (
     "coarse",
     "auxiliary",
     "corrected",
+    "iou",
     "extra_clicks",
     "gradient_norm",
     "images_per_second",

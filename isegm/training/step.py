@@ -76,7 +76,8 @@ class TrainingPass(nn.Module):
                 only: the first stage's coarse mask then serves.
 
         Returns:
-            Scalars: ``coarse``, ``auxiliary`` (HRNet only), ``corrected`` and ``total``.
+            Scalars: the losses ``coarse``, ``auxiliary`` (HRNet only), ``corrected`` and ``total``, and
+            ``iou``, the mean IoU of the corrected masks.
         """
         size = (image.shape[2], image.shape[3])
         image = self.model.normalise(image)
@@ -85,9 +86,22 @@ class TrainingPass(nn.Module):
         corrected = self.model.correct(image, points, EMCClickState(first.features, before))
         # Losses in float32, whatever autocast did before.
         auxiliary = None if first.auxiliary is None else resize(first.auxiliary.float(), size)
-        return total_loss(
-            resize(first.coarse.float(), size), auxiliary, resize(corrected.float(), size), label.float()
-        )
+        logits = resize(corrected.float(), size)
+        losses = total_loss(resize(first.coarse.float(), size), auxiliary, logits, label.float())
+        # A focal loss is normalised by what is still wrong and hardly falls: IoU shows what is learned.
+        return losses | {"iou": mean_iou(logits.detach(), label)}
+
+
+def mean_iou(logits: Tensor, label: Tensor) -> Tensor:
+    """The mean IoU of a batch's masks (probability above 0.5), ignored pixels apart.
+
+    Args:
+        logits: (B, 1, H, W).
+        label: (B, 1, H, W); every picture has an object.
+    """
+    mask, truth = (logits > 0) & (label != -1), label == 1
+    common = (mask & truth).sum(dim=(1, 2, 3))
+    return (common / (mask | truth).sum(dim=(1, 2, 3))).mean()
 
 
 def stack_clicks(clicks: Sequence[Sequence[Click]], device: torch.device) -> Tensor:

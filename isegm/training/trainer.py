@@ -6,6 +6,7 @@ its last saved step bit for bit as if it had not been, and the number of loader 
 """
 
 import contextlib
+import inspect
 import math
 import sys
 import time
@@ -142,8 +143,7 @@ class Trainer:
             synchronise(model)
         self.training_pass: nn.Module = TrainingPass(model)
         if processes.size > 1:
-            # Of BatchNorm's statistics we take care ourselves.
-            self.training_pass = DistributedDataParallel(self.training_pass, broadcast_buffers=False)
+            self.training_pass = share_gradients(self.training_pass)
         self.optimiser = torch.optim.Adam(parameter_groups(model, recipe), lr=recipe.learning_rate)
         self.average = None
         if recipe.ema_decay:
@@ -182,7 +182,10 @@ class Trainer:
                     rate = (self.step - since) * recipe.batch_size / seconds
                     figures["images_per_second"] = rate
                     log.training(self.step, self.step / recipe.epoch_steps, figures)
-                    bar.set_postfix_str(f"loss {figures['total']:.4f}, {rate:.1f} images/s", refresh=False)
+                    bar.set_postfix_str(
+                        f"loss {figures['total']:.3f}, IoU {figures['iou']:.3f}, {rate:.1f} images/s",
+                        refresh=False,
+                    )
                     started, since = time.perf_counter(), self.step
                 ends_epoch = self.step % recipe.epoch_steps == 0
                 if ends_epoch:
@@ -385,6 +388,16 @@ def averaging(most: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]
                 mean.copy_(tensor)  # BatchNorm's counters
 
     return update
+
+
+def share_gradients(training_pass: nn.Module) -> DistributedDataParallel:
+    """Step by the mean of all processes' gradients; of BatchNorm's statistics we take care ourselves."""
+    wrap: Any = DistributedDataParallel  # its types follow torch's version, and so does the setting's name
+    newer = "forward_sync_buffers" in inspect.signature(wrap).parameters
+    shared: DistributedDataParallel = wrap(
+        training_pass, **{"forward_sync_buffers" if newer else "broadcast_buffers": False}
+    )
+    return shared
 
 
 def synchronise(model: EMCClick) -> None:

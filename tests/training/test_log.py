@@ -9,7 +9,8 @@ from isegm.errors import InputError
 from isegm.training.log import TRAINING_COLUMNS, TrainingLog
 
 HEADER = (
-    "step,epoch,learning_rate,total,coarse,auxiliary,corrected,extra_clicks,gradient_norm,images_per_second"
+    "step,epoch,learning_rate,total,coarse,auxiliary,corrected,iou,extra_clicks,gradient_norm,"
+    "images_per_second"
 )
 
 
@@ -29,7 +30,7 @@ def rows(path):
 def test_training_rows(tmp_path):
     write(tmp_path / "run", [1, 2])
     lines = (tmp_path / "run" / "training.csv").read_text().splitlines()
-    assert lines == [HEADER, "1,0.3333,0.001,0.5,0.25,,,,,", "2,0.6667,0.001,0.5,0.25,,,,,"]
+    assert lines == [HEADER, "1,0.3333,0.001,0.5,0.25,,,,,,", "2,0.6667,0.001,0.5,0.25,,,,,,"]
     assert ",".join(TRAINING_COLUMNS) == HEADER
 
 
@@ -57,7 +58,7 @@ def test_a_resumed_log_is_the_uninterrupted_one(tmp_path):
         assert (tmp_path / "parts" / name).read_text() == (tmp_path / "whole" / name).read_text()
 
 
-@pytest.mark.parametrize("cut", ["3,1.0,0.0", "3,1.0,0.001,0.5,0.25,,,,,", "", "\0\0\0\n"])
+@pytest.mark.parametrize("cut", ["3,1.0,0.0", "3,1.0,0.001,0.5,0.25,,,,,,", "", "\0\0\0\n"])
 def test_a_row_that_was_cut_by_a_kill_is_dropped(tmp_path, cut):
     write(tmp_path, [1, 2])
     whole = (tmp_path / "training.csv").read_text()

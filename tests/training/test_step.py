@@ -15,7 +15,7 @@ from isegm.model.emc_click import EMCClickState
 from isegm.model.first_stage import FirstStageOutput
 from isegm.training.losses import cross_entropy_loss, normalised_focal_loss
 from isegm.training.samples import TrainingSample
-from isegm.training.step import Batch, TrainingPass, simulate_clicks, stack_clicks
+from isegm.training.step import Batch, TrainingPass, mean_iou, simulate_clicks, stack_clicks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -208,6 +208,15 @@ def test_the_gradient_reaches_every_trained_parameter(name, extra, pool):
         assert (parameter.grad is not None) == parameter.requires_grad, key
         assert parameter.grad is None or parameter.grad.isfinite().all(), key
     assert ("auxiliary" in losses) == (name == "hr18s")
+    assert not losses["iou"].requires_grad
+
+
+def test_mean_iou_by_hand_without_ignored_pixels():
+    label = torch.tensor([[[[1, 1, 0, 0, -1]]], [[[1, 0, 0, 0, -1]]]], dtype=torch.int8)
+    logits = torch.tensor([[[[2.0, -1.0, 0.5, 0.0, 3.0]]], [[[-1.0, 2.0, -3.0, -1.0, 9.0]]]])
+    # The first has one pixel of three in common, the second none of two.
+    assert mean_iou(logits, label).item() == pytest.approx((1 / 3 + 0) / 2)
+    assert mean_iou(label.float() * 5, label).item() == 1
 
 
 @pytest.mark.parametrize("with_previous", [False, True])

@@ -36,8 +36,8 @@ from isegm.ct.textures import MIN_HU, Scanner, grains
 from isegm.errors import InputError
 from isegm.storage import write_bytes, write_text
 
-# How often each family is drawn.
-FAMILIES = {"anatomy": 0.6, "shapes": 0.25, "noise map": 0.15}
+FAMILIES = {"anatomy": 0.6, "shapes": 0.25, "noise": 0.15}
+"""How often each family of slices is drawn."""
 
 # Pixels of the least part of an object, and of the least object: what a user can see and click at.
 _MIN_PART, _MIN_OBJECT = 16, 80
@@ -121,20 +121,26 @@ class _Pose:
         return shape @ self.matrix.T + self.shift
 
 
-def random_slice(rng: np.random.Generator, height: int, width: int) -> PhantomSlice:
+def random_slice(
+    rng: np.random.Generator, height: int, width: int, family: str | None = None
+) -> PhantomSlice:
     """Draw a slice of one of the families.
 
     Args:
         rng: Source of all randomness.
         height: In pixels, at least 32.
         width: In pixels, at least 32.
+        family: Which of ``FAMILIES``; None for one at random.
 
     Raises:
-        InputError: A side is too short.
+        InputError: A side is too short, or there is no such family.
     """
     if min(height, width) < _MIN_SIDE:
         raise InputError(f"phantom of {height}x{width} pixels: both sides must be at least {_MIN_SIDE}")
-    family = str(rng.choice(list(FAMILIES), p=list(FAMILIES.values())))
+    if family is None:
+        family = str(rng.choice(list(FAMILIES), p=list(FAMILIES.values())))
+    elif family not in FAMILIES:
+        raise InputError(f"phantom family {family}: not one of {', '.join(FAMILIES)}")
     if family == "anatomy":
         return _anatomy_slice(rng, height, width)
     if family == "shapes":

@@ -25,6 +25,7 @@ class PhantomSource:
         height: Pixels.
         width: Pixels.
         jitter: How far the window may be from a named one, where it is one.
+        family: Which of the generator's families; None for all.
         notes: Lines that the user should read.
     """
 
@@ -32,6 +33,7 @@ class PhantomSource:
     height: int
     width: int
     jitter: WindowJitter
+    family: str | None = None
     notes: tuple[str, ...] = ()
 
     def draw(self, rng: np.random.Generator) -> Scene:
@@ -39,7 +41,7 @@ class PhantomSource:
 
         What cannot be seen in that window is background. Nothing may be left.
         """
-        phantom = random_slice(rng, self.height, self.width)
+        phantom = random_slice(rng, self.height, self.width, self.family)
         hu_of_objects = phantom.hu[phantom.labels > 0]
         hu = float(rng.choice(hu_of_objects)) if hu_of_objects.size else 0.0
         grey = apply_window(phantom.hu, random_window(hu, self.jitter, rng))

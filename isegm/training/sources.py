@@ -292,13 +292,17 @@ def _open_voc(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all ar
 
 
 def _open_phantom(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike
+    from isegm.ct.phantom import FAMILIES
     from isegm.training.phantom_source import PhantomSource
 
     sides = spec.options.get("size", "512").split("x")
     if len(sides) > 2:
         raise spec.complain(f"size={spec.options['size']}: give a height and a width, 512x512 say")
     height, width = (_integer(spec, "size", side, least=32) for side in (sides * 2)[:2])
-    return PhantomSource(spec.text, height, width, _jitter(spec))
+    family = spec.options.get("family")
+    if family is not None and family not in FAMILIES:
+        raise spec.complain(f"family={family}: must be {' or '.join(FAMILIES)}")
+    return PhantomSource(spec.text, height, width, _jitter(spec), family)
 
 
 def _jitter(spec: SourceSpec) -> WindowJitter:
@@ -337,6 +341,6 @@ KINDS: Mapping[str, _Kind] = {
     "lvis": _COCO,
     "sbd": _Kind(_SPLIT, _open_sbd, "PATH"),
     "voc": _Kind(_SPLIT, _open_voc, "PATH"),
-    "phantom": _Kind(frozenset({"size", "jitter"}), _open_phantom),
+    "phantom": _Kind(frozenset({"size", "family", "jitter"}), _open_phantom),
 }
 """What can be written before the first colon."""

@@ -16,7 +16,7 @@ from isegm.errors import InputError
 FAMILIES = {
     "anatomy": phantom._anatomy_slice,
     "shapes": phantom._shapes_slice,
-    "noise map": phantom._noise_map_slice,
+    "noise": phantom._noise_map_slice,
 }
 
 

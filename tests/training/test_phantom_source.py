@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from isegm.errors import InputError
 from isegm.training import phantom_source
 from isegm.training.phantom_source import PhantomSource, only_visible
 from isegm.training.samples import SampleSettings, TrainingSamples
@@ -42,7 +43,8 @@ class Slice:
 
 
 def test_slices_are_windowed(monkeypatch, tmp_path):
-    def random_slice(rng, height, width):
+    def random_slice(rng, height, width, family):
+        assert family is None
         labels = np.zeros((height, width), np.int32)
         labels[: height // 2] = rng.integers(1, 5)
         return Slice(np.where(labels, 60, -1000).astype(np.float32), labels)
@@ -62,7 +64,7 @@ def test_slices_are_windowed(monkeypatch, tmp_path):
 
 
 def test_a_slice_without_objects_is_a_scene_without(monkeypatch):
-    def random_slice(rng, height, width):
+    def random_slice(rng, height, width, family):
         return Slice(np.zeros((height, width), np.float32), np.zeros((height, width), np.int32))
 
     monkeypatch.setattr(phantom_source, "random_slice", random_slice)
@@ -81,3 +83,17 @@ def test_generated_slices_give_samples(tmp_path):
         assert (sample.label == 1).sum() >= 100
         assert sample.label[sample.first_click] == 1
         np.testing.assert_array_equal(sample.image, second[i].image)
+
+
+def test_a_source_may_be_of_one_family(monkeypatch, tmp_path):
+    asked = []
+
+    def random_slice(rng, height, width, family):
+        asked.append(family)
+        return Slice(np.zeros((height, width), np.float32), np.zeros((height, width), np.int32))
+
+    monkeypatch.setattr(phantom_source, "random_slice", random_slice)
+    open_mixture(["phantom:size=64:family=noise"], tmp_path).draw(np.random.default_rng(0))
+    assert asked == ["noise"]
+    with pytest.raises(InputError, match="family=organs: must be anatomy or shapes or noise"):
+        open_mixture(["phantom:family=organs"], tmp_path)

@@ -4,15 +4,19 @@
 VENV ?= .venv
 PYTHON ?= python3
 WORKERS ?= 2
+# What `make demo` works on: a folder of volumes with labels, and whose; by default generated patients.
+DATA ?=
+ORGAN ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help test test-fast lint format clean
+.PHONY: help test test-fast demo lint format clean
 
 help:
 	@echo "make test       every test (makes $(VENV) if needed)"
 	@echo "make test-fast  without the slow tests"
+	@echo "make demo       the whole job on generated patients, in demo/; DATA=folder ORGAN=liver for yours"
 	@echo "make lint       ruff, mypy --strict and the import contract"
 	@echo "make format     format the code"
 	@echo "make clean      remove $(VENV) and caches"
@@ -29,6 +33,9 @@ test: $(INSTALLED)
 
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+demo: $(INSTALLED)
+	$(BIN)/python scripts/demo.py $(if $(DATA),--data='$(DATA)') $(if $(ORGAN),--organ='$(ORGAN)')
 
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .

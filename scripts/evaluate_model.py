@@ -184,13 +184,18 @@ def checkpoint_names(checkpoint: str | None, exp_path: str | None, config: Confi
     """The checkpoints to evaluate, by name or by training run; else the project's own.
 
     Raises:
-        InputError: They were named both ways at once, or by an empty list.
+        InputError: They were named both ways at once, or by an empty list, or the project's own are missing.
     """
     if exp_path is not None and checkpoint is not None:
         raise InputError("--exp-path: cannot go with --checkpoint; give one of them")
     if exp_path is not None:
         return find_experiment(exp_path, config)
     if checkpoint is None:
+        if not DEFAULT_CHECKPOINT.is_file():
+            raise InputError(
+                f"{DEFAULT_CHECKPOINT}: the project's own weights are missing; restore them, or name others by "
+                "--checkpoint"
+            )
         return [str(DEFAULT_CHECKPOINT)]
     found = names(checkpoint)
     if not found:

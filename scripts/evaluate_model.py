@@ -133,13 +133,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         metric=args.metric,
     )
     config = find_config(args.config_path)
-    if args.checkpoint is None and args.exp_path is None and rank == 0:
-        print(f"no --checkpoint: using {DEFAULT_CHECKPOINT}", file=sys.stderr)
     checkpoints = find_checkpoints(
         checkpoint_names(args.checkpoint, args.exp_path, config),
         args.model_dir or config.places.get(MODELS_KEY, Path()),
         args.model_name,
     )
+    if args.checkpoint is None and args.exp_path is None and rank == 0:
+        print(f"no --checkpoint: using {DEFAULT_CHECKPOINT}", file=sys.stderr)
     datasets = open_datasets(names(args.datasets), config)
 
     with join_processes(device) as processes:
@@ -193,8 +193,8 @@ def checkpoint_names(checkpoint: str | None, exp_path: str | None, config: Confi
     if checkpoint is None:
         if not DEFAULT_CHECKPOINT.is_file():
             raise InputError(
-                f"{DEFAULT_CHECKPOINT}: the project's own weights are missing; restore them, or name others by "
-                "--checkpoint"
+                f"{DEFAULT_CHECKPOINT}: the project's own weights are missing; restore them, or name others "
+                "by --checkpoint"
             )
         return [str(DEFAULT_CHECKPOINT)]
     found = names(checkpoint)

@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,7 +26,10 @@ from isegm.evaluation.evaluate import (
 from isegm.evaluation.output import Wanted
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
-from tests.evaluation.by_hand import result_of
+from isegm.evaluation.sample import SamplePictures
+from isegm.inference.geodesic import GeodesicSegmenter
+from isegm.storage import read_unchanged
+from tests.evaluation.by_hand import result_of, row_of, sample_of
 
 ALONE = Processes(0, 1, 0, 1, None)
 
@@ -173,8 +177,8 @@ def evaluation(tmp_path, monkeypatch):
         events.append(("load", path.stem))
         return type("Model", (), {"name": "hr18s"})()
 
-    def run(model, dataset, protocol, processes, job, save):
-        events.append(("run", job))
+    def run(new_segmenter, device, dataset, protocol, processes, job, save):
+        events.append(("run", job, device, new_segmenter))
         broken = SampleFailure("b", f"{dataset.name}/b.png: not a readable picture; is it complete?")
         return {0: result_of([0.9]), 1: broken} if dataset.name == "liver" else {0: result_of([0.9])}
 
@@ -199,10 +203,14 @@ def evaluation(tmp_path, monkeypatch):
 CPU = torch.device("cpu")
 
 
+def jobs_of(events):
+    return [event[1] for event in events if event[0] == "run"]
+
+
 def test_every_network_is_evaluated_on_every_data_set(evaluation, tmp_path, capsys):
     make, events = evaluation
     assert evaluate(make(datasets=("lung", "spleen"), print_scores=True), CPU, ALONE) == 0
-    jobs = [job for kind, job in events if kind == "run"]
+    jobs = jobs_of(events)
     assert jobs == ["a/lung", "a/spleen", "b/lung", "b/spleen"]
     document = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [(row["model"], row["dataset"]) for row in document["results"]] == [
@@ -256,7 +264,7 @@ def test_a_bad_checkpoint_is_told_before_the_first_is_evaluated(evaluation, tmp_
     (tmp_path / "b.pth").write_bytes(b"bad")
     with pytest.raises(InputError, match=r"b\.pth: truncated"):
         evaluate(make(), CPU, ALONE)
-    assert [kind for kind, _ in events if kind == "run"] == []
+    assert jobs_of(events) == []
     assert not (tmp_path / "run").exists()
 
 
@@ -303,3 +311,117 @@ def test_only_the_first_process_writes_and_speaks(evaluation, tmp_path, capsys, 
     assert evaluate(make("a"), CPU, Processes(1, 2, 1, 2, None)) == 0
     assert not (tmp_path / "run").exists()
     assert capsys.readouterr() == ("", "")
+
+
+# --- the segmentation without weights
+
+
+def test_the_baselines_rows_come_after_the_networks_on_every_data_set(evaluation, tmp_path, capsys):
+    make, events = evaluation
+    assert evaluate(make(datasets=("lung", "spleen"), baseline=True), CPU, ALONE) == 0
+    jobs = ["a/lung", "a/spleen", "b/lung", "b/spleen", "geodesic/lung", "geodesic/spleen"]
+    assert jobs_of(events) == jobs
+    document = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [f"{row['model']}/{row['dataset']}" for row in document["results"]] == jobs
+    assert [row["preset"] for row in document["results"]] == ["hr18s"] * 4 + ["geodesic"] * 2
+    assert [checkpoint["name"] for checkpoint in document["checkpoints"]] == ["a", "b"]
+    lines = (tmp_path / "run" / "samples.jsonl").read_text().splitlines()
+    assert [json.loads(line)["model"] for line in lines] == ["a", "a", "b", "b", "geodesic", "geodesic"]
+    table = capsys.readouterr().out.splitlines()
+    assert [row.split("|")[1].strip() for row in table if row.startswith("|")][1:] == [
+        "a", "a", "b", "b", "geodesic", "geodesic"
+    ]  # fmt: skip
+
+
+def test_without_being_asked_for_there_is_no_baseline(evaluation):
+    make, events = evaluation
+    evaluate(make("a", datasets=("lung",)), CPU, ALONE)
+    assert jobs_of(events) == ["a/lung"]
+
+
+def test_the_baseline_is_computed_on_the_cpu_and_has_the_protocols_threshold(evaluation, monkeypatch):
+    make, events = evaluation
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
+    gpu = torch.device("cuda:1")
+    evaluate(make("a", baseline=True), gpu, ALONE)
+    assert [(job, device) for _, job, device, _ in (e for e in events if e[0] == "run")] == [
+        ("a/lung", gpu),
+        ("a/liver", gpu),
+        ("geodesic/lung", CPU),
+        ("geodesic/liver", CPU),
+    ]
+    new_segmenter = events[-1][-1]
+    segmenters = new_segmenter(), new_segmenter()
+    assert segmenters[0] is not segmenters[1]
+    for segmenter in segmenters:
+        assert isinstance(segmenter, GeodesicSegmenter)
+        assert segmenter.threshold == 0.49
+
+
+def test_samples_that_the_baseline_has_no_result_of_are_told_too(evaluation, capsys):
+    make, _ = evaluation
+    assert evaluate(make("a", datasets=("liver",), baseline=True), CPU, ALONE) == 1
+    assert capsys.readouterr().err == "liver/b.png: not a readable picture; is it complete?\n" * 2
+
+
+@pytest.fixture
+def painting(evaluation, monkeypatch):
+    """The evaluation, whose contenders leave masks: of one pixel the first, of two the second, and so on."""
+    contenders = []
+
+    def run(new_segmenter, device, dataset, protocol, processes, job, save):
+        name = job.partition("/")[0]
+        if name not in contenders:
+            contenders.append(name)
+        mask = row_of(contenders.index(name) + 1).astype(np.bool_)
+        save(sample_of(row_of(4), "s"), result_of([0.9]), SamplePictures(mask, mask.astype(np.float32)))
+        return {0: result_of([0.9], "s")}
+
+    monkeypatch.setattr(module, "evaluate_dataset", run)
+    return evaluation[0]
+
+
+def masks_in(folder):
+    return {
+        str(path.relative_to(folder)): int((read_unchanged(path) > 0).sum()) for path in folder.rglob("*.png")
+    }
+
+
+def test_masks_are_kept_apart_by_contender(painting, tmp_path):
+    evaluate(painting("a", baseline=True), CPU, ALONE)
+    assert masks_in(tmp_path / "run" / "predictions") == {
+        "a/lung/s.png": 1,
+        "a/liver/s.png": 1,
+        "geodesic/lung/s.png": 2,
+        "geodesic/liver/s.png": 2,
+    }
+
+
+def test_masks_of_one_network_alone_need_no_folder_of_its_name(painting, tmp_path):
+    evaluate(painting("a"), CPU, ALONE)
+    assert masks_in(tmp_path / "run" / "predictions") == {"lung/s.png": 1, "liver/s.png": 1}
+
+
+def test_replacing_removes_the_baselines_earlier_masks_too(painting, tmp_path):
+    predictions = tmp_path / "run" / "predictions"
+    stale = [predictions / name / "lung" / "gone.png" for name in ("a", "geodesic")]
+    other = predictions / "geodesic" / "spleen" / "kept.png"
+    touch(*stale, other)
+    evaluate(painting("a", baseline=True, replace=True), CPU, ALONE)
+    assert not any(path.exists() for path in stale)
+    assert other.exists()
+    assert (predictions / "geodesic" / "lung" / "s.png").exists()
+
+
+@pytest.mark.parametrize("names", [("geodesic",), ("a", "geodesic")])
+def test_a_checkpoint_of_the_baselines_name_is_refused_beside_it(evaluation, tmp_path, names):
+    make, events = evaluation
+    touch(tmp_path / "geodesic.pth")
+    earlier = tmp_path / "run" / "results.json"
+    touch(earlier)
+    with pytest.raises(InputError) as caught:
+        evaluate(make(names, baseline=True, replace=True), CPU, ALONE)
+    assert str(caught.value) == "--baseline: a checkpoint is called geodesic, too; give it a --model-name"
+    assert events == []
+    assert earlier.read_bytes() == b"x"
+    assert evaluate(make(names, datasets=("lung",), replace=True), CPU, ALONE) == 0

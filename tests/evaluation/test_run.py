@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,11 +15,18 @@ from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation import run
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import SampleFailure, evaluate_dataset, samples_at_once, shown_threshold
+from isegm.evaluation.run import (
+    SampleFailure,
+    evaluate_dataset,
+    predictor_for,
+    samples_at_once,
+    shown_threshold,
+)
 from isegm.evaluation.sample import SampleResult
 from tests.evaluation.by_hand import ScriptedPredictor, row_of, sample_of
 
 PROTOCOL = Protocol(n_clicks=3, target_iou=0.75, eval_mode="fixed64")
+CPU = torch.device("cpu")
 
 
 class Rows:
@@ -63,9 +71,10 @@ def cores(monkeypatch):
     return cores
 
 
-def evaluate(dataset, processes=None, save=lambda *_: None, protocol=PROTOCOL):
+def evaluate(dataset, processes=None, save=lambda *_: None, protocol=PROTOCOL, device=CPU, segmenter=None):
+    segmenter = segmenter or partial(predictor_for, torch.nn.Linear(1, 1), dataset, protocol)
     processes = processes or Processes(0, 1, 0, 1, None)
-    return evaluate_dataset(torch.nn.Linear(1, 1), dataset, protocol, processes, "job", save)
+    return evaluate_dataset(segmenter, device, dataset, protocol, processes, "job", save)
 
 
 # The object's first k pixels against 4: IoU k / 4 up to 4 and 4 / k above. Up to k = 2 and from 6 on the
@@ -116,6 +125,38 @@ def test_predictors_are_set_up_as_the_protocol_says(cores, predictors):
     assert predictors == [{"size": 96, "flip": False, "threshold": 0.3, "clicks_limit": 2}] * 4
 
 
+def test_a_predictors_size_is_the_data_sets(predictors):
+    rows = Rows()
+    for rows.name in ("GrabCut", "DAVIS"):
+        predictor_for(torch.nn.Linear(1, 1), rows, Protocol(eval_mode="cvpr"))
+    assert [settings["size"] for settings in predictors] == [400, 600]
+
+
+def test_each_thread_has_a_segmenter_of_its_own(cores):
+    """It holds one sample's clicks: what is asked of it comes from one thread."""
+    asked = {}
+    all_at_work = threading.Barrier(4)
+
+    class Asked(ScriptedPredictor):
+        def set_image(self, image, initial_mask):
+            thread = threading.get_ident()
+            if all(thread not in threads for threads in asked.values()):
+                asked.setdefault(self, set()).add(thread)
+                all_at_work.wait(timeout=60)
+            asked.setdefault(self, set()).add(thread)
+            super().set_image(image, initial_mask)
+
+    results = evaluate(Rows(count=40), segmenter=lambda: Asked([row_of(4)] * 3))
+    assert [result.scores for result in results.values()] == SCORES * 5
+    assert [len(threads) for threads in asked.values()] == [1] * 4
+
+
+def test_what_computes_on_a_gpu_has_one_sample_at_a_time_however_many_cores_there_are(cores, predictors):
+    results = evaluate(Rows(), device=torch.device("cuda:0"))
+    assert [result.scores for result in results.values()] == SCORES
+    assert len(predictors) == 1
+
+
 def test_there_are_no_more_samples_than_are_in_the_data_set(cores):
     assert len(evaluate(Rows(count=1))) == 1
 
@@ -151,7 +192,7 @@ def test_all_processes_take_part_and_wait_for_the_slowest(cores, capfd):
 )
 def test_the_cpu_works_on_one_sample_a_core(cores, cores_there, processes, at_once):
     cores(cores_there)
-    assert samples_at_once(torch.device("cpu"), Processes(0, processes, 0, processes, None)) == at_once
+    assert samples_at_once(CPU, Processes(0, processes, 0, processes, None)) == at_once
 
 
 def test_a_gpu_works_on_one_sample_at_a_time(cores):

@@ -8,16 +8,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.scripts.workspace import bright_network, save_sample
+from tests.scripts.workspace import SCRIPT, bright_network, save_sample
 
 FAST = ["EMC-Click", "--checkpoint=hr32", "--eval-mode=fixed128", "--n-clicks=4", "--logs-path=run"]
 
 words = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,4}", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(
     datasets=st.lists(words, min_size=1, max_size=5),
     data=st.data(),
@@ -101,8 +102,10 @@ def test_the_mode_may_be_anywhere(evaluate_model, line):
         ("EMC-Click --gpus=", "--gpus: must be different whole numbers like 0,1, not ''"),
         ("EMC-Click --local-rank=1", "--local-rank: 1 is no number of one of 1 processes"),
         ("EMC-Click --epochs=3", "unrecognized arguments: --epochs=3"),
-        ("EMC-Click", "--checkpoint: name at least one, such as --checkpoint=hr32.pth (or --exp-path)"),
-        ("EMC-Click --checkpoint=,", "--checkpoint: name at least one"),
+        (
+            "EMC-Click --checkpoint=,",
+            "--checkpoint: name at least one, such as --checkpoint=hr32.pth, or leave it out",
+        ),
         ("EMC-Click --checkpoint=hr32 --exp-path=a", "--exp-path: cannot go with --checkpoint"),
         ("EMC-Click --checkpoint=hr18", "weights/hr18: no such checkpoint; check its name and --model_dir"),
         ("EMC-Click --checkpoint=hr32 --model_dir=./nowhere/", "nowhere/hr32: no such checkpoint"),
@@ -305,6 +308,122 @@ def test_several_checkpoints_and_options_that_change_the_figures(evaluate_model,
         assert (run / "vis" / model / "spleen" / "spleen_0.jpg").is_file()
     masks = [png(run / "predictions" / model / "spleen" / "spleen_0.png") for model in ("hr32", "dim")]
     assert (masks[0] != masks[1]).any()
+
+
+@pytest.fixture
+def default(evaluate_model, workspace, monkeypatch):
+    """What stands in for the weights that come with the project; it is in no folder of the config's."""
+    path = workspace.parent / "ours" / "small.pth"
+    path.parent.mkdir()
+    path.symlink_to((workspace / "weights" / "hr32.pth").resolve())
+    monkeypatch.setattr(evaluate_model, "DEFAULT_CHECKPOINT", path)
+    return path
+
+
+QUICK = ["EMC-Click", "--eval-mode=fixed64", "--n-clicks=1", "--datasets=spleen", "--cpu", "--logs-path=run"]
+
+
+@pytest.mark.parametrize("options", [[], ["--model-dir=weights", "--model-name=ours"]])
+def test_without_a_checkpoint_the_projects_own_is_used_and_said_so(
+    evaluate_model, workspace, capsys, default, options
+):
+    assert evaluate_model.main([*QUICK, *options]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "checkpoint" in line]
+    assert said == [f"no --checkpoint: using {default}"]
+    name = "ours" if options else "small"
+    (used,) = results_of(workspace / "run")["checkpoints"]
+    assert (used["name"], used["path"]) == (name, str(default))
+    assert [row["model"] for row in results_of(workspace / "run")["results"]] == [name]
+
+
+def test_of_many_processes_only_the_first_says_which_checkpoint_is_used(
+    evaluate_model, workspace, capsys, default, monkeypatch
+):
+    monkeypatch.setattr("isegm.cli.time.sleep", lambda _: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, times in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        assert evaluate_model.main(["EMC-Click", "--datasets=absent", "--cpu"]) == 2
+        assert capsys.readouterr().err.count("no --checkpoint: using") == times
+
+
+@pytest.mark.parametrize("option", ["--checkpoint=hr32", "--exp-path=run1"])
+def test_a_checkpoint_that_was_named_is_used_and_not_remarked_on(
+    evaluate_model, workspace, capsys, default, option
+):
+    default.unlink()  # nor is it wanted then
+    place = workspace / "experiments" / "run1" / "checkpoints" / "hr32.pth"
+    place.parent.mkdir(parents=True)
+    place.symlink_to((workspace / "weights" / "hr32.pth").resolve())
+    assert evaluate_model.main([*QUICK, option]) == 0
+    assert "no --checkpoint" not in capsys.readouterr().err
+    assert [row["model"] for row in results_of(workspace / "run")["results"]] == ["hr32"]
+
+
+def test_a_default_checkpoint_that_is_missing_is_one_error_that_names_it(
+    evaluate_model, workspace, capsys, default
+):
+    default.unlink()
+    assert evaluate_model.main(QUICK) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (problem,) = err.splitlines()
+    assert f": error: {default}: the project's own weights are missing; restore them" in problem
+    assert not (workspace / "run").exists()
+
+
+def test_the_default_checkpoint_is_the_repositorys_and_the_help_names_it(evaluate_model, capsys):
+    assert evaluate_model.DEFAULT_CHECKPOINT.parent == SCRIPT.parents[1] / "weights"
+    with pytest.raises(SystemExit) as caught:
+        evaluate_model.main(["--help"])
+    assert caught.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert f"(default: weights/{evaluate_model.DEFAULT_CHECKPOINT.name})" in words
+
+
+def test_the_baseline_is_evaluated_beside_the_network(evaluate_model, workspace, capsys):
+    options = ["--datasets=kidney, spleen", "--cpu", "--baseline", "--vis", "--save-ious", "--thresh=0.5"]
+    assert evaluate_model.main([*FAST, *options]) == 0
+    run = workspace / "run"
+    rows = results_of(run)["results"]
+    assert [(row["model"], row["preset"], row["dataset"], row["samples"]) for row in rows] == [
+        ("hr32", "hr18s", "kidney", 7),
+        ("hr32", "hr18s", "spleen", 1),
+        ("geodesic", "geodesic", "kidney", 7),
+        ("geodesic", "geodesic", "spleen", 1),
+    ]
+    assert [checkpoint["name"] for checkpoint in results_of(run)["checkpoints"]] == ["hr32"]
+    lines = {(line["model"], line["name"]): line for line in samples_of(run)}
+    assert len(lines) == 16
+    # A bright rectangle on dark ground is its region but for the four pixels of its corners, at one click.
+    easy = lines["geodesic", "0"]
+    assert easy["clicks"] == [[19.0, 29.0, True]]
+    assert easy["ious"] == [(20 * 24 - 4) / (20 * 24)]
+    for (model, name), line in lines.items():
+        truth = png(workspace / "datasets" / line["dataset"] / "masks" / f"{name}.png") > 0
+        mask = png(run / "predictions" / model / line["dataset"] / f"{name}.png") > 0
+        assert line["ious"][-1] == (mask & truth).sum() / (mask | truth).sum()
+        assert (run / "vis" / model / line["dataset"] / f"{name}.jpg").is_file()
+    # The hardest hold a dark part of over a tenth of the object: it wants a click of its own.
+    assert all(len(lines["geodesic", name]["clicks"]) > 1 for name in "145")
+    assert {path.name for path in (run / "ious").rglob("*.csv")} == {"kidney.csv", "spleen.csv"}
+    assert len(list((run / "ious").rglob("*.csv"))) == 4
+    cells = [row.split("|")[1:3] for row in capsys.readouterr().out.splitlines() if row.startswith("|")]
+    assert [(model.strip(), dataset.strip()) for model, dataset in cells[1:]] == [
+        ("hr32", "kidney"), ("hr32", "spleen"), ("geodesic", "kidney"), ("geodesic", "spleen")
+    ]  # fmt: skip
+
+
+def test_a_checkpoint_called_as_the_baseline_is_refused_beside_it(evaluate_model, workspace, capsys):
+    (workspace / "weights" / "geodesic.pth").symlink_to((workspace / "weights" / "hr32.pth").resolve())
+    arguments = [*QUICK, "--checkpoint=geodesic", "--baseline"]
+    assert evaluate_model.main(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.endswith(": error: --baseline: a checkpoint is called geodesic, too; give it a --model-name\n")
+    assert err.count("\n") == 1
+    assert not (workspace / "run").exists()
+    assert evaluate_model.main([*arguments, "--model-name=mine"]) == 0
+    assert [row["model"] for row in results_of(workspace / "run")["results"]] == ["mine", "geodesic"]
 
 
 def test_a_jpeg_mask_is_read_above_127(evaluate_model, workspace):

@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -98,6 +98,7 @@ def test_an_object_of_several_polygons_is_one(write):
     assert (labels == 1).sum() == 50
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
 def test_any_code_is_read_as_pycocotools_does(mask):
     for segmentation in (uncompressed(mask), compressed(mask)):
@@ -105,6 +106,7 @@ def test_any_code_is_read_as_pycocotools_does(mask):
         np.testing.assert_array_equal(labels == 1, mask)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=0, max_size=20, alphabet=st.characters(min_codepoint=48, max_codepoint=111)))
 def test_a_random_code_does_no_harm(counts):
     try:

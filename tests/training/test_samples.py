@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -225,6 +226,7 @@ def test_many_problems_end_the_run_only_if_they_are_a_large_part():
         skipped.note([sample_with("f")][:1])
 
 
+@hypothesis_settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 10**6), st.floats(0.1, 4))
 def test_any_picture_gives_samples_of_the_crops_size(height, width, index, scale):
     scene = Scene(np.zeros((height, width, 3), np.uint8), np.ones((height, width), np.int32), is_ct=False)

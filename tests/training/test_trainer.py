@@ -1,6 +1,7 @@
 """The training loop on small pictures: exact resume, several processes, what is written, what goes wrong."""
 
 import csv
+import hashlib
 import random
 import subprocess
 import sys
@@ -12,21 +13,24 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from isegm.distributed import Processes
 from isegm.errors import InputError
+from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
 from isegm.evaluation.sample import SampleResult
+from isegm.inference.predictor import Predictor
 from isegm.model.build import PRESETS, build_model
-from isegm.model.checkpoint import load_model
+from isegm.model.checkpoint import load_model, save_checkpoint
 from isegm.storage import read_image
 from isegm.training import trainer as trainer_module
 from isegm.training.samples import SampleSettings, TrainingSamples
 from isegm.training.scenes import Scene
 from isegm.training.state import load_state, plain_recipe
-from isegm.training.trainer import TrainingRun, part_indices, synchronise
+from isegm.training.trainer import TrainingRun, averaging, part_indices, synchronise
 from tests.scripts.workspace import environment, free_port
-from tests.training.small_run import RECIPE, small_trainer
+from tests.training.small_run import HRNET, RECIPE, small_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -111,7 +115,11 @@ def content_of(folder):
         path: torch.load(folder / path, weights_only=True) for path in files if path.suffix in (".pt", ".pth")
     }
     tables = {path: rows_of(folder, path) for path in files if path.suffix == ".csv"}
-    pictures = {path: list((folder / path).read_bytes()) for path in files if path.suffix == ".png"}
+    pictures = {
+        path: hashlib.sha256((folder / path).read_bytes()).hexdigest()
+        for path in files
+        if path.suffix == ".png"
+    }
     assert len(tensors) + len(tables) + len(pictures) == len(files)
     return {str(path): value for part in (tensors, tables, pictures) for path, value in part.items()}
 
@@ -123,15 +131,15 @@ def test_what_a_run_writes(whole):
         "validation.csv",
         "checkpoints/best.pth",
         "checkpoints/last.pth",
-        *(f"pictures/step_0000{step}.png" for step in ("04", "08", "12")),
+        *(f"pictures/step_0000{step}.png" for step in ("03", "06")),
     }
     assert [int(row["step"]) for row in rows_of(whole)] == list(range(1, LAST_STEP + 1))
-    assert rows_of(whole)[5]["epoch"] == "1.5"
+    assert rows_of(whole)[3]["epoch"] == "1.3333"
     assert {int(row["extra_clicks"]) for row in rows_of(whole)} > {0, 1}
     assert all(float(row["gradient_norm"]) > 0 for row in rows_of(whole))
     validated = rows_of(whole, "validation.csv")
     assert [(row["step"], row["epoch"], row["figure"]) for row in validated] == [
-        (str(4 * epoch), str(epoch), f"held_out NoC@{t}") for epoch in (1, 2, 3) for t in (80, 85, 90)
+        (str(3 * epoch), str(epoch), f"held_out NoC@{t}") for epoch in (1, 2) for t in (80, 85, 90)
     ]
     assert all(1 <= float(row["value"]) <= 2 for row in validated)
 
@@ -139,13 +147,13 @@ def test_what_a_run_writes(whole):
 def test_the_learning_rate_that_is_logged_is_the_schedules(whole):
     rates = [float(row["learning_rate"]) for row in rows_of(whole)]
     assert rates[:3] == pytest.approx([5e-4, 1e-3, 1e-3])
-    assert rates[7] == pytest.approx(5e-4)
+    assert rates[4] == pytest.approx(5e-4)  # halfway from the warm-up's end to the last step
 
 
 def test_checkpoints_are_loadable_and_say_how_they_were_made(whole):
     for name in ("last.pth", "best.pth"):
         path = whole / "checkpoints" / name
-        assert load_model(path).name == "hr18s"
+        assert load_model(path).name == RECIPE.preset
         metadata = torch.load(path, weights_only=True)["metadata"]
         assert metadata["recipe"] == plain_recipe(RECIPE)
         assert metadata["commit"] == "abc"
@@ -178,50 +186,105 @@ def test_without_averaging_the_weights_themselves_are_saved(data, tmp_path):
     assert_same(saved, dict(state.model))
 
 
-def test_the_average_is_an_exponential_one(data, tmp_path):
-    small = small_trainer(data, tmp_path, replace(RECIPE, epochs=1), validation=())
+def test_the_average_forgets_faster_at_first_by_hand():
+    """The first update copies; the n-th after it keeps (1 + n) / (10 + n) of the average, 0.28 at most."""
+    current = nn.BatchNorm1d(1)
+    average = AveragedModel(current, multi_avg_fn=averaging(0.28), use_buffers=True)
+    expected = [
+        100.0,
+        2 / 11 * 100 + 9 / 11 * 200,  # 181.82
+        3 / 12 * 181.8181818 + 9 / 12 * 300,  # 270.45
+        0.28 * 270.4545455 + 0.72 * 400,  # 4 / 13 would be above 0.28
+        0.28 * 363.7272727 + 0.72 * 500,
+    ]
+    for number, value in enumerate(expected, start=1):
+        with torch.no_grad():
+            current.weight.fill_(100 * number)
+            current.running_var.fill_(-100 * number)
+            current.num_batches_tracked.fill_(7 * number)
+        average.update_parameters(current)
+        assert average.module.weight.item() == pytest.approx(value, rel=1e-6)
+        assert average.module.running_var.item() == pytest.approx(-value, rel=1e-6)
+        assert average.module.num_batches_tracked.item() == 7 * number  # a counter has no average
+        assert average.module.num_batches_tracked.dtype == torch.int64
+
+
+def test_an_average_that_keeps_most_does_so_in_the_end():
+    average, current = [torch.zeros(2)], [torch.ones(2)]
+    averaging(0.9)(average, current, 79)  # 80 / 89 = 0.8989
+    torch.testing.assert_close(average[0], torch.full((2,), 9 / 89))
+    average = [torch.zeros(2)]
+    averaging(0.9)(average, current, torch.tensor(81))  # 82 / 91 = 0.9011
+    torch.testing.assert_close(average[0], torch.full((2,), 0.1))
+
+
+def test_the_average_of_a_run_is_that_of_its_steps(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "save_state", lambda *_: None)
+    small = small_trainer(data, tmp_path, replace(RECIPE, epochs=1, epoch_samples=8, ema_decay=0.28))
+    small._end_epoch = lambda *_: None
     history = []
     update = small.average.update_parameters
 
+    def tensors(model):
+        return model.refiner.refine_pred.weight, model.refiner.fusion1[0].norm1.running_var
+
     def record(model):
         update(model)
-        history.append((model.refiner.refine_pred.weight.detach().clone(), model.refiner.fusion1[0].norm1))
-        history[-1] = (history[-1][0], history[-1][1].running_var.clone())
+        history.append([tensor.detach().clone() for tensor in tensors(model)])
 
     small.average.update_parameters = record
     small.train()
-    for i, own in enumerate(
-        (
-            small.average.module.refiner.refine_pred.weight,
-            small.average.module.refiner.fusion1[0].norm1.running_var,
-        )
-    ):
+    assert len(history) == 4
+    for i, own in enumerate(tensors(small.average.module)):
         expected = history[0][i]
-        for step in history[1:]:
-            expected = 0.8 * expected + 0.2 * step[i]
+        for kept, step in zip((2 / 11, 3 / 12, 0.28), history[1:], strict=True):
+            expected = kept * expected + (1 - kept) * step[i]
         torch.testing.assert_close(own.detach(), expected)
+        assert not torch.allclose(own.detach(), history[-1][i], rtol=1e-4)
+
+
+def test_networks_are_trained_with_channels_last_and_saved_in_the_usual_order(data, tmp_path):
+    small = small_trainer(data, tmp_path, HRNET)
+    for model in (small.model, small.average.module):
+        kernels = [parameter for parameter in model.parameters() if parameter.dim() == 4]
+        assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+        assert not all(kernel.is_contiguous() for kernel in kernels)  # that is not the usual order, too
+    optimised = {p for group in small.optimiser.param_groups for p in group["params"]}
+    assert optimised <= set(small.model.parameters())
+    save_checkpoint(tmp_path / "a.pth", small.model, {})
+    saved = torch.load(tmp_path / "a.pth", weights_only=True)["state_dict"]
+    assert all(tensor.is_contiguous() for tensor in saved.values())
+    loaded = load_model(tmp_path / "a.pth")
+    assert_same(dict(loaded.state_dict()), dict(small.model.state_dict()))
+    image, points = torch.rand(1, 3, 64, 64), torch.tensor([[[20.0, 30, 0], [-1, -1, -1]]])
+    small.model.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            small.model(image, points).corrected, loaded(image, points).corrected, rtol=1e-3, atol=1e-5
+        )
 
 
 def test_pictures_show_training_samples_with_outline_clicks_and_mask(whole):
-    sheet = read_image(whole / "pictures" / "step_000012.png")
+    sheet = read_image(whole / "pictures" / "step_000006.png")
     assert sheet.shape == (2 * 64 * 8, 2 * 64 * 8, 3)  # two by two, each pixel eight by eight
-    assert not np.array_equal(sheet, read_image(whole / "pictures" / "step_000004.png"))
+    assert not np.array_equal(sheet, read_image(whole / "pictures" / "step_000003.png"))
     for colour in ((255, 215, 0), (0, 200, 80)):  # the label's outline; a positive click
         for part in (sheet[:512, :512], sheet[512:, :512], sheet[:512, 512:], sheet[512:, 512:]):
             assert (part == colour).all(axis=2).any()
 
 
 @pytest.mark.slow
-def test_a_run_killed_again_and_again_is_the_uninterrupted_one_bit_for_bit(data, whole, tmp_path):
+def test_a_run_killed_again_and_again_is_the_uninterrupted_one_bit_for_bit(data, tmp_path):
+    small_trainer(data, tmp_path / "whole", HRNET).train()
     folder = tmp_path / "run"
-    moments = ["saving:3", "validated:1"]  # half of the state of step 3 or 4 is written; step 4 is validated
+    moments = ["saving:3", "validated:1"]  # half of the state of step 3 is written; step 3 is validated
     for number, moment in enumerate(moments):
         options = ["--resume"] * (number > 0)
         process = start(data, folder, f"--workers={number}", f"--die={moment}", *options)
         assert process.wait(timeout=200) == -9, process.stderr.read()
         if moment.startswith("saving"):
             assert list(folder.glob(".tmp-*-state.pt"))
-            assert load_state(folder, RECIPE).step == 3
+            assert load_state(folder, HRNET).step == 2
     for _ in range(2):  # at any moment
         before = len(rows_of(folder))
         process = start(data, folder, "--workers=2", "--resume")
@@ -232,14 +295,14 @@ def test_a_run_killed_again_and_again_is_the_uninterrupted_one_bit_for_bit(data,
         process.wait(timeout=200)
     finished = start(data, folder, "--workers=2", "--resume")
     assert finished.wait(timeout=200) == 0, finished.stderr.read()
-    assert_same(content_of(folder), content_of(whole))
+    assert_same(content_of(folder), content_of(tmp_path / "whole"))
 
 
 def test_a_run_resumed_from_within_an_epoch_is_the_uninterrupted_one(data, whole, tmp_path, monkeypatch):
     train_step = trainer_module.Trainer._train_step
 
     def interrupt(self, *args):
-        if self.step == 6:
+        if self.step == 4:
             raise KeyboardInterrupt
         return train_step(self, *args)
 
@@ -247,7 +310,7 @@ def test_a_run_resumed_from_within_an_epoch_is_the_uninterrupted_one(data, whole
     with pytest.raises(KeyboardInterrupt):
         small_trainer(data, tmp_path, workers=2).train()
     monkeypatch.undo()
-    assert load_state(tmp_path, RECIPE).step == 6
+    assert load_state(tmp_path, RECIPE).step == 4
     small_trainer(data, tmp_path, workers=1, resume=True).train()
     assert_same(content_of(tmp_path), content_of(whole))
 
@@ -270,8 +333,9 @@ def test_a_run_can_be_resumed_from_its_first_moment_on(data, tmp_path):
 
 
 def gradients(data, folder, recipe):
-    """The gradients of the first step, before they are clipped away."""
+    """The gradients that the optimiser gets in the first step."""
     small = small_trainer(data, folder, recipe, frozen=True, validation=())
+    small._end_epoch = lambda *_: None  # takes time and is not looked at
     seen = {}
     step = small.optimiser.step
 
@@ -285,8 +349,9 @@ def gradients(data, folder, recipe):
     return seen
 
 
-def test_accumulated_parts_give_the_gradient_of_the_whole_batch(data, tmp_path):
-    recipe = replace(RECIPE, batch_size=4, epochs=1, epoch_samples=4, clip_norm=0.0, seed=3)
+def test_accumulated_parts_give_the_gradient_of_the_whole_batch(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "save_state", lambda *_: None)
+    recipe = replace(HRNET, batch_size=4, epochs=1, epoch_samples=4, clip_norm=0.0, seed=3)
     whole = gradients(data, tmp_path / "1", recipe)
     parts = gradients(data, tmp_path / "2", replace(recipe, accumulate=2))
     assert whole.keys() == parts.keys()
@@ -299,8 +364,9 @@ def test_accumulated_parts_give_the_gradient_of_the_whole_batch(data, tmp_path):
     assert row["extra_clicks"] == other[0]["extra_clicks"] != "0"
 
 
-def test_gradients_are_clipped(data, tmp_path):
-    recipe = replace(RECIPE, epochs=1, epoch_samples=2)
+def test_gradients_are_clipped(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "save_state", lambda *_: None)
+    recipe = replace(HRNET, epochs=1, epoch_samples=2)
     clipped = gradients(data, tmp_path / "1", replace(recipe, clip_norm=0.25))
     whole = gradients(data, tmp_path / "2", replace(recipe, clip_norm=0.0))
     norms = [sum(g.square().sum() for g in given.values()).sqrt().item() for given in (clipped, whole)]
@@ -354,10 +420,11 @@ def run_two(data, folder, *options):
 
 @pytest.mark.slow
 def test_two_processes_hold_the_same_network_and_resume_exactly(data, tmp_path):
-    size = ("--batch-size=4", "--epochs=2")  # of one picture alone there are no batch statistics
+    # Of one picture alone there are no batch statistics. The sixth step is the last; the fourth was saved.
+    size = ("--batch-size=4", "--epoch-samples=12")
     codes, errors = run_two(data, tmp_path / "whole", *size)
     assert codes == [0, 0], errors
-    codes, errors = run_two(data, tmp_path / "parts", *size, "--die=step:4")
+    codes, errors = run_two(data, tmp_path / "parts", *size, "--die=step:6")
     assert codes == [-9, -9], errors
     codes, errors = run_two(data, tmp_path / "parts", *size, "--resume", "--workers=1")
     assert codes == [0, 0], errors
@@ -367,15 +434,17 @@ def test_two_processes_hold_the_same_network_and_resume_exactly(data, tmp_path):
         for state in held:
             state.pop("best_noc")  # which only the first knows
         assert_same(*held)
-        assert len(content["training.csv"]) == 4
+        assert len(content["training.csv"]) == 6
     assert_same(*contents)
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does_apart_from_batch_statistics(data, tmp_path):
-    codes, errors = run_two(data, tmp_path / "two", "--frozen", "--epochs=1", "--batch-size=4")
+    codes, errors = run_two(
+        data, tmp_path / "two", "--frozen", "--epochs=1", "--batch-size=4", "--epoch-samples=8"
+    )
     assert codes == [0, 0], errors
-    recipe = replace(RECIPE, epochs=1, batch_size=4)
+    recipe = replace(HRNET, epochs=1, batch_size=4, epoch_samples=8)
     small_trainer(data, tmp_path / "one", recipe, frozen=True).train()
     two, one = rows_of(tmp_path / "two"), rows_of(tmp_path / "one")
     for name in ("total", "coarse", "auxiliary", "corrected", "gradient_norm"):
@@ -397,9 +466,11 @@ def test_synchronised_batch_norms_keep_names_values_and_the_shared_block():
     assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
 
 
-def test_bfloat16_trains_float32_weights(data, tmp_path):
-    recipe = replace(RECIPE, precision="bfloat16", epochs=1, epoch_samples=4)
+def test_bfloat16_trains_float32_weights(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "save_state", lambda *_: None)
+    recipe = replace(HRNET, precision="bfloat16", epochs=1, epoch_samples=2)
     small = small_trainer(data, tmp_path, recipe, validation=())
+    small._end_epoch = lambda *_: None
     before = {name: p.detach().clone() for name, p in small.model.named_parameters() if p.requires_grad}
     small.train()
     for name, parameter in small.model.named_parameters():
@@ -414,10 +485,38 @@ def results(*scores):
     return {0: SampleResult("a", (), tuple(scores), (1.0,) * clicks)}
 
 
+@pytest.fixture
+def no_steps(monkeypatch):
+    """Steps take no time and change nothing: what is looked at is between them."""
+    figures = {"total": 0.5, "iou": 0.25}
+    monkeypatch.setattr(trainer_module.Trainer, "_train_step", lambda *_: dict(figures))
+
+
+@pytest.mark.usefixtures("no_steps")
+def test_validation_asks_the_averaged_network_by_the_runs_protocol(data, tmp_path, monkeypatch):
+    asked = []
+
+    def evaluate_dataset(new_segmenter, device, dataset, protocol, processes, job, save):
+        asked.append((new_segmenter(), device, dataset.name, protocol, job))
+        return results(0.95)
+
+    monkeypatch.setattr(trainer_module, "evaluate_dataset", evaluate_dataset)
+    protocol = Protocol(eval_mode="fixed96", n_clicks=2, thresh=0.3, flip=False)
+    recipe = replace(RECIPE, epochs=1, epoch_samples=2)
+    small = small_trainer(data, tmp_path, recipe, protocol=protocol)
+    small.train()
+    ((predictor, *rest),) = asked
+    assert rest == [torch.device("cpu"), "held_out", protocol, "validation/1/held_out"]
+    assert isinstance(predictor, Predictor)
+    assert predictor.model is small.average.module
+    assert (predictor.size, predictor.threshold, predictor.flip) == (96, 0.3, False)
+
+
+@pytest.mark.usefixtures("no_steps")
 def test_the_best_checkpoint_is_not_replaced_by_a_worse_one(data, tmp_path, monkeypatch):
     outcomes = [results(0.5, 0.85), results(0.95), results(0.5, 0.95), results(0.5, 0.5)]
     monkeypatch.setattr(trainer_module, "evaluate_dataset", lambda *_, **__: outcomes.pop(0))
-    recipe = replace(RECIPE, epoch_samples=2, epochs=4)
+    recipe = replace(RECIPE, epoch_samples=2, epochs=4, ema_decay=0.0)
 
     def steps():
         return [
@@ -434,6 +533,7 @@ def test_the_best_checkpoint_is_not_replaced_by_a_worse_one(data, tmp_path, monk
     assert load_state(tmp_path, recipe).best_noc == 1.0
 
 
+@pytest.mark.usefixtures("no_steps")
 def test_validation_every_other_epoch(data, tmp_path):
     recipe = replace(RECIPE, epoch_samples=2, epochs=3)
     small_trainer(data, tmp_path, recipe, validate_every=2).train()
@@ -446,6 +546,7 @@ def test_validation_every_other_epoch(data, tmp_path):
     assert saved[1]["validation"] == {}
 
 
+@pytest.mark.usefixtures("no_steps")
 def test_held_out_files_that_cannot_be_read_are_told_once(data, tmp_path, monkeypatch, capsys):
     outcome = results(0.95) | {1: SampleFailure("b", "b.png: not a readable picture; is it complete?")}
     monkeypatch.setattr(trainer_module, "evaluate_dataset", lambda *_, **__: outcome)
@@ -469,35 +570,36 @@ def broken_loss(monkeypatch, break_it, at):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "what"),
+    ("break_it", "what", "accumulate"),
     [
-        (lambda total, coarse: total * float("nan"), "loss is nan"),
-        (lambda total, coarse: total + float("inf"), "loss is inf"),
+        (lambda total, coarse: total * float("nan"), "loss is nan", 1),
+        (lambda total, coarse: total + float("inf"), "loss is inf", 2),
         # A finite loss with a gradient that is none, inf * 0.
-        (lambda total, coarse: total + (coarse * 0).square().sum().sqrt(), "gradient's norm is nan"),
+        (lambda total, coarse: total + (coarse * 0).square().sum().sqrt(), "gradient's norm is nan", 1),
+        (lambda total, coarse: total + (coarse * 0).square().sum().sqrt(), "gradient's norm is nan", 2),
     ],
 )
-@pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_loss_that_is_no_number_ends_the_run_before_it_harms(
     data, tmp_path, monkeypatch, break_it, what, accumulate
 ):
-    recipe = replace(
-        RECIPE, batch_size=2 * accumulate, accumulate=accumulate, epochs=1, epoch_samples=8 * accumulate
-    )
-    broken_loss(monkeypatch, break_it, at=4 * accumulate)
+    size = {"batch_size": 2 * accumulate, "epoch_samples": 4 * accumulate}
+    recipe = replace(RECIPE, **size, accumulate=accumulate, epochs=1, max_extra_clicks=0, ema_decay=0.0)
+    broken_loss(monkeypatch, break_it, at=2 * accumulate)  # the last part of the second step
     with pytest.raises(InputError) as caught:
         small_trainer(data, tmp_path, recipe, validation=(), save_every=1).train()
     message = str(caught.value)
-    first, last = 6 * accumulate, 8 * accumulate - 1
-    assert message.startswith(f"{tmp_path}: the {what} at step 3, samples {first} to {last}; what was saved")
+    first, last = 2 * accumulate, 4 * accumulate - 1
+    assert message.startswith(f"{tmp_path}: the {what} at step 1, samples {first} to {last}; what was saved")
     assert "before is kept: train in another --folder with a lower --learning-rate" in message
     assert "\n" not in message
     state = load_state(tmp_path, recipe)
-    assert state.step == 3
+    assert state.step == 1
     assert all(tensor.isfinite().all() for tensor in state.model.values())
     monkeypatch.undo()
-    small_trainer(data, tmp_path, recipe, validation=(), resume=True).train()
-    assert load_state(tmp_path, recipe).step == 4
+    again = small_trainer(data, tmp_path, recipe, validation=(), resume=True)
+    again._end_epoch = lambda *_: None
+    again.train()
+    assert load_state(tmp_path, recipe).step == 2
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -514,25 +616,32 @@ def test_samples_that_cannot_be_made_are_one_line_from_any_process(
     assert "\n" not in message
 
 
-def test_a_bad_file_is_told_and_left_out(tmp_path, data, given_scenes, scene_of, capsys):
+def test_a_bad_file_is_told_and_left_out(tmp_path, data, given_scenes, scene_of, capsys, monkeypatch):
+    def only_load(_, batches, *__):
+        assert next(batches).image.shape == (2, 3, 64, 64)
+        return {"total": 0.5, "iou": 0.5}
+
+    monkeypatch.setattr(trainer_module.Trainer, "_train_step", only_load)
     scene = scene_of(picture(0)[1].astype(int))
     scenes = given_scenes(scene, InputError("a.png: not a readable picture; is it complete?"))
     samples = TrainingSamples(scenes, SampleSettings(crop=(64, 64), min_object_pixels=50), 0)
-    recipe = replace(RECIPE, epochs=1)
+    recipe = replace(RECIPE, epochs=1, epoch_samples=8)
     small_trainer(data, tmp_path, recipe, samples=samples, validation=()).train()
     assert capsys.readouterr().err.count("skipped: a.png: not a readable picture; is it complete?") == 1
     assert load_state(tmp_path, recipe).step == 4
 
 
+@pytest.mark.usefixtures("no_steps")
 def test_the_progress_bar_shows_loss_and_speed(data, tmp_path, capsys):
     small_trainer(data, tmp_path, replace(RECIPE, epochs=1, epoch_samples=4), validation=()).train()
     err = capsys.readouterr().err
-    assert "hr18s: 100%" in err
-    last = rows_of(tmp_path)[-1]
-    assert f"loss {float(last['total']):.4f}, " in err
+    assert f"{RECIPE.preset}: 100%" in err
+    assert "loss 0.500, IoU 0.250, " in err
+    assert [(row["total"], row["iou"]) for row in rows_of(tmp_path)] == [("0.5", "0.25")] * 2
     assert "images/s" in err
 
 
+@pytest.mark.slow
 def test_one_picture_is_learned(tmp_path, data, given_scenes):
     image, mask = picture(0, side=64)
     scene = Scene(image, mask.astype(np.int32), is_ct=True)
@@ -541,7 +650,7 @@ def test_one_picture_is_learned(tmp_path, data, given_scenes):
     )
     samples = TrainingSamples(given_scenes(scene), settings, 0)
     recipe = replace(
-        RECIPE,
+        HRNET,
         epochs=1,
         epoch_samples=100,
         learning_rate=2e-3,
@@ -560,21 +669,22 @@ def test_one_picture_is_learned(tmp_path, data, given_scenes):
 
 def test_a_single_picture_a_part_is_refused_for_hrnet_and_fine_for_segformer(data, tmp_path):
     with pytest.raises(InputError, match=r"^--batch-size: 2 leaves one picture to each of 2 parts") as caught:
-        small_trainer(data, tmp_path, replace(RECIPE, accumulate=2))
+        small_trainer(data, tmp_path, replace(HRNET, accumulate=2))
     assert str(caught.value).endswith("give 4 or more")
-    recipe = replace(RECIPE, preset="segb0", batch_size=1, epoch_samples=1, epochs=1)
+    recipe = replace(RECIPE, batch_size=1, epoch_samples=1, epochs=1)
     small_trainer(data, tmp_path, recipe, validation=()).train()
     assert [row["auxiliary"] for row in rows_of(tmp_path)] == [""]
 
 
+@pytest.mark.slow  # imports everything anew
 def test_the_loader_starts_whatever_opencv_did_before(data, tmp_path):
     """OpenCV's threads do not live on in a forked process, which would wait for them."""
     program = (
-        "import cv2, numpy, pathlib, torch; cv2.setNumThreads(2); "
+        "import cv2, numpy, pathlib; cv2.setNumThreads(2); "
         "cv2.resize(numpy.zeros((900, 900, 3), numpy.uint8), (1000, 1000)); "
-        "from dataclasses import replace; from tests.training.small_run import RECIPE, small_trainer; "
-        f"small_trainer(pathlib.Path({str(data)!r}), pathlib.Path({str(tmp_path)!r}), "
-        "replace(RECIPE, epochs=1, epoch_samples=2), workers=1, validation=()).train()"
+        "from tests.training.small_run import small_trainer; "
+        f"small = small_trainer(pathlib.Path({str(data)!r}), pathlib.Path({str(tmp_path)!r}), workers=1); "
+        "assert len(next(small._load()).image) == 2"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -41,7 +41,7 @@ from isegm.evaluation.evaluate import (  # noqa: E402
     open_datasets,
 )
 from isegm.evaluation.output import Wanted  # noqa: E402
-from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol  # noqa: E402
+from isegm.evaluation.protocol import EVAL_MODES, METRICS, PRECISIONS, Protocol  # noqa: E402
 
 DEFAULT_CHECKPOINT = REPOSITORY / "weights" / "emcclick_ct_hr18s.pth"
 """The weights that come with the project; weights/README.md is their model card."""
@@ -84,6 +84,12 @@ def build_parser() -> Parser:
     add("--clicks-limit", type=int, help="only so many clicks of each polarity reach the network")
     add("--metric", choices=list(METRICS), default=Protocol.metric, help="measure (default: %(default)s)")
     add("--no-flip", action="store_true", help="do not average with the mirrored image")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default=Protocol.precision,
+        help="float64: slow, and the same clicks on any machine (default: %(default)s)",
+    )
 
     group = parser.add_argument_group("where")
     add = group.add_argument
@@ -131,6 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         clicks_limit=args.clicks_limit,
         flip=not args.no_flip,
         metric=args.metric,
+        precision=args.precision,
     )
     config = find_config(args.config_path)
     checkpoints = find_checkpoints(

@@ -108,7 +108,7 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
             folder.save_results(rows, results, protocol, about)
 
     for checkpoint in evaluation.checkpoints:
-        model = load_model(checkpoint.path, device)
+        model = load_model(checkpoint.path, device).to(getattr(torch, protocol.precision))
         if evaluation.replace and checkpoint is evaluation.checkpoints[0]:
             if processes.rank == 0:
                 folder.remove_earlier(names_of(evaluation), [dataset.name for dataset in evaluation.datasets])

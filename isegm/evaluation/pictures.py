@@ -40,17 +40,32 @@ def draw_result(sample: Sample, mask: Mask, result: SampleResult) -> Picture:
     Returns:
         (k H, k W, 3) RGB: every pixel is k by k, k being 1 unless the image is small (:func:`enlargement`).
     """
+    picture = draw_areas(sample, mask)
+    _draw_clicks(picture, result, enlargement(*mask.shape))
+    return picture
+
+
+def draw_areas(sample: Sample, mask: Mask, width: int = 1) -> Picture:
+    """Draw a result without its clicks.
+
+    Args:
+        sample: As for :func:`draw_result`.
+        mask: As for :func:`draw_result`.
+        width: Of the outlines, in the picture's pixels; above 1 their edges are smooth.
+
+    Returns:
+        As :func:`draw_result`.
+    """
     picture = sample.image.copy()
     tinted = picture[mask] * (1 - TINT) + np.array(MASK_COLOUR) * TINT
     picture[mask] = tinted.astype(np.uint8)
 
-    factor = enlargement(*mask.shape)
-    picture = _enlarged(picture, factor)
+    picture = enlarged(picture)
+    line = cv2.LINE_8 if width == 1 else cv2.LINE_AA
     for area, colour in ((sample.truth == 1, TRUTH_COLOUR), (mask, MASK_COLOUR)):
-        pixels = _enlarged(area.astype(np.uint8), factor)
+        pixels = enlarged(area.astype(np.uint8))
         contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, contours, -1, colour, 1)
-    _draw_clicks(picture, result, factor)
+        cv2.drawContours(picture, contours, -1, colour, width, line)
     return picture
 
 
@@ -64,7 +79,9 @@ def enlargement(height: int, width: int) -> int:
     return max(1, min(-(-LEGIBLE // min(height, width)), 4 * LEGIBLE // max(height, width)))
 
 
-def _enlarged(pixels: Picture, factor: int) -> Picture:
+def enlarged(pixels: Picture) -> Picture:
+    """An image, or a mask of it, with pixels as large as :func:`draw_result` draws them."""
+    factor = enlargement(*pixels.shape[:2])
     return np.ascontiguousarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
 
 

@@ -12,6 +12,9 @@ EVAL_MODES = "emc-click, cvpr or fixed<pixels> (fixed448, say)"
 _SIZES = {"emc-click": (384, 576), "cvpr": (400, 600)}
 """Pixels of the network input's shorter side by mode: for most data sets, and for DAVIS."""
 
+PRECISIONS = ("float32", "float64")
+"""Names of torch's types."""
+
 METRICS: dict[str, Callable[..., float]] = {"iou": mask_iou, "dice": mask_dice}
 
 
@@ -35,6 +38,8 @@ class Protocol:
     """Average with the mirrored image's logits."""
     metric: str = "iou"
     """``iou``, or ``dice`` in its place."""
+    precision: str = "float32"
+    """What the networks compute in. ``float64`` is far slower, and places the same clicks on any machine."""
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -54,6 +59,8 @@ class Protocol:
             raise InputError(f"--clicks-limit: must be at least 1, not {self.clicks_limit}")
         if self.metric not in METRICS:
             raise InputError(f"--metric: must be {' or '.join(METRICS)}, not {self.metric}")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"--precision: must be {' or '.join(PRECISIONS)}, not {self.precision}")
         self.size("")
 
     def size(self, dataset: str) -> int:

@@ -8,6 +8,8 @@ its last saved step bit for bit as if it had not been, and the number of loader 
 import contextlib
 import inspect
 import math
+import multiprocessing.util
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -445,3 +447,11 @@ class _StepSampler(Sampler[list[int]]):
 
 def _prepare_worker(_: int) -> None:
     cv2.setNumThreads(1)  # the workers share the cores among themselves
+    # A worker notices within seconds that its parent was killed, but would then wait at its end, for ever, to
+    # hand over what nobody reads.
+    multiprocessing.util.Finalize(None, _leave_if_orphaned, (os.getppid(),), exitpriority=0)
+
+
+def _leave_if_orphaned(parent: int) -> None:
+    if os.getppid() != parent:
+        os._exit(1)

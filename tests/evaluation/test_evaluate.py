@@ -175,7 +175,9 @@ def evaluation(tmp_path, monkeypatch):
         if path.read_bytes() == b"bad":
             raise InputError(f"{path}: truncated")
         events.append(("load", path.stem))
-        return type("Model", (), {"name": "hr18s"})()
+        model = torch.nn.Linear(1, 1)
+        model.name = "hr18s"
+        return model
 
     def run(new_segmenter, device, dataset, protocol, processes, job, save):
         events.append(("run", job, device, new_segmenter))
@@ -187,11 +189,11 @@ def evaluation(tmp_path, monkeypatch):
     touch(tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(b"other")
 
-    def evaluation(checkpoints="ab", datasets=("lung", "liver"), **settings):
+    def evaluation(checkpoints="ab", datasets=("lung", "liver"), precision="float32", **settings):
         return Evaluation(
             checkpoints=[Checkpoint(name, tmp_path / f"{name}.pth") for name in checkpoints],
             datasets=[Named(name) for name in datasets],
-            protocol=Protocol(n_clicks=2),
+            protocol=Protocol(n_clicks=2, precision=precision),
             folder=tmp_path / "run",
             wanted=Wanted(),
             **settings,
@@ -224,6 +226,14 @@ def test_every_network_is_evaluated_on_every_data_set(evaluation, tmp_path, caps
     assert printed.endswith(f"are in {tmp_path / 'run'}\n")
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_networks_compute_in_the_precision_asked_for(evaluation, precision):
+    make, events = evaluation
+    evaluate(make(datasets=("lung",), precision=precision), CPU, ALONE)
+    models = [event[3].args[0] for event in events if event[0] == "run"]
+    assert [str(model.weight.dtype) for model in models] == [f"torch.{precision}"] * 2
+
+
 def test_results_say_what_they_were_got_with(evaluation, tmp_path):
     make, _ = evaluation
     evaluate(make(), CPU, ALONE)
@@ -240,6 +250,7 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
         "clicks_limit": None,
         "flip": True,
         "metric": "iou",
+        "precision": "float32",
     }
     assert document["checkpoints"] == [
         {"name": "a", "path": str(tmp_path / "a.pth"), "sha256": hashlib.sha256(b"x").hexdigest()},

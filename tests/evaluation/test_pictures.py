@@ -7,6 +7,7 @@ from isegm.evaluation.pictures import (
     NEGATIVE_COLOUR,
     POSITIVE_COLOUR,
     TRUTH_COLOUR,
+    draw_areas,
     draw_probability,
     draw_result,
     enlargement,
@@ -54,6 +55,15 @@ def test_the_truth_and_the_mask_are_outlined_and_only_the_mask_is_tinted():
         assert tuple(picture[row, col]) == GREY
     red, _, blue = picture[60, 110].tolist()
     assert blue > 90 > red
+
+
+@pytest.mark.parametrize("width", [1, 5, 9])
+def test_outlines_are_as_wide_as_asked_for_about_the_areas_border(width):
+    picture = draw_areas(sample_with(area(np.s_[20:100], np.s_[20:60])), NOTHING, width)
+    rows = np.flatnonzero((picture[:, 40] == TRUTH_COLOUR).all(axis=1))
+    for border, found in ((20, rows[rows < 60]), (99, rows[rows > 60])):
+        assert width <= len(found) <= width + (2 if width > 1 else 0)  # OpenCV's smooth lines are wider
+        assert found[0] + found[-1] == 2 * border
 
 
 def test_the_image_itself_is_not_drawn_on():

@@ -229,6 +229,7 @@ def test_a_run_leaves_figures_samples_masks_and_pictures(evaluate_model, workspa
         "clicks_limit": None,
         "flip": True,
         "metric": "iou",
+        "precision": "float32",
     }
     digest = hashlib.sha256((workspace / "weights" / "hr32.pth").read_bytes()).hexdigest()
     assert document["checkpoints"] == [{"name": "my network", "path": "weights/hr32.pth", "sha256": digest}]
@@ -293,7 +294,7 @@ def test_several_checkpoints_and_options_that_change_the_figures(evaluate_model,
         "--metric=dice",
         "--no-flip",
     ]
-    options += ["--clicks-limit=1", "--min_n_clicks=2", "--target-iou=0.6"]
+    options += ["--clicks-limit=1", "--min_n_clicks=2", "--target-iou=0.6", "--precision=float64"]
     assert evaluate_model.main([*FAST, *options]) == 0
     run = workspace / "run"
     document = results_of(run)
@@ -301,6 +302,7 @@ def test_several_checkpoints_and_options_that_change_the_figures(evaluate_model,
     assert [row["mean_dice_by_click"][0] == 1.0 for row in document["results"]] == [True, False]
     settings = document["settings"]
     assert (settings["clicks_limit"], settings["flip"], settings["metric"]) == (1, False, "dice")
+    assert settings["precision"] == "float64"
     lines = samples_of(run)
     assert [(line["model"], len(line["clicks"])) for line in lines] == [("hr32", 1), ("dim", 4)]
     assert [len(line["dices"]) for line in lines] == [4, 4]  # no second click is left where all is right

@@ -1,8 +1,11 @@
 """The training loop on small pictures: exact resume, several processes, what is written, what goes wrong."""
 
+import contextlib
 import csv
 import hashlib
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -79,6 +82,7 @@ def start(data, folder, *options, **variables):
         env=environment() | {"OMP_NUM_THREADS": "1"} | variables,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -695,3 +699,16 @@ def test_the_loader_starts_whatever_opencv_did_before(data, tmp_path):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow  # waits for a process to see that its parent is gone
+def test_a_killed_run_leaves_no_loader_behind(data, tmp_path):
+    """Its loader may just then be held up, with more to hand over than the pipe between them takes."""
+    options = ("--workers=1", "--batch-size=32", "--epoch-samples=320", "--die=step:1")
+    run = start(data, tmp_path / "run", *options)
+    try:
+        run.communicate(timeout=60)  # until the last process that has inherited its stderr ends
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL

@@ -1,0 +1,212 @@
+"""One picture of an evaluation: of each data set a sample, and what its first clicks and the last led to."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFont
+
+from isegm.cli import counted
+from isegm.config import Config
+from isegm.data import Sample, open_dataset
+from isegm.evaluation.pictures import (
+    MASK_COLOUR,
+    NEGATIVE_COLOUR,
+    POSITIVE_COLOUR,
+    TRUTH_COLOUR,
+    Picture,
+    draw_areas,
+    enlarged,
+    enlargement,
+)
+from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.run import predictor_for
+from isegm.geometry import Click
+from isegm.inference.segmenter import Mask, Segmenter
+from isegm.model.checkpoint import load_model
+
+PANEL_WIDTH, PANEL_HEIGHT = 285, 214
+GAP = 12
+CAPTION_HEIGHT = 38
+BACKGROUND = (16, 18, 22)
+LEGEND = {
+    "truth": TRUTH_COLOUR,
+    "mask": MASK_COLOUR,
+    "click on the object": POSITIVE_COLOUR,
+    "click on the background": NEGATIVE_COLOUR,
+}
+SURROUNDINGS = 0.15
+"""How far beyond what is marked a panel shows the image, as a part of the marks' extent."""
+
+_COLUMNS = 4
+_FONT_SIZE = 21
+_INK = (232, 234, 238)
+_WHITE = (255, 255, 255)
+_DISK, _LINE = 6.5, 1.5
+"""Radius of a click's disk and width of an outline, in pixels of the overview."""
+
+
+class Panel(NamedTuple):
+    """One of the overview's pictures, (``PANEL_HEIGHT``, ``PANEL_WIDTH``, 3), and what stands below it."""
+
+    picture: Picture
+    caption: str
+
+
+def draw_overview(results: Path, config: Config) -> Picture:
+    """Draw a row a data set: a sample's image, then its masks after one, two and all clicks.
+
+    The sample is the data set's first with a result, and its clicks are those on the first network's masks.
+    That network is run again, on the CPU, because an evaluation keeps only the final masks.
+
+    Args:
+        results: The folder of an evaluation by IoU on CT slices; its ``results.json`` and ``samples.jsonl``
+            are read.
+        config: Where its data sets are.
+
+    Returns:
+        (H, W, 3) RGB, the data sets in the evaluation's order.
+
+    Raises:
+        InputError: The checkpoint or a data set is no longer there, or cannot be used.
+        OSError: The evaluation's files cannot be read.
+    """
+    about = json.loads((results / "results.json").read_text(encoding="utf-8"))
+    network, protocol = about["checkpoints"][0], Protocol(**about["settings"])
+    firsts: dict[str, dict[str, Any]] = {}
+    for text in (results / "samples.jsonl").read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        if line["model"] == network["name"]:
+            firsts.setdefault(line["dataset"], line)
+
+    model = load_model(network["path"]).to(getattr(torch, protocol.precision))
+    rows = []
+    for name, first in firsts.items():
+        dataset = open_dataset(name, config)
+        sample, clicks = dataset[first["index"]], [Click(*click) for click in first["clicks"]]
+        masks = replay(predictor_for(model, dataset, protocol), sample, clicks)
+        rows.append(panels(name, sample, clicks, masks, first["ious"]))
+    return arrange(rows)
+
+
+def replay(predictor: Segmenter, sample: Sample, clicks: Iterable[Click]) -> list[Mask]:
+    """The mask (H, W) after each click; this thread computes with one thread from then on."""
+    torch.set_num_threads(1)  # as in the evaluation: the last bits depend on it, and masks may on them
+    predictor.set_image(sample.image, sample.initial_mask)
+    masks = []
+    for click in clicks:
+        predictor.click(click.row, click.col, click.positive)
+        masks.append(predictor.mask)
+    return masks
+
+
+def panels(
+    dataset: str, sample: Sample, clicks: Sequence[Click], masks: Sequence[Mask], ious: Sequence[float]
+) -> list[Panel]:
+    """Draw a row: the image, then the masks after one, two and all clicks; fewer if there are fewer.
+
+    Args:
+        dataset: The data set's name.
+        sample: The image (H, W, 3) and its truth (H, W).
+        clicks: All clicks, in the image's pixels.
+        masks: The mask (H, W) after each click.
+        ious: IoU after each click; there may be more of them than clicks, as in ``samples.jsonl``.
+    """
+    stages = sorted({count for count in (1, 2, len(clicks)) if 0 < count <= len(clicks)})
+    marked = np.logical_or.reduce([sample.truth == 1, *(masks[count - 1] for count in stages)])
+    for click in clicks:
+        marked[round(click.row), round(click.col)] = True
+    rows, cols = view(marked)
+    part = Sample(sample.name, sample.image[rows, cols], sample.truth[rows, cols], None)
+    moved = [replace(click, row=click.row - rows.start, col=click.col - cols.start) for click in clicks]
+    found = [Panel(fit(enlarged(part.image)), f"{dataset}, CT slice")]
+    for count in stages:
+        picture = fit(_draw_marks(part, masks[count - 1][rows, cols], moved[:count]))
+        found.append(Panel(picture, f"{counted(count, 'click')}: IoU {ious[count - 1]:.2f}"))
+    return found
+
+
+def view(marked: Mask) -> tuple[slice, slice]:
+    """The rows and columns to show: what is marked and its surroundings, in a panel's shape if possible.
+
+    Args:
+        marked: (H, W), with at least one pixel.
+    """
+    extents = [np.flatnonzero(marked.any(axis=axis)) for axis in (1, 0)]
+    height, width = ((extent[-1] - extent[0] + 1) * (1 + 2 * SURROUNDINGS) for extent in extents)
+    shape = PANEL_WIDTH / PANEL_HEIGHT
+    wanted = max(height, width / shape), max(width, height * shape)
+    rows, cols = map(_interval, extents, wanted, marked.shape)
+    return rows, cols
+
+
+def _interval(extent: npt.NDArray[np.intp], wanted: float, limit: int) -> slice:
+    """So many pixels about an extent's middle, moved and cut to lie in ``range(limit)``."""
+    length = min(math.ceil(wanted), limit)
+    middle = (extent[0] + extent[-1] + 1) / 2
+    start = int(np.clip(round(middle - length / 2), 0, limit - length))
+    return slice(start, start + length)
+
+
+def _draw_marks(part: Sample, mask: Mask, clicks: Sequence[Click]) -> Picture:
+    """A result as ``--vis`` draws it, with outlines and clicks that stay visible at a panel's size."""
+    factor = enlargement(*mask.shape)
+    scale = max(factor * mask.shape[0] / PANEL_HEIGHT, factor * mask.shape[1] / PANEL_WIDTH)
+    picture = draw_areas(part, mask, round(_LINE * scale))
+    for click in clicks:
+        centre = round((click.col + 0.5) * factor), round((click.row + 0.5) * factor)
+        _draw_click(picture, centre, click.positive, scale)
+    return picture
+
+
+def _draw_click(picture: Picture, centre: tuple[int, int], positive: bool, scale: float) -> None:
+    """A disk with a plus or a minus, for those who do not tell red from green."""
+    (x, y), arm = centre, round(0.55 * _DISK * scale)
+    colour = POSITIVE_COLOUR if positive else NEGATIVE_COLOUR
+    cv2.circle(picture, centre, round((_DISK + _LINE) * scale), _WHITE, -1, cv2.LINE_AA)
+    cv2.circle(picture, centre, round(_DISK * scale), colour, -1, cv2.LINE_AA)
+    cv2.line(picture, (x - arm, y), (x + arm, y), _WHITE, round(_LINE * scale))
+    if positive:
+        cv2.line(picture, (x, y - arm), (x, y + arm), _WHITE, round(_LINE * scale))
+
+
+def fit(picture: Picture) -> Picture:
+    """The picture (H, W, 3) as large as a panel holds it, in the middle, on black."""
+    factor = min(PANEL_HEIGHT / picture.shape[0], PANEL_WIDTH / picture.shape[1])
+    height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
+    top, left = (PANEL_HEIGHT - height) // 2, (PANEL_WIDTH - width) // 2
+    panel = np.zeros((PANEL_HEIGHT, PANEL_WIDTH, 3), np.uint8)
+    panel[top : top + height, left : left + width] = cv2.resize(
+        picture, (width, height), interpolation=cv2.INTER_AREA
+    )
+    return panel
+
+
+def arrange(rows: Sequence[Sequence[Panel]]) -> Picture:
+    """All panels in a grid with their captions, and what the colours mean at the foot."""
+    font = ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), _FONT_SIZE)
+    step_x, step_y = PANEL_WIDTH + GAP, PANEL_HEIGHT + CAPTION_HEIGHT + GAP
+    size = GAP + _COLUMNS * step_x, GAP + len(rows) * step_y + CAPTION_HEIGHT
+    overview = Image.new("RGB", size, BACKGROUND)
+    pen = ImageDraw.Draw(overview)
+    for row, found in enumerate(rows):
+        for column, panel in enumerate(found):
+            left, top = GAP + column * step_x, GAP + row * step_y
+            overview.paste(Image.fromarray(panel.picture), (left, top))
+            at = left + PANEL_WIDTH / 2, top + PANEL_HEIGHT + CAPTION_HEIGHT / 2
+            pen.text(at, panel.caption, _INK, font, anchor="mm")
+    x, y = float(GAP), size[1] - GAP - CAPTION_HEIGHT / 2
+    for meaning, colour in LEGEND.items():
+        pen.ellipse((x, y - _DISK, x + 2 * _DISK, y + _DISK), colour)
+        x += 2 * _DISK + 0.7 * GAP
+        pen.text((x, y), meaning, _INK, font, anchor="lm")
+        x += font.getlength(meaning) + 3 * GAP
+    return np.asarray(overview)

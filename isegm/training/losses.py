@@ -6,6 +6,8 @@ Training with Mask Guidance for Interactive Segmentation", 2021, section 3.3).
 Letters: B batch, H and W height and width in pixels. Labels are 1 object, 0 background, -1 ignored.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -63,14 +65,14 @@ def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def total_loss(
-    coarse: Tensor, auxiliary: Tensor | None, corrected: Tensor, labels: Tensor
+    coarse: Tensor, auxiliary: Tensor | None, corrected: Sequence[Tensor], labels: Tensor
 ) -> dict[str, Tensor]:
     """The losses of one training pass, each the mean over the batch.
 
     Args:
         coarse: Logits of the first stage's mask at the input's size, (B, 1, H, W).
         auxiliary: Those of the mask that guides OCR; None where there is none.
-        corrected: Those of the correction head's mask.
+        corrected: Those of the correction head's masks, one or more; their losses are averaged.
         labels: (B, 1, H, W).
 
     Returns:
@@ -78,7 +80,7 @@ def total_loss(
     """
     losses = {
         "coarse": normalised_focal_loss(coarse, labels).mean(),
-        "corrected": normalised_focal_loss(corrected, labels).mean(),
+        "corrected": torch.stack([normalised_focal_loss(mask, labels) for mask in corrected]).mean(),
     }
     total = losses["coarse"] + losses["corrected"]
     if auxiliary is not None:

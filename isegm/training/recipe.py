@@ -34,6 +34,8 @@ class Recipe:
     """The number of clicks after the first is drawn from 0 to this ..."""
     click_decay: float = 0.8
     """... with a probability proportional to this to its power."""
+    loss_after: str = "last"
+    """After which clicks the corrected mask's loss is taken: the ``last`` (published), or ``every`` one."""
 
     batch_size: int = 32
     """Pictures an optimiser step, over all processes and accumulated parts."""
@@ -88,6 +90,7 @@ class Recipe:
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 or more and below 1")
         schedules, precisions = ("milestones", "cosine"), ("float32", "bfloat16")
         _require(self.schedule in schedules, "schedule", self.schedule, " or ".join(schedules))
+        _require(self.loss_after in ("last", "every"), "loss_after", self.loss_after, "last or every")
         _require(self.precision in precisions, "precision", self.precision, " or ".join(precisions))
 
     @property

@@ -47,7 +47,7 @@ from isegm.training.recipe import Recipe
 from isegm.training.samples import SkippedFiles, TrainingSample, TrainingSamples
 from isegm.training.schedule import learning_rate, parameter_groups
 from isegm.training.state import TrainingState, clear_remains, load_state, plain_recipe, save_state
-from isegm.training.step import Batch, TrainingPass, simulate_clicks, stack_clicks
+from isegm.training.step import Batch, EveryClickPass, TrainingPass, simulate_clicks, stack_clicks
 
 CLICK_THREADS = 8
 """Pictures of a batch whose next clicks are found side by side."""
@@ -143,7 +143,8 @@ class Trainer:
         self.model = model.to(memory_format=torch.channels_last)
         if processes.size > 1 and is_cuda:  # there is none for the CPU
             synchronise(model)
-        self.training_pass: nn.Module = TrainingPass(model)
+        every_click = recipe.loss_after == "every"
+        self.training_pass: nn.Module = EveryClickPass(model) if every_click else TrainingPass(model)
         if processes.size > 1:
             self.training_pass = share_gradients(self.training_pass)
         self.optimiser = torch.optim.Adam(parameter_groups(model, recipe), lr=recipe.learning_rate)
@@ -211,16 +212,20 @@ class Trainer:
             batch = next(batches)
             indices = part_indices(recipe, self.processes, self.step, part)
             rngs = [self._rng(index, _FOR_CLICKS) for index in indices]
-            # Autocast apart from the pass: some versions of torch go on with weights cast without gradient.
-            with self._autocast():
-                clicks, previous = simulate_clicks(self.model, batch, extra_clicks, rngs, pool)
+            inputs: tuple[Any, ...]
+            if recipe.loss_after == "every":
+                inputs = (batch.first_clicks, extra_clicks, rngs, pool)
+            else:
+                # Autocast apart from the pass: some versions of torch keep weights cast without gradient.
+                with self._autocast():
+                    clicks, previous = simulate_clicks(self.model, batch, extra_clicks, rngs, pool)
+                inputs = (stack_clicks(clicks, self.device), previous)
             self.training_pass.train()
-            points = stack_clicks(clicks, self.device)
             # Just before the pass: a loader that starts draws from torch's generator, too.
             torch.manual_seed(int(self._rng(indices.start, _FOR_DROPOUT).integers(2**63)))
             with self._gradients_shared(is_last=part == recipe.accumulate - 1):
                 with self._autocast():
-                    losses = self.training_pass(batch.image, batch.label, points, previous)
+                    losses = self.training_pass(batch.image, batch.label, *inputs)
                 (losses["total"] / recipe.accumulate).backward()
             for name, loss in losses.items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + loss.detach()

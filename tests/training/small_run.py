@@ -145,6 +145,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=HRNET.epochs)
     parser.add_argument("--epoch-samples", type=int, default=HRNET.epoch_samples)
     parser.add_argument("--batch-size", type=int, default=HRNET.batch_size)
+    parser.add_argument("--loss-after", default=HRNET.loss_after)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--frozen", action="store_true")
     parser.add_argument("--die", default="")
@@ -155,7 +156,13 @@ def main():
         small = small_trainer(
             args.data,
             args.folder,
-            replace(HRNET, epochs=args.epochs, epoch_samples=args.epoch_samples, batch_size=args.batch_size),
+            replace(
+                HRNET,
+                epochs=args.epochs,
+                epoch_samples=args.epoch_samples,
+                batch_size=args.batch_size,
+                loss_after=args.loss_after,
+            ),
             processes=processes,
             frozen=args.frozen,
             workers=args.workers,

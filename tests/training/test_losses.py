@@ -89,7 +89,7 @@ def test_the_total_is_the_published_sum_of_means_over_the_batch():
     generator = torch.Generator().manual_seed(0)
     coarse, auxiliary, corrected = torch.randn(3, 2, 1, 4, 5, generator=generator).double()
     labels = torch.randint(-1, 2, (2, 1, 4, 5), generator=generator).double()
-    losses = total_loss(coarse, auxiliary, corrected, labels)
+    losses = total_loss(coarse, auxiliary, [corrected], labels)
     assert set(losses) == {"coarse", "auxiliary", "corrected", "total"}
     assert losses["coarse"].item() == pytest.approx(normalised_focal_loss(coarse, labels).mean().item())
     assert losses["auxiliary"].item() == pytest.approx(cross_entropy_loss(auxiliary, labels).mean().item())
@@ -100,6 +100,15 @@ def test_the_total_is_the_published_sum_of_means_over_the_batch():
 
 def test_a_network_without_auxiliary_mask_has_two_losses():
     logits = torch.zeros(1, 1, 2, 2)
-    losses = total_loss(logits, None, logits, torch.ones(1, 1, 2, 2))
+    losses = total_loss(logits, None, [logits], torch.ones(1, 1, 2, 2))
     assert set(losses) == {"coarse", "corrected", "total"}
     assert losses["total"].item() == pytest.approx(LN2)
+
+
+def test_the_losses_of_several_corrected_masks_are_averaged():
+    masks = torch.randn(3, 2, 1, 4, 5, generator=torch.Generator().manual_seed(0)).double()
+    labels = torch.ones(2, 1, 4, 5).double()
+    each = [total_loss(masks[0], None, [mask], labels)["corrected"] for mask in masks]
+    together = total_loss(masks[0], None, list(masks), labels)
+    assert together["corrected"].item() == pytest.approx(sum(each).item() / 3)
+    assert together["total"].item() == pytest.approx((together["coarse"] + together["corrected"]).item())

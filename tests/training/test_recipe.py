@@ -35,6 +35,7 @@ def test_the_published_recipe(name):
     assert (recipe.learning_rate, recipe.backbone_multiplier) == (8e-4, 0.1)
     assert (recipe.schedule, recipe.milestones, recipe.warmup_steps) == ("milestones", (200, 220), 0)
     assert (recipe.clip_norm, recipe.ema_decay, recipe.precision) == (0, 0, "float32")
+    assert recipe.loss_after == "last"
 
 
 @pytest.mark.parametrize("name", ["ct", "fine-tune"])
@@ -83,6 +84,7 @@ def test_an_epoch_has_whole_batches():
         ("ema_decay", 1.0),
         ("ema_decay", -0.1),
         ("precision", "float16"),
+        ("loss_after", "first"),
     ],
 )
 def test_a_setting_out_of_range_is_one_line_that_names_its_flag(field, value):

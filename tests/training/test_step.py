@@ -15,7 +15,14 @@ from isegm.model.emc_click import EMCClickState
 from isegm.model.first_stage import FirstStageOutput
 from isegm.training.losses import cross_entropy_loss, normalised_focal_loss
 from isegm.training.samples import TrainingSample
-from isegm.training.step import Batch, TrainingPass, mean_iou, simulate_clicks, stack_clicks
+from isegm.training.step import (
+    Batch,
+    EveryClickPass,
+    TrainingPass,
+    mean_iou,
+    simulate_clicks,
+    stack_clicks,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -267,3 +274,36 @@ def test_the_pass_in_bfloat16_has_losses_in_float32_and_every_gradient(pool):
     losses["total"].backward()
     assert losses["total"].dtype == torch.float32
     assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+
+
+def test_a_loss_after_every_click_is_the_mean_of_those_after_the_last(untrained, pool):
+    batch, losses = batch_of(), []
+    for extra in range(3):
+        clicks, previous = simulate_clicks(untrained(), batch, extra, rngs(), pool)
+        # Without batch statistics and dropout, so that clicks are simulated on the masks that are trained.
+        training_pass = TrainingPass(untrained().eval())
+        losses.append(training_pass(batch.image, batch.label, stack_clicks(clicks, CPU).double(), previous))
+    every = EveryClickPass(untrained().eval())(batch.image, batch.label, batch.first_clicks, 2, rngs(), pool)
+    assert set(every) == set(losses[0])
+    for name in ("coarse", "auxiliary"):
+        assert every[name].item() == pytest.approx(losses[0][name].item(), rel=1e-5)
+    corrected = [loss["corrected"].item() for loss in losses]
+    assert len(set(corrected)) == 3
+    assert every["corrected"].item() == pytest.approx(np.mean(corrected), rel=1e-5)
+    assert every["iou"].item() == pytest.approx(losses[2]["iou"].item())
+    total = every["coarse"] + 0.4 * every["auxiliary"] + every["corrected"]
+    assert every["total"].item() == pytest.approx(total.item())
+
+
+@pytest.mark.parametrize("extra", [0, 2])
+def test_with_a_loss_after_every_click_the_first_stage_runs_once_and_all_is_trained(extra, pool, monkeypatch):
+    torch.manual_seed(0)
+    model, batch = build_model(PRESETS["hr18s"]), batch_of(torch.float32)
+    encode, runs = model.encode, []
+    monkeypatch.setattr(model, "encode", lambda *inputs: runs.append(1) or encode(*inputs))
+    every = EveryClickPass(model).train()(batch.image, batch.label, batch.first_clicks, extra, rngs(), pool)
+    every["total"].backward()
+    assert len(runs) == 1
+    for key, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, key
+    assert not every["iou"].requires_grad

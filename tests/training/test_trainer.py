@@ -423,9 +423,10 @@ def run_two(data, folder, *options):
 
 
 @pytest.mark.slow
-def test_two_processes_hold_the_same_network_and_resume_exactly(data, tmp_path):
+@pytest.mark.parametrize("loss_after", ["last", "every"])
+def test_two_processes_hold_the_same_network_and_resume_exactly(data, tmp_path, loss_after):
     # Of one picture alone there are no batch statistics. The sixth step is the last; the fourth was saved.
-    size = ("--batch-size=4", "--epoch-samples=12")
+    size = ("--batch-size=4", "--epoch-samples=12", f"--loss-after={loss_after}")
     codes, errors = run_two(data, tmp_path / "whole", *size)
     assert codes == [0, 0], errors
     codes, errors = run_two(data, tmp_path / "parts", *size, "--die=step:6")

@@ -24,8 +24,9 @@ def ct(preset: str = "hr18s") -> Recipe:
     """Generated CT slices, trained from nothing: no files are needed. Real data join by ``--sources``.
 
     Against the published recipe: square crops as large as the evaluation's input, small objects too and a
-    wider range of sizes, the whole network at one learning rate (there is nothing pretrained to spare), a
-    cosine schedule with warm-up, clipped gradients, averaged weights.
+    wider range of sizes, at most 20 clicks as in the evaluation and a loss after each of them, the whole
+    network at one learning rate (there is nothing pretrained to spare), a cosine schedule with warm-up,
+    clipped gradients, averaged weights.
     """
     return Recipe(
         preset=preset,
@@ -35,6 +36,9 @@ def ct(preset: str = "hr18s") -> Recipe:
         min_scale=0.6,
         max_scale=2.0,
         min_object_pixels=100,
+        max_extra_clicks=19,
+        click_decay=0.85,
+        loss_after="every",
         epochs=40,
         learning_rate=5e-4,
         backbone_multiplier=1.0,
@@ -55,6 +59,9 @@ def fine_tune() -> Recipe:
         min_scale=0.75,
         max_scale=1.5,
         min_object_pixels=100,
+        max_extra_clicks=19,
+        click_decay=0.85,
+        loss_after="every",
         batch_size=8,
         epochs=10,
         epoch_samples=400,

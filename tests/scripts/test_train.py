@@ -191,7 +191,7 @@ def test_every_setting_of_a_recipe_has_a_flag_that_overrides_it(script):
         "preset": "hr18", "sources": ("phantom", "folder:a@2"), "seed": 5, "crop_height": 64,
         "crop_width": 96,
         "min_scale": 0.5, "max_scale": 3.0, "min_object_pixels": 7, "merge_probability": 0.5,
-        "max_extra_clicks": 4, "click_decay": 0.5, "batch_size": 6, "accumulate": 3, "epochs": 2,
+        "max_extra_clicks": 4, "click_decay": 0.5, "loss_after": "every", "batch_size": 6, "accumulate": 3, "epochs": 2,
         "epoch_samples": 60, "learning_rate": 1e-5, "backbone_multiplier": 0.3, "schedule": "cosine",
         "milestones": (1, 2), "warmup_steps": 9, "clip_norm": 2.5, "ema_decay": 0.5,
         "precision": "bfloat16", "pretrained": "a.pth",

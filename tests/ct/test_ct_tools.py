@@ -43,7 +43,16 @@ def test_the_tools_start_without_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=60).returncode == 0
 
 
+@pytest.fixture
+def ctrl_c_is_heard():
+    """A process that ignores Ctrl-C, as a shell's background jobs do, starts others that ignore it, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_leaves_no_unfinished_files(save, tmp_path):
     noise = np.random.default_rng(0).integers(-1000, 1000, (512, 512, 60)).astype(np.int16)
     for name in ("a", "b", "c"):

@@ -95,8 +95,8 @@ class TrainingPass(nn.Module):
 class EveryClickPass(nn.Module):
     """A pass with a loss after every click, in place of the last alone.
 
-    One run of the first stage, in training mode, serves all clicks: it costs no more than the published pass,
-    which runs the first stage twice, and teaches the correction head several times as much.
+    One run of the first stage, in training mode, serves all clicks, where the published pass has two. The
+    correction head learns from every click's mask; its forward and backward passes grow with their number.
 
     Args:
         model: The network.

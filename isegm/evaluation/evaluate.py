@@ -23,7 +23,7 @@ from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, format_table
 from isegm.evaluation.output import RunFolder, Wanted
-from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.protocol import PRECISIONS, Protocol
 from isegm.evaluation.run import evaluate_dataset, predictor_for, samples_at_once
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.inference.segmenter import Segmenter
@@ -108,7 +108,7 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
             folder.save_results(rows, results, protocol, about)
 
     for checkpoint in evaluation.checkpoints:
-        model = load_model(checkpoint.path, device).to(getattr(torch, protocol.precision))
+        model = load_model(checkpoint.path, device).to(PRECISIONS[protocol.precision])
         if evaluation.replace and checkpoint is evaluation.checkpoints[0]:
             if processes.rank == 0:
                 folder.remove_earlier(names_of(evaluation), [dataset.name for dataset in evaluation.datasets])

@@ -27,7 +27,7 @@ from isegm.evaluation.pictures import (
     enlarged,
     enlargement,
 )
-from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.protocol import PRECISIONS, Protocol
 from isegm.evaluation.run import predictor_for
 from isegm.geometry import Click
 from isegm.inference.segmenter import Mask, Segmenter
@@ -87,7 +87,7 @@ def draw_overview(results: Path, config: Config) -> Picture:
         if line["model"] == network["name"]:
             firsts.setdefault(line["dataset"], line)
 
-    model = load_model(network["path"]).to(getattr(torch, protocol.precision))
+    model = load_model(network["path"]).to(PRECISIONS[protocol.precision])
     rows = []
     for name, first in firsts.items():
         dataset = open_dataset(name, config)

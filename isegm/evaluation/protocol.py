@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from isegm.errors import InputError
 from isegm.metrics.overlap import mask_dice, mask_iou
 
@@ -12,8 +14,7 @@ EVAL_MODES = "emc-click, cvpr or fixed<pixels> (fixed448, say)"
 _SIZES = {"emc-click": (384, 576), "cvpr": (400, 600)}
 """Pixels of the network input's shorter side by mode: for most data sets, and for DAVIS."""
 
-PRECISIONS = ("float32", "float64")
-"""Names of torch's types."""
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 METRICS: dict[str, Callable[..., float]] = {"iou": mask_iou, "dice": mask_dice}
 

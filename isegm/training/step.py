@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from isegm.geometry import Click
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import EMCClick, EMCClickState
+from isegm.model.first_stage import FirstStageOutput
 from isegm.model.layers import resize
 from isegm.simulation.train_clicks import next_click
 from isegm.training.losses import total_loss
@@ -84,12 +85,7 @@ class TrainingPass(nn.Module):
         first = self.model.encode(image, points)
         before = first.coarse.detach() if previous is None else previous
         corrected = self.model.correct(image, points, EMCClickState(first.features, before))
-        # Losses in float32, whatever autocast did before.
-        auxiliary = None if first.auxiliary is None else resize(first.auxiliary.float(), size)
-        logits = resize(corrected.float(), size)
-        losses = total_loss(resize(first.coarse.float(), size), auxiliary, [logits], label.float())
-        # A focal loss is normalised by what is still wrong and hardly falls: IoU shows what is learned.
-        return losses | {"iou": mean_iou(logits.detach(), label)}
+        return _scores(first, [resize(corrected.float(), size)], label)
 
 
 class EveryClickPass(nn.Module):
@@ -143,9 +139,16 @@ class EveryClickPass(nn.Module):
             corrected = self.model.correct(image, points, EMCClickState(first.features, previous))
             masks.append(resize(corrected.float(), size))
             previous = corrected.detach()
-        auxiliary = None if first.auxiliary is None else resize(first.auxiliary.float(), size)
-        losses = total_loss(resize(first.coarse.float(), size), auxiliary, masks, label.float())
-        return losses | {"iou": mean_iou(masks[-1].detach(), label)}
+        return _scores(first, masks, label)
+
+
+def _scores(first: FirstStageOutput, masks: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:
+    """The losses of a pass, and the IoU of its last mask; in float32, whatever autocast did before."""
+    size = (label.shape[2], label.shape[3])
+    auxiliary = None if first.auxiliary is None else resize(first.auxiliary.float(), size)
+    losses = total_loss(resize(first.coarse.float(), size), auxiliary, masks, label.float())
+    # A focal loss is normalised by what is still wrong and hardly falls: IoU shows what is learned.
+    return losses | {"iou": mean_iou(masks[-1].detach(), label)}
 
 
 def mean_iou(logits: Tensor, label: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """The figures of one network on one data set, and the table that shows them."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from isegm.evaluation.protocol import Protocol
@@ -30,6 +32,8 @@ class Figures:
         seconds_a_click: SPC, the samples' click times over their clicks.
         seconds: Wall-clock time of the data set, of all processes together.
         problems: A line for every sample that has no result.
+        clicks_sha256: Of the samples' names and clicks: evaluations that have it in common placed the same
+            clicks on every sample.
     """
 
     model: str
@@ -41,6 +45,7 @@ class Figures:
     seconds_a_click: float
     seconds: float
     problems: tuple[str, ...]
+    clicks_sha256: str
 
 
 def figures_of(
@@ -76,7 +81,14 @@ def figures_of(
         seconds_a_click=sum(sum(result.seconds) for result in done) / clicks if clicks else 0.0,
         seconds=seconds,
         problems=tuple(r.problem for r in results.values() if isinstance(r, SampleFailure)),
+        clicks_sha256=clicks_sha256(done),
     )
+
+
+def clicks_sha256(results: Iterable[SampleResult]) -> str:
+    """SHA-256 of the samples' names and clicks, [row, col, positive] each, as one line of JSON."""
+    clicks = [[r.name, [[c.row, c.col, c.positive] for c in r.clicks]] for r in results]
+    return hashlib.sha256(json.dumps(clicks).encode()).hexdigest()
 
 
 def carry_on(scores: Sequence[float], n_clicks: int) -> list[float]:

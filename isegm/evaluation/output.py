@@ -196,6 +196,7 @@ def _as_json(figures: Figures, protocol: Protocol) -> dict[str, Any]:
         "seconds_a_click": figures.seconds_a_click,
         "seconds": figures.seconds,
         "problems": list(figures.problems),
+        "clicks_sha256": figures.clicks_sha256,
     }
 
 

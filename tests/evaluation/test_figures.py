@@ -1,6 +1,16 @@
+import dataclasses
+import hashlib
+
 import pytest
 
-from isegm.evaluation.figures import Figures, carry_on, figures_of, format_mean_scores, format_table
+from isegm.evaluation.figures import (
+    Figures,
+    carry_on,
+    clicks_sha256,
+    figures_of,
+    format_mean_scores,
+    format_table,
+)
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
 from isegm.metrics.noc import NocSummary
@@ -34,7 +44,19 @@ def test_figures_are_those_of_the_samples_that_have_a_result():
         seconds_a_click=pytest.approx((1.5 + 4 + 1) / 11),
         seconds=7.0,
         problems=("b.png: not a readable picture; is it complete?",),
+        clicks_sha256=clicks_sha256([SOLVED, AT_THE_LAST_CLICK, NEVER]),
     )
+
+
+def test_the_hash_of_the_clicks_is_that_of_names_and_clicks_alone():
+    two = result_of([0.5, 0.9], name="a", clicks=2)
+    line = b'[["a", [[0.0, 0.0, true], [1.0, 2.0, false]]]]'
+    assert clicks_sha256([two]) == hashlib.sha256(line).hexdigest()
+    assert clicks_sha256([result_of([0.1, 0.2], name="a", seconds=9.0)]) == clicks_sha256([two])
+    moved = dataclasses.replace(two, clicks=(two.clicks[0], dataclasses.replace(two.clicks[1], col=3.0)))
+    renamed = dataclasses.replace(two, name="b")
+    others = [[moved], [renamed], [two, renamed], [renamed, two], []]
+    assert len({clicks_sha256(results) for results in [[two], *others]}) == 6
 
 
 @pytest.mark.parametrize(

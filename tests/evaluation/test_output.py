@@ -7,7 +7,7 @@ import pytest
 
 from isegm.data import Sample
 from isegm.errors import InputError
-from isegm.evaluation.figures import figures_of, format_table
+from isegm.evaluation.figures import clicks_sha256, figures_of, format_table
 from isegm.evaluation.output import RunFolder, Wanted, sample_line
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
@@ -88,6 +88,7 @@ def test_the_table_and_every_figure_are_kept(save):
         "seconds_a_click": 0.5,
         "seconds": 7.0,
         "problems": [BROKEN.problem],
+        "clicks_sha256": clicks_sha256([result_of([0.5, 0.82, 0.9])]),
     }
     assert [summary["failures"] for summary in liver["noc"]] == [1, 1, 1]
 

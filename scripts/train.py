@@ -115,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     settings = SampleSettings(
         crop=(recipe.crop_height, recipe.crop_width),
+        shorter_side=recipe.shorter_side,
         scale=(recipe.min_scale, recipe.max_scale),
         min_object_pixels=recipe.min_object_pixels,
         merge_probability=recipe.merge_probability,

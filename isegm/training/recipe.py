@@ -21,8 +21,10 @@ class Recipe:
     """Pixels of a training picture; a multiple of 4."""
     crop_width: int = 480
     """Pixels of a training picture; a multiple of 4."""
+    shorter_side: int = 0
+    """Pixels to which a picture's shorter side is resized first, as the evaluation does; 0 leaves it."""
     min_scale: float = 0.75
-    """Pictures are resized by a random factor from this ..."""
+    """They are then resized by a random factor from this ..."""
     max_scale: float = 1.40
     """... to this, before they are cropped."""
     min_object_pixels: int = 1000
@@ -80,7 +82,7 @@ class Recipe:
         _require(0 < self.min_scale <= self.max_scale, "min_scale", scales, "above 0 and at most max_scale")
         for name in ("min_object_pixels", "batch_size", "accumulate", "epochs", "epoch_samples"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("max_extra_clicks", "warmup_steps", "clip_norm"):
+        for name in ("shorter_side", "max_extra_clicks", "warmup_steps", "clip_norm"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         _require(self.max_extra_clicks <= 23, "max_extra_clicks", self.max_extra_clicks, "at most 23")
         _require(0 <= self.merge_probability <= 1, "merge_probability", self.merge_probability, "0 to 1")

@@ -56,6 +56,7 @@ def fine_tune() -> Recipe:
         sources=("folder:datasets/liver",),
         crop_height=384,
         crop_width=384,
+        shorter_side=384,
         min_scale=0.75,
         max_scale=1.5,
         min_object_pixels=100,

@@ -28,8 +28,10 @@ class SampleSettings:
 
     crop: tuple[int, int] = (320, 480)
     """Height and width of a sample, in pixels."""
+    shorter_side: int = 0
+    """Pixels to which a picture's shorter side is resized first, as the evaluation does; 0 leaves it."""
     scale: tuple[float, float] = (0.75, 1.40)
-    """Least and greatest factor by which a picture is resized before it is cropped."""
+    """Least and greatest factor by which a picture is then resized before it is cropped."""
     min_object_pixels: int = 1000
     """Objects of fewer pixels in the crop are not chosen."""
     merge_probability: float = 0.15
@@ -54,6 +56,7 @@ class SampleSettings:
         probabilities = (self.merge_probability, self.flip_probability, self.colour_probability)
         for holds, what in (
             (min(self.crop) >= 1, f"crop {self.crop}: both sides must be at least 1 pixel"),
+            (self.shorter_side >= 0, f"shorter_side {self.shorter_side}: must be at least 0"),
             (0 < self.scale[0] <= self.scale[1], f"scale {self.scale}: must be above 0, the least first"),
             (
                 1 <= self.min_object_pixels <= self.crop[0] * self.crop[1],
@@ -228,6 +231,8 @@ def _draw_crop(
 ) -> tuple[_Strip, _Strip]:
     """Draw a scale, and a crop of the picture at that scale."""
     scale = rng.uniform(*settings.scale)
+    if settings.shorter_side:
+        scale *= settings.shorter_side / min(shape)
     height, width = settings.crop
     return _draw_strip(shape[0], height, scale, rng), _draw_strip(shape[1], width, scale, rng)
 

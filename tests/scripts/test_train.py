@@ -189,7 +189,7 @@ def test_an_empty_folder_is_told(refuse, place):
 def test_every_setting_of_a_recipe_has_a_flag_that_overrides_it(script):
     changed = {
         "preset": "hr18", "sources": ("phantom", "folder:a@2"), "seed": 5, "crop_height": 64,
-        "crop_width": 96,
+        "crop_width": 96, "shorter_side": 200,
         "min_scale": 0.5, "max_scale": 3.0, "min_object_pixels": 7, "merge_probability": 0.5,
         "max_extra_clicks": 4, "click_decay": 0.5, "loss_after": "every",
         "batch_size": 6, "accumulate": 3, "epochs": 2,

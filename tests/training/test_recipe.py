@@ -61,6 +61,7 @@ def test_an_epoch_has_whole_batches():
         ("crop_height", 318),
         ("crop_height", 28),
         ("crop_width", 0),
+        ("shorter_side", -1),
         ("min_scale", 0.0),
         ("min_scale", 1.5),
         ("min_scale", math.nan),

@@ -94,6 +94,17 @@ def test_image_and_label_stay_together(given_scenes, scene_of, flip):
     assert chosen == {1, 2, 3}
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_shorter_side_is_a_scale_that_depends_on_the_picture(given_scenes, scene_of, turned):
+    labels = blocks(120, 160)
+    source = given_scenes(scene_of(labels.T.copy() if turned else labels, is_ct=True))
+    settings = replace(PLAIN, scale=(1.0, 1.5), min_object_pixels=5)
+    resized = TrainingSamples(source, replace(settings, shorter_side=60), 0)
+    halved = TrainingSamples(source, replace(settings, scale=(0.5, 0.75)), 0)
+    assert all(same(resized[i], halved[i]) for i in range(10))
+    assert not same(resized[0], TrainingSamples(source, settings, 0)[0])
+
+
 def test_scaled_image_and_label_stay_together(given_scenes, scene_of):
     settings = replace(PLAIN, scale=(0.7, 1.6), flip_probability=0.5)
     samples = TrainingSamples(given_scenes(scene_of(blocks(), is_ct=True)), settings, 0)

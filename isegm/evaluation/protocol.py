@@ -15,6 +15,7 @@ _SIZES = {"emc-click": (384, 576), "cvpr": (400, 600)}
 """Pixels of the network input's shorter side by mode: for most data sets, and for DAVIS."""
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+"""What a network can be asked to compute in, by name."""
 
 METRICS: dict[str, Callable[..., float]] = {"iou": mask_iou, "dice": mask_dice}
 

@@ -24,7 +24,7 @@ class Recipe:
     shorter_side: int = 0
     """Pixels to which a picture's shorter side is resized first, as the evaluation does; 0 leaves it."""
     min_scale: float = 0.75
-    """They are then resized by a random factor from this ..."""
+    """Pictures are then resized by a random factor from this ..."""
     max_scale: float = 1.40
     """... to this, before they are cropped."""
     min_object_pixels: int = 1000

@@ -21,7 +21,8 @@ from isegm.inference.progressive_merge import merge_change
 from isegm.inference.segmenter import Mask, Probability
 from isegm.model.click_maps import encode_clicks
 from isegm.model.correction.templates import STRIDE
-from isegm.model.emc_click import EMCClick, EMCClickState
+from isegm.model.emc_click import EMCClick
+from isegm.model.inference import Encoded, InferenceModel
 from isegm.model.layers import resize
 
 
@@ -29,7 +30,7 @@ class _Step(NamedTuple):
     """What a click left behind: all that is needed to go back to it."""
 
     click: Click
-    state: EMCClickState
+    logits: Tensor
     probability: Probability
     mask: Mask
 
@@ -45,7 +46,8 @@ class Predictor:
     knows positive clicks only, then sees none, as in the published method; expect little of it.
 
     Args:
-        model: A network from ``load_model``; its device and dtype are used.
+        model: A network from ``load_model``; its device and dtype are used. Predictors that share one save
+            memory and time if they are given one :class:`isegm.model.inference.InferenceModel` of it.
         size: The image is resized so that its shorter side has this many pixels (then cut down to a multiple
             of 4 each way). The published protocol's is 384.
         flip: Average the logits with those of the mirrored image, as the published protocol does.
@@ -58,7 +60,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: EMCClick,
+        model: EMCClick | InferenceModel,
         *,
         size: int = 384,
         flip: bool = True,
@@ -71,7 +73,7 @@ class Predictor:
             raise ValueError(f"threshold must be at least 0 and below 1, not {threshold}")
         if clicks_limit is not None and clicks_limit < 1:
             raise ValueError(f"clicks_limit must be at least 1, not {clicks_limit}")
-        self.model = model.eval()
+        self.model = model if isinstance(model, InferenceModel) else InferenceModel(model)
         self.size = size
         self.flip = flip
         self.threshold = threshold
@@ -80,7 +82,7 @@ class Predictor:
         self._input: Tensor
         self._initial_mask: Mask | None = None
         self._steps: list[_Step] = []
-        self._encoded: tuple[Click, EMCClickState] | None = None
+        self._encoded: tuple[Click, Encoded] | None = None
 
     @torch.inference_mode()
     def set_image(self, image: npt.NDArray[np.uint8], initial_mask: Mask | None = None) -> None:
@@ -167,14 +169,15 @@ class Predictor:
         click = Click(float(row), float(col), bool(positive))
         clicks = (*self.clicks, click)
         points = self._points(clicks)
-        state = self._steps[-1].state if self._steps else self._first_stage(click, points)
-        logits = self.model.correct(self._input, points, state)
+        encoded = self._first_stage(clicks[0], points)
+        previous = self._steps[-1].logits if self._steps else encoded.coarse
+        logits = self.model.correct(points, encoded, previous)
         probability = self._to_image(logits)
         mask = probability > self.threshold
         if self._initial_mask is not None:
             mask = merge_change(self._current_mask(), mask, round(click.row), round(click.col))
         # `clicks` was read before anything was computed: a failure above leaves the state as it was.
-        self._steps.append(_Step(click, EMCClickState(state.features, logits), probability, mask))
+        self._steps.append(_Step(click, logits, probability, mask))
         return probability.copy()
 
     def undo(self) -> None:
@@ -217,7 +220,7 @@ class Predictor:
         colour = np.array(np.atleast_3d(image).transpose(2, 0, 1), order="C")
         pixels = torch.from_numpy(colour).to(weight.device, weight.dtype).unsqueeze(0) / 255
         pixels = resize(pixels.expand(-1, 3, -1, -1), self._network_size(*image.shape[:2]))
-        normalised = self.model.normalise(pixels)
+        normalised = EMCClick.normalise(pixels)
         return torch.cat([normalised, normalised.flip(3)]) if self.flip else normalised
 
     def _points(self, clicks: tuple[Click, ...]) -> Tensor:
@@ -244,10 +247,9 @@ class Predictor:
                 kept.append(click)
         return kept
 
-    def _first_stage(self, click: Click, points: Tensor) -> EMCClickState:
-        if self._encoded is None or self._encoded[0] != click:
-            first = self.model.encode(self._input, points)
-            self._encoded = (click, EMCClickState(first.features, first.coarse))
+    def _first_stage(self, first_click: Click, points: Tensor) -> Encoded:
+        if self._encoded is None or self._encoded[0] != first_click:
+            self._encoded = (first_click, self.model.encode(self._input, points))
         return self._encoded[1]
 
     def _to_image(self, logits: Tensor) -> Probability:

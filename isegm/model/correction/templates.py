@@ -32,15 +32,22 @@ def select_templates(features: Tensor, points: Tensor, distances: Tensor, count:
         fewer than K pixels the list begins again from its best.
     """
     size = (features.shape[2], features.shape[3])
-    similar_to_positive, similar_to_negative = click_similarity(features, points).unbind(1)  # (B, h, w) each
-    near_positive, near_negative = (1 - relative_distance(distances, size)).unbind(1)
-    scores = torch.stack(
-        [
-            (similar_to_positive + 1 - similar_to_negative) * near_positive,
-            (similar_to_negative + 1 - similar_to_positive) * near_negative,
-        ],
-        dim=1,
-    ).flatten(2)  # (B, 2, h*w)
+    near = 1 - relative_distance(distances, size)  # (B, 2, h, w)
+    return best_templates(click_similarity(features, points).flatten(2), near.flatten(2), count)
+
+
+def best_templates(similarity: Tensor, near: Tensor, count: int) -> Tensor:
+    """Rank the pixels of each polarity: like its clicks, unlike the other's, and near.
+
+    Args:
+        similarity: To the most similar click of each polarity, (B, 2, h*w), positive first.
+        near: 1 minus the relative distance to the nearest click of each polarity, (B, 2, h*w).
+        count: K.
+
+    Returns:
+        Pixel indices, (B, 2, K), as :func:`select_templates` gives them.
+    """
+    scores = (similarity + 1 - similarity.flip(1)) * near
     available = min(count, scores.shape[2])
     best = scores.topk(available, dim=2).indices  # (B, 2, K)
     return best if available == count else best[..., torch.arange(count, device=best.device) % available]
@@ -58,13 +65,19 @@ def click_similarity(features: Tensor, points: Tensor) -> Tensor:
     """
     batch, channels, height, width = features.shape
     unit = F.normalize(features.flatten(2), dim=1)  # (B, M, h*w)
-    rows = (points[..., 0] / STRIDE).round().clamp(0, height - 1)  # ties to even, as torch rounds
-    cols = (points[..., 1] / STRIDE).round().clamp(0, width - 1)
-    index = (rows * width + cols).long()  # (B, 2N)
+    index = click_indices(points, (height, width))  # (B, 2N)
     at_clicks = unit.gather(2, index.unsqueeze(1).expand(-1, channels, -1))  # (B, M, 2N)
     similarity = at_clicks.transpose(1, 2) @ unit  # (B, 2N, h*w)
     similarity = similarity * is_click(points).unsqueeze(2)
     return similarity.view(batch, 2, -1, height, width).amax(2)  # (B, 2, h, w)
+
+
+def click_indices(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """The feature pixel of each click, as a row-major index into a map of ``size`` = (h, w): (B, 2N) int64."""
+    height, width = size
+    rows = (points[..., 0] / STRIDE).round().clamp(0, height - 1)  # ties to even, as torch rounds
+    cols = (points[..., 1] / STRIDE).round().clamp(0, width - 1)
+    return (rows * width + cols).long()
 
 
 def relative_distance(distances: Tensor, size: tuple[int, int]) -> Tensor:

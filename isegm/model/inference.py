@@ -1,0 +1,359 @@
+"""The network as it is run: the published computation, with everything that can be kept computed once.
+
+What is done here changes the numbers in their last bits only:
+
+- BatchNorms are folded into the convolutions before them.
+- The image's and the cached features' shares of the head's blocks are computed once an image. A block is
+  linear up to its ReLU and its depthwise convolutions treat every channel alone, so X(cat[a, b]) is
+  relu(A(a) + B(b)), and A(a) can be kept.
+- Correlating with the keys W F + b is correlating with the features: <q, W F + b> = <W' q, F> + <q, b>. So only
+  the templates are projected.
+
+Letters: B batch, M the head's width, K templates of a polarity, N clicks of a polarity at most, C channels of
+the cached features, H and W the network input's height and width, h = H / 4 and w = W / 4. Maps are
+channels_last in memory, so that a 1x1 convolution is one matrix product over all pixels.
+"""
+
+import copy
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from isegm.model.click_maps import DISK_RADIUS, NO_CLICK, first_click_disk, is_click
+from isegm.model.correction.head import ATTENTION_HEADS, CorrectionHead
+from isegm.model.correction.templates import STRIDE, best_templates, click_indices
+from isegm.model.emc_click import EMCClick
+from isegm.model.layers import DepthwiseSeparableBlock, resize
+
+IMAGE_CHANNELS = 3 * STRIDE**2
+"""Channels of an image whose blocks of STRIDE x STRIDE pixels have become channels."""
+
+
+class Encoded(NamedTuple):
+    """All that the correction head needs of an image and its first click.
+
+    Attributes:
+        image: The image's share of the head's first block, (B, M, h, w).
+        features: The cached features' share of the block that takes them in, (B, M, h, w).
+        coarse: Logits of the first stage's mask, (B, 1, h, w).
+    """
+
+    image: Tensor
+    features: Tensor
+    coarse: Tensor
+
+
+class InferenceModel(nn.Module):
+    """A network ready to be run: it cannot be trained or saved any more.
+
+    Args:
+        model: In evaluation mode; it is left as it is.
+    """
+
+    def __init__(self, model: EMCClick) -> None:
+        super().__init__()
+        model = copy.deepcopy(model).requires_grad_(False).eval()
+        fold_batch_norms(model)
+        self.name = model.name
+        self.click_embedding = model.maps_transform
+        self.first_stage = model.feature_extractor
+        self.head = InferenceHead(model.refiner)
+        use_matrix_products(self)
+        self.to(memory_format=torch.channels_last)
+
+    def encode(self, image: Tensor, points: Tensor) -> Encoded:
+        """Run the first stage, which sees the first click only, and what the head needs once an image.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+            points: (B, 2N, 3), in network-input pixels.
+        """
+        image = image.contiguous(memory_format=torch.channels_last)
+        disk = first_click_disk(points, image.shape[2], image.shape[3]).to(image.dtype)
+        first = self.first_stage(image, self.click_embedding(disk))
+        return Encoded(*self.head.prepare(image, first.features), first.coarse)
+
+    def correct(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
+        """Run the correction head.
+
+        Args:
+            points: All clicks, (B, 2N, 3), in network-input pixels.
+            encoded: What :meth:`encode` gave.
+            previous: Logits of the previous mask, (B, 1, h, w); at first ``encoded.coarse``.
+
+        Returns:
+            Logits of the corrected mask, (B, 1, h, w).
+        """
+        return self.head(points, encoded, previous)
+
+
+class InferenceHead(nn.Module):
+    """The correction head.
+
+    Args:
+        head: With its BatchNorms folded.
+    """
+
+    def __init__(self, head: CorrectionHead) -> None:
+        super().__init__()
+        width, templates = head.refine_pred.in_channels, head.templates
+        self.templates = templates
+        first, fusion = head.image_conv1[1], head.fusion1[0]
+        self.image_share = Share(first, 0, IMAGE_CHANNELS)
+        self.mask_share = Share(first, IMAGE_CHANNELS, None)
+        self.mask_block = Share(head.image_conv2)
+        self.narrow = head.refine_fusion
+        self.feature_share = Share(fusion, 0, width)
+        self.current_share = Share(fusion, width, None)
+        self.fused_block = Share(head.fusion1[1])
+        self.query, self.key = _linear(head.feature_convq), _linear(head.feature_convk)
+        self.correlation_block = Share(head.corr_conv)
+        self.positive_share = Share(head.corr_fusion, 0, templates)
+        self.negative_share = Share(head.corr_fusion, templates, None)
+        self.attention = head.cross_attention
+        self.attended_share = Share(head.all_fusion, 0, width)
+        self.correlated_share = Share(head.all_fusion, width, None)
+        self.decoding_block1 = Share(head.refine_fusion1)
+        self.decoding_block2 = Share(head.refine_fusion2)
+        self.predict = head.refine_pred
+
+    def prepare(self, image: Tensor, cached: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute what does not change between the clicks on an image.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+            cached: The first stage's features, (B, C, h, w).
+
+        Returns:
+            ``image`` and ``features`` of :class:`Encoded`.
+        """
+        return self.image_share(unshuffle(image)), self.feature_share(self.narrow(cached))
+
+    def forward(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
+        """Correct the previous mask; see :meth:`InferenceModel.correct`."""
+        size = (STRIDE * previous.shape[2], STRIDE * previous.shape[3])
+        maps = torch.cat([draw_disks(points, *size), resize(previous, size).sigmoid()], dim=1)  # (B, 3, H, W)
+        current = self.mask_block(self.mask_share(unshuffle(maps), encoded.image).relu_()).relu_()
+        features = self.fused_block(self.current_share(current, encoded.features).relu_()).relu_()
+        chosen = self.choose(features, points)  # (B, 2K, M)
+        correlated = self.correlate(features, chosen)
+        attended = self.attend(features, chosen)
+        x = self.correlated_share(correlated, self.attended_share(attended)).relu_()
+        return self.predict(self.decoding_block2(self.decoding_block1(x).relu_()).relu_())
+
+    def choose(self, features: Tensor, points: Tensor) -> Tensor:
+        """The features at the templates, positive first, (B, 2K, M), chosen as ``select_templates`` does.
+
+        Args:
+            features: (B, M, h, w).
+            points: (B, 2N, 3), in network-input pixels.
+        """
+        batch, channels, height, width = features.shape
+        pixels = to_pixels(features).view(batch, -1, channels)  # (B, h*w, M)
+        lengths = torch.linalg.vector_norm(pixels, dim=2, keepdim=True).clamp_min(1e-12)  # (B, h*w, 1)
+        clicked = click_indices(points, (height, width)).unsqueeze(2)  # (B, 2N, 1)
+        directions = pixels.gather(1, clicked.expand(-1, -1, channels)) / lengths.gather(1, clicked)
+        directions = directions * is_click(points).unsqueeze(2)  # (B, 2N, M); an unused row is like nothing
+        similarity = directions @ pixels.transpose(1, 2)  # (B, 2N, h*w), times the pixel's length
+        similarity = similarity.unflatten(1, (2, -1)).amax(2) / lengths.transpose(1, 2)  # (B, 2, h*w)
+        near = 1 - relative_distances(points, (height, width)).flatten(2)  # (B, 2, h*w)
+        best = best_templates(similarity, near, self.templates)  # (B, 2, K)
+        return pixels.gather(1, best.flatten(1).unsqueeze(2).expand(-1, -1, channels))
+
+    def correlate(self, features: Tensor, chosen: Tensor) -> Tensor:
+        """Click-guided correlation of all pixels with the templates.
+
+        Args:
+            features: (B, M, h, w).
+            chosen: The features at the templates, positive first, (B, 2K, M).
+
+        Returns:
+            (B, M, h, w).
+        """
+        batch, _, height, width = features.shape
+        queries = self.query(chosen)  # (B, 2K, M)
+        kernels = (queries @ self.key.weight).transpose(1, 2)  # (B, M, 2K)
+        constants = (queries @ self.key.bias).unsqueeze(1)  # (B, 1, 2K)
+        # Polarities become the batch's slow half: the block that they share runs once.
+        kernels = torch.cat(kernels.chunk(2, dim=2))  # (2B, M, K)
+        constants = torch.cat(constants.chunk(2, dim=2))  # (2B, 1, K)
+        pixels = to_pixels(features).view(batch, -1, features.shape[1]).repeat(2, 1, 1)  # (2B, h*w, M)
+        maps = torch.baddbmm(constants, pixels, kernels).view(2 * batch, height, width, -1)
+        positive, negative = self.correlation_block(maps.permute(0, 3, 1, 2)).relu_().chunk(2)
+        return self.negative_share(negative, self.positive_share(positive)).relu_()
+
+    def attend(self, features: Tensor, chosen: Tensor) -> Tensor:
+        """Click-guided self-attention of all pixels to the templates, added to the features.
+
+        Args:
+            features: (B, M, h, w).
+            chosen: The features at the templates, positive first, (B, 2K, M).
+
+        Returns:
+            (B, M, h, w).
+        """
+        batch, channels, height, width = features.shape
+        attention = self.attention
+        pixels = to_pixels(features)  # (B * h * w, M)
+        weights, biases = attention.in_proj_weight, attention.in_proj_bias
+        queries = F.linear(pixels, weights[:channels], biases[:channels]).view(batch, -1, channels)
+        pairs = F.linear(chosen, weights[channels:], biases[channels:])  # (B, 2K, 2M)
+        by_head = (
+            x.unflatten(2, (ATTENTION_HEADS, -1)).transpose(1, 2) for x in (queries, *pairs.chunk(2, 2))
+        )
+        answer = F.scaled_dot_product_attention(*by_head).transpose(1, 2).reshape(-1, channels)
+        answer = F.linear(answer, attention.out_proj.weight, attention.out_proj.bias).add_(pixels)
+        return answer.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+class Share(nn.Module):
+    """The head's block up to its ReLU, on some of the channels that it reads.
+
+    The block is the sum of its shares. The first one has its bias.
+
+    Args:
+        block: With its BatchNorms folded.
+        start: The first channel.
+        stop: The one after the last; None for all that follow.
+    """
+
+    def __init__(self, block: DepthwiseSeparableBlock, start: int = 0, stop: int | None = None) -> None:
+        super().__init__()
+        part = slice(start, stop)
+        self.conv1, self.conv2 = (_some_channels(c, part) for c in (block.conv3x3_1, block.conv3x3_2))
+        mix = block.conv1x1
+        self.mix = nn.Linear(self.conv1.in_channels, mix.out_channels, bias=start == 0)
+        self.mix.weight.data = mix.weight.data[:, part, 0, 0].contiguous()
+        if start == 0:
+            self.mix.bias.data = mix.bias.data
+
+    def forward(self, x: Tensor, others: Tensor | None = None) -> Tensor:
+        """Compute the share of ``x`` (B, in, h, w), added to the other shares' sum (B, out, h, w)."""
+        x = self.conv2(self.conv1(x))
+        pixels = to_pixels(x)
+        if others is None:
+            mixed = self.mix(pixels)
+        else:
+            mixed = torch.addmm(to_pixels(others), pixels, self.mix.weight.t())
+        return mixed.view(x.shape[0], x.shape[2], x.shape[3], -1).permute(0, 3, 1, 2)
+
+
+class PointwiseConv(nn.Linear):
+    """A 1x1 convolution as one matrix product, (B, in, h, w) -> (B, out, h, w)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the convolution."""
+        mixed = super().forward(to_pixels(x))
+        return mixed.view(x.shape[0], x.shape[2], x.shape[3], -1).permute(0, 3, 1, 2)
+
+
+def _linear(conv: nn.Conv2d) -> nn.Linear:
+    linear = nn.Linear(conv.in_channels, conv.out_channels, bias=conv.bias is not None)
+    linear.weight.data = conv.weight.data.flatten(1)
+    if conv.bias is not None:
+        linear.bias.data = conv.bias.data
+    return linear
+
+
+def _some_channels(conv: nn.Conv2d, part: slice) -> nn.Conv2d:
+    weight = conv.weight.data[part]
+    channels = weight.shape[0]
+    some = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+    some.weight.data, some.bias.data = weight.clone(), conv.bias.data[part].clone()
+    return some
+
+
+def draw_disks(points: Tensor, height: int, width: int) -> Tensor:
+    """The disk maps, (B, 2, H, W), drawn around each click rather than looked for in the whole picture.
+
+    Args:
+        points: (B, 2N, 3), in network-input pixels.
+        height: H.
+        width: W.
+    """
+    reach = torch.arange(-int(DISK_RADIUS), int(DISK_RADIUS) + 1, device=points.device)
+    rows = points[..., 0].round().long().unsqueeze(2) + reach  # (B, 2N, 11)
+    cols = points[..., 1].round().long().unsqueeze(2) + reach
+    squared = (rows - points[..., 0:1]).square().unsqueeze(3) + (cols - points[..., 1:2]).square().unsqueeze(
+        2
+    )
+    seen = ((rows >= 0) & (rows < height)).unsqueeze(3) & ((cols >= 0) & (cols < width)).unsqueeze(2)
+    drawn = seen & (squared <= DISK_RADIUS**2) & is_click(points)[..., None, None]  # (B, 2N, 11, 11)
+    # What is not drawn goes to a place behind the picture.
+    index = torch.where(drawn, rows.unsqueeze(3) * width + cols.unsqueeze(2), height * width)
+    maps = points.new_zeros(points.shape[0], 2, height * width + 1)
+    maps.scatter_(2, index.view(points.shape[0], 2, -1), 1.0)
+    return maps[..., :-1].unflatten(2, (height, width))
+
+
+def relative_distances(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Distances to the nearest click as ``relative_distance`` has them, (B, 2, h, w).
+
+    Of the input's pixels, only those are looked at between which a pixel of the small map lies.
+
+    Args:
+        points: (B, 2N, 3), in network-input pixels.
+        size: (h, w).
+    """
+    height, width = (STRIDE * side for side in size)
+    (top, bottom, down), (left, right, across) = (_between(side, points) for side in size)
+    rows, cols = torch.stack([top, bottom]), torch.stack([left, right])  # (2, h) and (2, w)
+    d_row = (rows - points[..., 0, None, None]).square()  # (B, 2N, 2, h)
+    d_col = (cols - points[..., 1, None, None]).square()  # (B, 2N, 2, w)
+    squared = d_row[..., :, :, None, None] + d_col[..., None, None, :, :]  # (B, 2N, 2, h, 2, w)
+    unused = ~is_click(points)[..., None, None, None, None]
+    squared = squared.masked_fill(unused, NO_CLICK).unflatten(1, (2, -1)).amin(2)  # (B, 2, 2, h, 2, w)
+    distances = squared.masked_fill_(squared == NO_CLICK, 1.0).sqrt_()
+    between_rows = torch.lerp(distances[:, :, 0], distances[:, :, 1], down[:, None, None])  # (B, 2, h, 2, w)
+    nearest = torch.lerp(between_rows[..., 0, :], between_rows[..., 1, :], across)
+    return nearest / (height**2 + width**2) ** 0.5
+
+
+def _between(side: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For a small map's rows: the input's row before each, that after it, and how far along it lies."""
+    last = STRIDE * side - 1
+    at = torch.arange(side, dtype=like.dtype, device=like.device) * (last / max(1, side - 1))
+    before = at.floor().clamp_max(last)
+    return before, (before + 1).clamp_max(last), at - before
+
+
+def to_pixels(x: Tensor) -> Tensor:
+    """Lay a map (B, C, h, w) out as rows of pixels, (B * h * w, C); without copying if it is channels_last."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def unshuffle(x: Tensor) -> Tensor:
+    """Turn blocks of STRIDE x STRIDE pixels into channels, (B, C, H, W) -> (B, 16C, h, w)."""
+    return F.pixel_unshuffle(x, STRIDE).contiguous(memory_format=torch.channels_last)
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Fold every BatchNorm into the convolution registered just before it, in place.
+
+    Args:
+        module: In evaluation mode; each BatchNorm takes what the convolution registered before it gives.
+    """
+    before: tuple[str, nn.Module] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and before is not None and isinstance(before[1], nn.Conv2d):
+            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
+            setattr(module, name, nn.Identity())
+        else:
+            fold_batch_norms(child)
+        before = name, child
+
+
+def use_matrix_products(module: nn.Module) -> None:
+    """Replace every dense 1x1 convolution by a :class:`PointwiseConv`, in place."""
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.Conv2d) and child.kernel_size == (1, 1) and child.stride == (1, 1):
+            product = PointwiseConv(child.in_channels, child.out_channels, bias=child.bias is not None)
+            product.weight.data = child.weight.data[:, :, 0, 0]
+            if child.bias is not None:
+                product.bias.data = child.bias.data
+            setattr(module, name, product)
+        else:
+            use_matrix_products(child)

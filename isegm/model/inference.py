@@ -62,7 +62,7 @@ class InferenceModel(nn.Module):
         self.first_stage = model.feature_extractor
         self.head = InferenceHead(model.refiner)
         use_matrix_products(self)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last).eval()
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
         """Run the first stage, which sees the first click only, and what the head needs once an image.
@@ -177,11 +177,14 @@ class InferenceHead(nn.Module):
         queries = self.query(chosen)  # (B, 2K, M)
         kernels = (queries @ self.key.weight).transpose(1, 2)  # (B, M, 2K)
         constants = (queries @ self.key.bias).unsqueeze(1)  # (B, 1, 2K)
-        # Polarities become the batch's slow half: the block that they share runs once.
-        kernels = torch.cat(kernels.chunk(2, dim=2))  # (2B, M, K)
-        constants = torch.cat(constants.chunk(2, dim=2))  # (2B, 1, K)
-        pixels = to_pixels(features).view(batch, -1, features.shape[1]).repeat(2, 1, 1)  # (2B, h*w, M)
-        maps = torch.baddbmm(constants, pixels, kernels).view(2 * batch, height, width, -1)
+        pixels = to_pixels(features).view(batch, height * width, -1)  # (B, h*w, M)
+        # Polarities are the batch's slow half, so that the block that they share runs once.
+        maps = pixels.new_empty(2, batch, height * width, self.templates)
+        for polarity, (kernel, constant) in enumerate(
+            zip(kernels.chunk(2, 2), constants.chunk(2, 2), strict=True)
+        ):
+            torch.baddbmm(constant, pixels, kernel, out=maps[polarity])
+        maps = maps.view(2 * batch, height, width, -1)
         positive, negative = self.correlation_block(maps.permute(0, 3, 1, 2)).relu_().chunk(2)
         return self.negative_share(negative, self.positive_share(positive)).relu_()
 
@@ -330,20 +333,19 @@ def unshuffle(x: Tensor) -> Tensor:
     return F.pixel_unshuffle(x, STRIDE).contiguous(memory_format=torch.channels_last)
 
 
-def fold_batch_norms(module: nn.Module) -> None:
+def fold_batch_norms(model: nn.Module) -> None:
     """Fold every BatchNorm into the convolution registered just before it, in place.
 
     Args:
-        module: In evaluation mode; each BatchNorm takes what the convolution registered before it gives.
+        model: In evaluation mode; each BatchNorm takes what the convolution registered before it gives.
     """
-    before: tuple[str, nn.Module] | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and before is not None and isinstance(before[1], nn.Conv2d):
-            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(module, name, nn.Identity())
-        else:
-            fold_batch_norms(child)
-        before = name, child
+    before: tuple[str, nn.Module] = "", model
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.BatchNorm2d) and isinstance(before[1], nn.Conv2d):
+            model.set_submodule(before[0], fuse_conv_bn_eval(before[1], module))
+            model.set_submodule(name, nn.Identity())
+        if not isinstance(module, nn.Sequential):
+            before = name, module
 
 
 def use_matrix_products(module: nn.Module) -> None:

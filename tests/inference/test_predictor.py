@@ -18,6 +18,7 @@ from isegm.geometry import Click
 from isegm.inference.predictor import Predictor
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import EMCClick
+from isegm.model.inference import InferenceModel
 
 CLICKS = [(5, 9, True), (20, 3, False), (11.5, 30.25, True), (0, 0, False), (27, 36, True)]
 
@@ -86,10 +87,12 @@ def test_each_click_changes_the_prediction(predictor):
         assert np.abs(before - after).max() > 0.01
 
 
-def test_the_network_is_put_into_evaluation_mode(untrained):
+def test_a_network_that_is_being_trained_predicts_as_in_evaluation_mode(untrained, predictor):
     model = copy.deepcopy(untrained("hr18s")).train()
-    Predictor(model)
-    assert not model.training
+    training = Predictor(model, size=32)
+    training.set_image(picture())
+    np.testing.assert_array_equal(training.click(5, 9), predictor.click(5, 9))
+    assert model.training
 
 
 def test_undo_restores_what_was_and_the_same_click_gives_the_same(predictor):
@@ -300,7 +303,7 @@ def test_the_mask_is_where_the_probability_is_above_the_threshold(model, thresho
 
 def test_a_probability_of_exactly_the_threshold_is_no_object(model, monkeypatch):
     monkeypatch.setattr(
-        EMCClick, "correct", lambda self, image, points, state: torch.zeros_like(state.previous)
+        InferenceModel, "correct", lambda self, points, encoded, previous: torch.zeros_like(previous)
     )
     predictor = Predictor(model, size=32)
     predictor.set_image(picture())
@@ -310,15 +313,16 @@ def test_a_probability_of_exactly_the_threshold_is_no_object(model, monkeypatch)
 
 @pytest.fixture
 def seen(model, monkeypatch):
-    """The points of every call of the correction head."""
+    """Pictures, height and width, and the points, of every call of the correction head."""
     points_seen = []
-    correct = EMCClick.correct
+    correct = InferenceModel.correct
 
-    def recording(self, image, points, state):
-        points_seen.append((tuple(image.shape), points.tolist()))
-        return correct(self, image, points, state)
+    def recording(self, points, encoded, previous):
+        size = [4 * side for side in previous.shape[2:]]
+        points_seen.append(((len(previous), *size), points.tolist()))
+        return correct(self, points, encoded, previous)
 
-    monkeypatch.setattr(EMCClick, "correct", recording)
+    monkeypatch.setattr(InferenceModel, "correct", recording)
     return points_seen
 
 
@@ -328,7 +332,7 @@ def test_clicks_are_scaled_unrounded_and_mirrored_by_hand(model, seen):
     predictor.click(9, 20)
     predictor.click(2.5, 0, positive=False)
     shape, points = seen[-1]
-    assert shape == (2, 3, 16, 32)
+    assert shape == (2, 16, 32)
     plain = [[9 * 1.6, 20 * 32 / 21, 0], [2.5 * 1.6, 0, 1]]
     mirrored = [[9 * 1.6, 31 - 20 * 32 / 21, 0], [2.5 * 1.6, 31, 1]]
     np.testing.assert_allclose(points, [plain, mirrored], rtol=0, atol=1e-12)
@@ -352,7 +356,7 @@ def test_the_networks_input_has_the_shorter_side_cut_down_to_fours(model, seen, 
     predictor = Predictor(model, size=size, flip=False)
     predictor.set_image(picture(*image))
     probability = predictor.click(image[0] - 1, image[1] - 1)
-    assert seen[-1][0] == (1, 3, *network)
+    assert seen[-1][0] == (1, *network)
     assert probability.shape == image
     assert np.isfinite(probability).all()
     assert predictor.click(0, 0, positive=False).shape == image
@@ -459,7 +463,7 @@ def test_merging_by_hand(model, monkeypatch):
     """The network says: object in the left and the right quarter. One click takes one of them over."""
     logits = torch.full((1, 1, 4, 8), -9.0, dtype=torch.float64)
     logits[..., :2] = logits[..., 6:] = 9.0
-    monkeypatch.setattr(EMCClick, "correct", lambda self, image, points, state: logits)
+    monkeypatch.setattr(InferenceModel, "correct", lambda self, points, encoded, previous: logits)
     initial = np.zeros((16, 32), np.bool_)
     initial[4:8, 14:16] = True
     predictor = Predictor(model, size=16, flip=False)
@@ -577,7 +581,7 @@ def test_a_network_that_fails_leaves_the_clicks_as_they_were(predictor, monkeypa
         predictor.click(*CLICKS[0])
     state = state_of(predictor)
     with monkeypatch.context() as patch:
-        patch.setattr(EMCClick, part, fails)
+        patch.setattr(InferenceModel, part, fails)
         with pytest.raises(torch.OutOfMemoryError):
             predictor.click(*CLICKS[1])
     assert_same_state(predictor, state)

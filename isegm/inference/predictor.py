@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from isegm.geometry import Click
+from isegm.inference.network import Network
 from isegm.inference.progressive_merge import merge_change
 from isegm.inference.segmenter import Mask, Probability
 from isegm.model.click_maps import encode_clicks
@@ -46,8 +47,8 @@ class Predictor:
     knows positive clicks only, then sees none, as in the published method; expect little of it.
 
     Args:
-        model: A network from ``load_model``; its device and dtype are used. Predictors that share one save
-            memory and time if they are given one :class:`isegm.model.inference.InferenceModel` of it.
+        model: A network from ``load_model``, or one that is ready to be run, as ``load_network`` gives it, which
+            several predictors can share. Its device and precision are used.
         size: The image is resized so that its shorter side has this many pixels (then cut down to a multiple
             of 4 each way). The published protocol's is 384.
         flip: Average the logits with those of the mirrored image, as the published protocol does.
@@ -60,7 +61,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: EMCClick | InferenceModel,
+        model: EMCClick | Network,
         *,
         size: int = 384,
         flip: bool = True,
@@ -73,7 +74,7 @@ class Predictor:
             raise ValueError(f"threshold must be at least 0 and below 1, not {threshold}")
         if clicks_limit is not None and clicks_limit < 1:
             raise ValueError(f"clicks_limit must be at least 1, not {clicks_limit}")
-        self.model = model if isinstance(model, InferenceModel) else InferenceModel(model)
+        self.network: Network = InferenceModel(model) if isinstance(model, EMCClick) else model
         self.size = size
         self.flip = flip
         self.threshold = threshold
@@ -171,7 +172,7 @@ class Predictor:
         points = self._points(clicks)
         encoded = self._first_stage(clicks[0], points)
         previous = self._steps[-1].logits if self._steps else encoded.coarse
-        logits = self.model.correct(points, encoded, previous)
+        logits = self.network.correct(points, encoded, previous)
         probability = self._to_image(logits)
         mask = probability > self.threshold
         if self._initial_mask is not None:
@@ -215,13 +216,17 @@ class Predictor:
 
     def _prepare(self, image: npt.NDArray[np.uint8]) -> Tensor:
         """The network's input, (1 or 2, 3, H', W'): normalised, with the mirrored image if ``flip``."""
-        weight = next(self.model.parameters())
         # A copy: torch warns of an array that cannot be written to.
         colour = np.array(np.atleast_3d(image).transpose(2, 0, 1), order="C")
-        pixels = torch.from_numpy(colour).to(weight.device, weight.dtype).unsqueeze(0) / 255
+        pixels = torch.from_numpy(colour).to(self.network.device, self._exact).unsqueeze(0) / 255
         pixels = resize(pixels.expand(-1, 3, -1, -1), self._network_size(*image.shape[:2]))
-        normalised = EMCClick.normalise(pixels)
+        normalised = EMCClick.normalise(pixels).to(self.network.dtype)
         return torch.cat([normalised, normalised.flip(3)]) if self.flip else normalised
+
+    @property
+    def _exact(self) -> torch.dtype:
+        """What is computed in apart from the network: coordinates and pictures suffer in half precision."""
+        return torch.promote_types(self.network.dtype, torch.float32)
 
     def _points(self, clicks: tuple[Click, ...]) -> Tensor:
         """The clicks as the network reads them, (1 or 2, 2N, 3)."""
@@ -234,7 +239,7 @@ class Predictor:
         if self.flip:
             views.append([click.mirrored(network_width) for click in scaled])
         points = torch.stack([encode_clicks(view) for view in views])
-        return points.to(self._input.device, self._input.dtype)
+        return points.to(self._input.device, self._exact)
 
     def _within_limit(self, clicks: tuple[Click, ...]) -> list[Click]:
         if self.clicks_limit is None:
@@ -249,13 +254,13 @@ class Predictor:
 
     def _first_stage(self, first_click: Click, points: Tensor) -> Encoded:
         if self._encoded is None or self._encoded[0] != first_click:
-            self._encoded = (first_click, self.model.encode(self._input, points))
+            self._encoded = (first_click, self.network.encode(self._input, points))
         return self._encoded[1]
 
     def _to_image(self, logits: Tensor) -> Probability:
         """From low-resolution logits of all views to one probability map of the image's size."""
         size = (self._input.shape[2], self._input.shape[3])
-        logits = resize(logits, size)  # (1 or 2, 1, H', W')
+        logits = resize(logits.to(self._exact), size)  # (1 or 2, 1, H', W')
         if self.flip:
             logits = (logits[:1] + logits[1:].flip(3)) / 2
         probability = resize(logits.sigmoid(), self._shape_or_raise())

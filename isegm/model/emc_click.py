@@ -87,10 +87,7 @@ class EMCClick(nn.Module):
         Raises:
             ValueError: H or W is no multiple of 4.
         """
-        height, width = image.shape[2:]
-        if height % STRIDE or width % STRIDE:
-            raise ValueError(f"network input sides must be multiples of {STRIDE}, not {height}x{width}")
-        disk = first_click_disk(points, height, width).to(image.dtype)
+        disk = first_click_disk(points, *check_size(image)).to(image.dtype)
         return self.feature_extractor(image, self.maps_transform(disk))
 
     def correct(self, image: Tensor, points: Tensor, state: EMCClickState) -> Tensor:
@@ -131,3 +128,15 @@ class EMCClick(nn.Module):
             corrected=resize(corrected, size),
             state=EMCClickState(state.features, corrected.detach()),
         )
+
+
+def check_size(image: Tensor) -> tuple[int, int]:
+    """The height and width of a network input (B, 3, H, W).
+
+    Raises:
+        ValueError: One is no multiple of 4.
+    """
+    height, width = image.shape[2:]
+    if height % STRIDE or width % STRIDE:
+        raise ValueError(f"network input sides must be multiples of {STRIDE}, not {height}x{width}")
+    return height, width

@@ -25,8 +25,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from isegm.model.click_maps import DISK_RADIUS, NO_CLICK, first_click_disk, is_click
 from isegm.model.correction.head import ATTENTION_HEADS, CorrectionHead
 from isegm.model.correction.templates import STRIDE, best_templates, click_indices
-from isegm.model.emc_click import EMCClick
-from isegm.model.layers import DepthwiseSeparableBlock, resize
+from isegm.model.emc_click import EMCClick, check_size
+from isegm.model.layers import DepthwiseSeparableBlock
 
 IMAGE_CHANNELS = 3 * STRIDE**2
 """Channels of an image whose blocks of STRIDE x STRIDE pixels have become channels."""
@@ -51,9 +51,10 @@ class InferenceModel(nn.Module):
 
     Args:
         model: In evaluation mode; it is left as it is.
+        portable: Leave its 1x1 convolutions and memory layouts as other runtimes than torch want them.
     """
 
-    def __init__(self, model: EMCClick) -> None:
+    def __init__(self, model: EMCClick, *, portable: bool = False) -> None:
         super().__init__()
         model = copy.deepcopy(model).requires_grad_(False).eval()
         fold_batch_norms(model)
@@ -61,18 +62,33 @@ class InferenceModel(nn.Module):
         self.click_embedding = model.maps_transform
         self.first_stage = model.feature_extractor
         self.head = InferenceHead(model.refiner)
-        use_matrix_products(self)
-        self.to(memory_format=torch.channels_last).eval()
+        self.requires_grad_(False).eval()
+        if not portable:
+            use_matrix_products(self)
+            self.to(memory_format=torch.channels_last)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.head.predict.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.head.predict.weight.dtype
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
         """Run the first stage, which sees the first click only, and what the head needs once an image.
 
         Args:
             image: (B, 3, H, W), normalised.
-            points: (B, 2N, 3), in network-input pixels.
+            points: (B, 2N, 3), in network-input pixels, in single precision at least.
+
+        Raises:
+            ValueError: H or W is no multiple of 4.
         """
+        disk = first_click_disk(points, *check_size(image)).to(image.dtype)
         image = image.contiguous(memory_format=torch.channels_last)
-        disk = first_click_disk(points, image.shape[2], image.shape[3]).to(image.dtype)
         first = self.first_stage(image, self.click_embedding(disk))
         return Encoded(*self.head.prepare(image, first.features), first.coarse)
 
@@ -80,7 +96,8 @@ class InferenceModel(nn.Module):
         """Run the correction head.
 
         Args:
-            points: All clicks, (B, 2N, 3), in network-input pixels.
+            points: All clicks, (B, 2N, 3), in network-input pixels, in single precision at least. Pictures
+                of a batch may have different numbers of them: unused rows at the end change nothing.
             encoded: What :meth:`encode` gave.
             previous: Logits of the previous mask, (B, 1, h, w); at first ``encoded.coarse``.
 
@@ -118,7 +135,7 @@ class InferenceHead(nn.Module):
         self.correlated_share = Share(head.all_fusion, width, None)
         self.decoding_block1 = Share(head.refine_fusion1)
         self.decoding_block2 = Share(head.refine_fusion2)
-        self.predict = head.refine_pred
+        self.predict = NarrowConv(head.refine_pred)
 
     def prepare(self, image: Tensor, cached: Tensor) -> tuple[Tensor, Tensor]:
         """Compute what does not change between the clicks on an image.
@@ -134,8 +151,8 @@ class InferenceHead(nn.Module):
 
     def forward(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
         """Correct the previous mask; see :meth:`InferenceModel.correct`."""
-        size = (STRIDE * previous.shape[2], STRIDE * previous.shape[3])
-        maps = torch.cat([draw_disks(points, *size), resize(previous, size).sigmoid()], dim=1)  # (B, 3, H, W)
+        mask = enlarge(previous).sigmoid()  # (B, 1, H, W)
+        maps = torch.cat([draw_disks(points, *mask.shape[2:]).to(mask.dtype), mask], dim=1)  # (B, 3, H, W)
         current = self.mask_block(self.mask_share(unshuffle(maps), encoded.image).relu_()).relu_()
         features = self.fused_block(self.current_share(current, encoded.features).relu_()).relu_()
         chosen = self.choose(features, points)  # (B, 2K, M)
@@ -151,16 +168,17 @@ class InferenceHead(nn.Module):
             features: (B, M, h, w).
             points: (B, 2N, 3), in network-input pixels.
         """
-        batch, channels, height, width = features.shape
-        pixels = to_pixels(features).view(batch, -1, channels)  # (B, h*w, M)
-        lengths = torch.linalg.vector_norm(pixels, dim=2, keepdim=True).clamp_min(1e-12)  # (B, h*w, 1)
-        clicked = click_indices(points, (height, width)).unsqueeze(2)  # (B, 2N, 1)
-        directions = pixels.gather(1, clicked.expand(-1, -1, channels)) / lengths.gather(1, clicked)
-        directions = directions * is_click(points).unsqueeze(2)  # (B, 2N, M); an unused row is like nothing
-        similarity = directions @ pixels.transpose(1, 2)  # (B, 2N, h*w), times the pixel's length
-        similarity = similarity.unflatten(1, (2, -1)).amax(2) / lengths.transpose(1, 2)  # (B, 2, h*w)
-        near = 1 - relative_distances(points, (height, width)).flatten(2)  # (B, 2, h*w)
-        best = best_templates(similarity, near, self.templates)  # (B, 2, K)
+        channels, size = features.shape[1], (features.shape[2], features.shape[3])
+        pixels = to_pixels(features)  # (B, h*w, M)
+        lengths = torch.linalg.vector_norm(pixels, dim=2, keepdim=True, dtype=points.dtype)
+        lengths = lengths.clamp_min(1e-12)  # (B, h*w, 1)
+        clicked = click_indices(points, size).unsqueeze(2)  # (B, 2N, 1)
+        at_clicks = pixels.gather(1, clicked.expand(-1, -1, channels)) / lengths.gather(1, clicked)
+        # The pixels' directions need not be stored: their lengths are divided by afterwards.
+        similarity = at_clicks.to(pixels.dtype) @ pixels.transpose(1, 2)  # (B, 2N, h*w)
+        similarity = mask_unused(similarity.to(points.dtype), points).unflatten(1, (2, -1)).amax(2)
+        near = 1 - relative_distances(points, size).flatten(2)  # (B, 2, h*w)
+        best = best_templates(similarity / lengths.transpose(1, 2), near, self.templates)  # (B, 2, K)
         return pixels.gather(1, best.flatten(1).unsqueeze(2).expand(-1, -1, channels))
 
     def correlate(self, features: Tensor, chosen: Tensor) -> Tensor:
@@ -173,20 +191,17 @@ class InferenceHead(nn.Module):
         Returns:
             (B, M, h, w).
         """
-        batch, _, height, width = features.shape
         queries = self.query(chosen)  # (B, 2K, M)
         kernels = (queries @ self.key.weight).transpose(1, 2)  # (B, M, 2K)
         constants = (queries @ self.key.bias).unsqueeze(1)  # (B, 1, 2K)
-        pixels = to_pixels(features).view(batch, height * width, -1)  # (B, h*w, M)
-        # Polarities are the batch's slow half, so that the block that they share runs once.
-        maps = pixels.new_empty(2, batch, height * width, self.templates)
-        for polarity, (kernel, constant) in enumerate(
-            zip(kernels.chunk(2, 2), constants.chunk(2, 2), strict=True)
-        ):
-            torch.baddbmm(constant, pixels, kernel, out=maps[polarity])
-        maps = maps.view(2 * batch, height, width, -1)
-        positive, negative = self.correlation_block(maps.permute(0, 3, 1, 2)).relu_().chunk(2)
-        return self.negative_share(negative, self.positive_share(positive)).relu_()
+        pixels = to_pixels(features)  # (B, h*w, M)
+        positive, negative = (
+            self.correlation_block(
+                to_map(torch.baddbmm(constants[..., k], pixels, kernels[..., k]), features)
+            )
+            for k in (slice(0, self.templates), slice(self.templates, None))
+        )  # (B, K, h, w) each
+        return self.negative_share(negative.relu_(), self.positive_share(positive.relu_())).relu_()
 
     def attend(self, features: Tensor, chosen: Tensor) -> Tensor:
         """Click-guided self-attention of all pixels to the templates, added to the features.
@@ -198,18 +213,17 @@ class InferenceHead(nn.Module):
         Returns:
             (B, M, h, w).
         """
-        batch, channels, height, width = features.shape
-        attention = self.attention
-        pixels = to_pixels(features)  # (B * h * w, M)
+        attention, channels = self.attention, features.shape[1]
+        pixels = to_pixels(features)  # (B, h*w, M)
         weights, biases = attention.in_proj_weight, attention.in_proj_bias
-        queries = F.linear(pixels, weights[:channels], biases[:channels]).view(batch, -1, channels)
+        queries = F.linear(pixels, weights[:channels], biases[:channels])  # (B, h*w, M)
         pairs = F.linear(chosen, weights[channels:], biases[channels:])  # (B, 2K, 2M)
         by_head = (
-            x.unflatten(2, (ATTENTION_HEADS, -1)).transpose(1, 2) for x in (queries, *pairs.chunk(2, 2))
+            x.unflatten(2, (ATTENTION_HEADS, -1)).transpose(1, 2)
+            for x in (queries, pairs[..., :channels], pairs[..., channels:])
         )
-        answer = F.scaled_dot_product_attention(*by_head).transpose(1, 2).reshape(-1, channels)
-        answer = F.linear(answer, attention.out_proj.weight, attention.out_proj.bias).add_(pixels)
-        return answer.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        answer = F.scaled_dot_product_attention(*by_head).transpose(1, 2).flatten(2)  # (B, h*w, M)
+        return to_map(attention.out_proj(answer).add_(pixels), features)
 
 
 class Share(nn.Module):
@@ -228,20 +242,15 @@ class Share(nn.Module):
         part = slice(start, stop)
         self.conv1, self.conv2 = (_some_channels(c, part) for c in (block.conv3x3_1, block.conv3x3_2))
         mix = block.conv1x1
-        self.mix = nn.Linear(self.conv1.in_channels, mix.out_channels, bias=start == 0)
-        self.mix.weight.data = mix.weight.data[:, part, 0, 0].contiguous()
+        self.mix = nn.Conv2d(self.conv1.in_channels, mix.out_channels, 1, bias=start == 0)
+        self.mix.weight.data = mix.weight.data[:, part].clone()
         if start == 0:
             self.mix.bias.data = mix.bias.data
 
     def forward(self, x: Tensor, others: Tensor | None = None) -> Tensor:
         """Compute the share of ``x`` (B, in, h, w), added to the other shares' sum (B, out, h, w)."""
-        x = self.conv2(self.conv1(x))
-        pixels = to_pixels(x)
-        if others is None:
-            mixed = self.mix(pixels)
-        else:
-            mixed = torch.addmm(to_pixels(others), pixels, self.mix.weight.t())
-        return mixed.view(x.shape[0], x.shape[2], x.shape[3], -1).permute(0, 3, 1, 2)
+        x = self.mix(self.conv2(self.conv1(x)))
+        return x if others is None else x.add_(others)
 
 
 class PointwiseConv(nn.Linear):
@@ -249,8 +258,34 @@ class PointwiseConv(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the convolution."""
-        mixed = super().forward(to_pixels(x))
-        return mixed.view(x.shape[0], x.shape[2], x.shape[3], -1).permute(0, 3, 1, 2)
+        return to_map(super().forward(to_pixels(x)), x)
+
+
+class NarrowConv(nn.Module):
+    """A 3x3 convolution to one channel: what each of its 9 taps makes of a pixel, then their sum in place.
+
+    Reading its input once instead of 9 times, it is several times faster.
+
+    Args:
+        conv: From some channels to one, padded by 1.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.taps = nn.Conv2d(conv.in_channels, 9, 1, bias=False)
+        self.taps.weight.data = conv.weight.data[0].flatten(1).t()[:, :, None, None].clone()
+        self.gather = nn.Conv2d(9, 1, 3, padding=1)
+        self.gather.weight.data = torch.eye(9).to(conv.weight.data).view(1, 9, 3, 3)
+        self.gather.bias.data = conv.bias.data
+
+    @property
+    def weight(self) -> Tensor:
+        """The taps' weights."""
+        return self.taps.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the convolution, (B, in, h, w) -> (B, 1, h, w)."""
+        return self.gather(self.taps(x))
 
 
 def _linear(conv: nn.Conv2d) -> nn.Linear:
@@ -323,14 +358,59 @@ def _between(side: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return before, (before + 1).clamp_max(last), at - before
 
 
+def mask_unused(similarity: Tensor, points: Tensor) -> Tensor:
+    """Set what unused rows of ``points`` are like, as ``click_similarity`` has it, whatever is padded on.
+
+    A polarity with fewer clicks than the other counts each it lacks as a similarity of 0; rows beyond the
+    larger number, which only other pictures of a batch need, count for nothing.
+
+    Args:
+        similarity: (B, 2N, h*w).
+        points: (B, 2N, 3).
+    """
+    used = is_click(points)
+    needed = used.unflatten(1, (2, -1)).sum(2).amax(1, keepdim=True).clamp_min(1)  # (B, 1)
+    number = torch.arange(points.shape[1] // 2, device=points.device).repeat(2)  # (2N,)
+    similarity = similarity.masked_fill(~used.unsqueeze(2), 0.0)
+    return similarity.masked_fill((number >= needed).unsqueeze(2), -torch.inf)
+
+
 def to_pixels(x: Tensor) -> Tensor:
-    """Lay a map (B, C, h, w) out as rows of pixels, (B * h * w, C); without copying if it is channels_last."""
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+    """Lay a map (B, C, h, w) out as pixels, (B, h*w, C); without copying if it is channels_last.
+
+    Written so, and not by way of (B, C, h*w), other runtimes see that there is nothing to copy, too.
+    """
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def to_map(pixels: Tensor, like: Tensor) -> Tensor:
+    """Lay pixels (B, h*w, C) out as a map (B, C, h, w) of the height and width of ``like``."""
+    return pixels.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
+
+
+def enlarge(x: Tensor) -> Tensor:
+    """Resize maps (B, C, h, w) to (B, C, H, W) as ``resize`` does, by two matrix products.
+
+    Of all the ways to say it, the one that every runtime is fast at.
+    """
+    down, across = (_interpolation(side, x) for side in x.shape[2:])  # (H, h) and (W, w)
+    return down @ x @ across.t()
+
+
+def _interpolation(side: int, like: Tensor) -> Tensor:
+    """What each of STRIDE * ``side`` pixels takes of each of ``side`` pixels, corners aligned."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    fine = torch.arange(STRIDE * side, dtype=dtype, device=like.device)
+    coarse = torch.arange(side, dtype=dtype, device=like.device)
+    at = fine * ((side - 1) / (STRIDE * side - 1))
+    return (1 - (at.unsqueeze(1) - coarse).abs()).clamp_min(0).to(like.dtype)
 
 
 def unshuffle(x: Tensor) -> Tensor:
-    """Turn blocks of STRIDE x STRIDE pixels into channels, (B, C, H, W) -> (B, 16C, h, w)."""
-    return F.pixel_unshuffle(x, STRIDE).contiguous(memory_format=torch.channels_last)
+    """Turn blocks of STRIDE x STRIDE pixels into channels, (B, C, H, W) -> (B, 16C, h, w), channels_last."""
+    blocks = x.unflatten(3, (-1, STRIDE)).unflatten(2, (-1, STRIDE))  # (B, C, h, 4, w, 4)
+    pixels = blocks.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (B, h, w, 16C)
+    return pixels.permute(0, 3, 1, 2)
 
 
 def fold_batch_norms(model: nn.Module) -> None:

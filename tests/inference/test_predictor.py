@@ -185,30 +185,24 @@ def test_a_new_image_forgets_all(predictor, model):
 
 
 @pytest.fixture
-def calls(model, monkeypatch):
-    """How often each part has run; undone after the test."""
+def calls(monkeypatch):
+    """How often each part has run."""
     count = {"first stage": 0, "head": 0, "normalise": 0}
 
-    def counting(part):
-        def hook(*_):
+    def counting(part, function):
+        def counted(*args):
             count[part] += 1
+            return function(*args)
 
-        return hook
+        return counted
 
-    handles = [
-        model.feature_extractor.register_forward_hook(counting("first stage")),
-        model.refiner.register_forward_hook(counting("head")),
-    ]
-    normalise = EMCClick.normalise
-
-    def counted(image):
-        count["normalise"] += 1
-        return normalise(image)
-
-    monkeypatch.setattr(EMCClick, "normalise", staticmethod(counted))
-    yield count
-    for handle in handles:
-        handle.remove()
+    encode, correct = (
+        counting(*pair) for pair in (("first stage", InferenceModel.encode), ("head", InferenceModel.correct))
+    )
+    monkeypatch.setattr(InferenceModel, "encode", encode)
+    monkeypatch.setattr(InferenceModel, "correct", correct)
+    monkeypatch.setattr(EMCClick, "normalise", staticmethod(counting("normalise", EMCClick.normalise)))
+    return count
 
 
 @pytest.mark.parametrize("flip", [True, False])

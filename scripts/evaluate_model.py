@@ -41,7 +41,9 @@ from isegm.evaluation.evaluate import (  # noqa: E402
     open_datasets,
 )
 from isegm.evaluation.output import Wanted  # noqa: E402
-from isegm.evaluation.protocol import EVAL_MODES, METRICS, PRECISIONS, Protocol  # noqa: E402
+from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol  # noqa: E402
+from isegm.evaluation.run import GPU_BATCH  # noqa: E402
+from isegm.inference.load import BACKENDS, PRECISIONS, check_settings, resolve_precision  # noqa: E402
 
 DEFAULT_CHECKPOINT = REPOSITORY / "weights" / "emcclick_ct_hr18s.pth"
 """The weights that come with the project; weights/README.md is their model card."""
@@ -86,13 +88,22 @@ def build_parser() -> Parser:
     add("--no-flip", action="store_true", help="do not average with the mirrored image")
     add(
         "--precision",
-        choices=PRECISIONS,
+        choices=[*PRECISIONS, "auto"],
         default=Protocol.precision,
-        help="float64: slow, and the same clicks on any machine (default: %(default)s)",
+        help="auto: half precision on GPUs and on CPUs with AMX; float64: slow, and the same clicks on any "
+        "machine (default: %(default)s)",
     )
 
     group = parser.add_argument_group("where")
     add = group.add_argument
+    add(
+        "--backend",
+        choices=BACKENDS,
+        default=Protocol.backend,
+        help="what runs the networks on CPUs; openvino is the fastest one (default: %(default)s)",
+    )
+    add("--compile", action="store_true", help="let torch.compile make the networks' code anew")
+    add("--batch-size", type=int, help=f"samples computed on at once (default: 1; on a GPU {GPU_BATCH})")
     add(
         "--gpus", metavar="0[,1...]", help="GPUs of this node to use, one a process (default: the first ones)"
     )
@@ -137,8 +148,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         clicks_limit=args.clicks_limit,
         flip=not args.no_flip,
         metric=args.metric,
-        precision=args.precision,
+        precision=resolve_precision(args.precision, device),
+        backend=args.backend,
     )
+    check_settings(protocol.backend, protocol.precision, device, compiled=args.compile)
+    if args.batch_size is not None and args.batch_size < 1:
+        raise InputError(f"--batch-size: must be at least 1, not {args.batch_size}")
     config = find_config(args.config_path)
     checkpoints = find_checkpoints(
         checkpoint_names(args.checkpoint, args.exp_path, config),
@@ -160,6 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             wanted=Wanted(vis=vis, ious=args.save_ious, iou_analysis=args.iou_analysis),
             baseline=args.baseline,
             print_scores=args.print_ious,
+            compiled=args.compile,
+            batch_size=args.batch_size,
             replace=args.force,
         )
         return evaluate(evaluation, device, processes)

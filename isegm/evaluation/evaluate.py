@@ -23,11 +23,12 @@ from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, format_table
 from isegm.evaluation.output import RunFolder, Wanted
-from isegm.evaluation.protocol import PRECISIONS, Protocol
-from isegm.evaluation.run import evaluate_dataset, predictor_for, samples_at_once
+from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.run import GPU_BATCH, evaluate_dataset, predictor_for, samples_at_once
+from isegm.inference.batching import BatchedNetwork
 from isegm.inference.geodesic import GeodesicSegmenter
+from isegm.inference.load import check_file, load_network
 from isegm.inference.segmenter import Segmenter
-from isegm.model.checkpoint import load_model
 from isegm.storage import sha256
 
 BASELINE = "geodesic"
@@ -65,6 +66,10 @@ class Evaluation:
     """Evaluate the geodesic segmentation beside the networks; it needs no weights."""
     print_scores: bool = False
     """Print the mean IoU after 1, 2, 3, 5, 10 and 20 clicks, too."""
+    compiled: bool = False
+    """Let ``torch.compile`` make the networks' code anew."""
+    batch_size: int | None = None
+    """Samples whose clicks are computed in one batch; None for 1 on CPUs and more on GPUs."""
     replace: bool = False
     """Replace an evaluation that ``folder`` holds already."""
 
@@ -91,31 +96,46 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
     if not evaluation.replace:
         folder.check_unused()
     for checkpoint in evaluation.checkpoints[1:]:
-        load_model(checkpoint.path)  # a bad file is told now, not after hours of work on the first
-    about = _describe(evaluation, device, processes) if processes.rank == 0 else {}
+        check_file(checkpoint.path)  # a bad file is told now, not after hours of work on the first
+    batch = evaluation.batch_size or (GPU_BATCH if device.type == "cuda" else 1)
+    about = _describe(evaluation, device, processes, batch) if processes.rank == 0 else {}
     rows: list[Figures] = []
 
     def measure(
-        name: str, preset: str, dataset: Dataset, segmenter: Callable[[], Segmenter], on: torch.device
+        name: str,
+        preset: str,
+        dataset: Dataset,
+        segmenter: Callable[[], Segmenter],
+        on: torch.device,
+        batched: BatchedNetwork | None = None,
     ) -> None:
         started = time.perf_counter()
         save = partial(folder.save_pictures, name, dataset.name)
         job = f"{name}/{dataset.name}"
-        results = evaluate_dataset(segmenter, on, dataset, protocol, processes, job, save)
+        results = evaluate_dataset(segmenter, on, dataset, protocol, processes, job, save, batched)
         if results is not None:
             seconds = time.perf_counter() - started
             rows.append(figures_of(name, preset, dataset.name, results, protocol, seconds))
             folder.save_results(rows, results, protocol, about)
 
     for checkpoint in evaluation.checkpoints:
-        model = load_model(checkpoint.path, device).to(PRECISIONS[protocol.precision])
+        network = load_network(
+            checkpoint.path,
+            device=device,
+            backend=protocol.backend,
+            precision=protocol.precision,
+            threads=1 if batch == 1 else None,
+            at_once=samples_at_once(device, processes),
+            compiled=evaluation.compiled,
+        )
+        batched = BatchedNetwork(network, batch) if batch > 1 else None
         if evaluation.replace and checkpoint is evaluation.checkpoints[0]:
             if processes.rank == 0:
                 folder.remove_earlier(names_of(evaluation), [dataset.name for dataset in evaluation.datasets])
             processes.from_first(None)  # the others write only now
         for dataset in evaluation.datasets:
-            segmenter = partial(predictor_for, model, dataset, protocol)
-            measure(checkpoint.name, model.name, dataset, segmenter, device)
+            segmenter = partial(predictor_for, batched or network, dataset, protocol)
+            measure(checkpoint.name, network.name, dataset, segmenter, device, batched)
     if evaluation.baseline:
         for dataset in evaluation.datasets:
             geodesic = partial(GeodesicSegmenter, threshold=protocol.thresh)
@@ -140,7 +160,9 @@ def _print(evaluation: Evaluation, rows: Sequence[Figures]) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201 - the table is what was asked for
 
 
-def _describe(evaluation: Evaluation, device: torch.device, processes: Processes) -> dict[str, Any]:
+def _describe(
+    evaluation: Evaluation, device: torch.device, processes: Processes, batch: int
+) -> dict[str, Any]:
     """What ``results.json`` says besides the figures."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
@@ -155,7 +177,9 @@ def _describe(evaluation: Evaluation, device: torch.device, processes: Processes
             "type": device.type,
             "name": name or platform.machine(),
             "processes": processes.size,
-            "samples_at_once": samples_at_once(device, processes) * processes.size,
+            "samples_at_once": (batch if batch > 1 else samples_at_once(device, processes)) * processes.size,
+            "batch_size": batch,
+            "compiled": evaluation.compiled,
         },
         "versions": {
             "isegm": __version__,

@@ -27,11 +27,11 @@ from isegm.evaluation.pictures import (
     enlarged,
     enlargement,
 )
-from isegm.evaluation.protocol import PRECISIONS, Protocol
+from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import predictor_for
 from isegm.geometry import Click
+from isegm.inference.load import load_network
 from isegm.inference.segmenter import Mask, Segmenter
-from isegm.model.checkpoint import load_model
 
 PANEL_WIDTH, PANEL_HEIGHT = 285, 214
 GAP = 12
@@ -87,12 +87,14 @@ def draw_overview(results: Path, config: Config) -> Picture:
         if line["model"] == network["name"]:
             firsts.setdefault(line["dataset"], line)
 
-    model = load_model(network["path"]).to(PRECISIONS[protocol.precision])
+    ready = load_network(
+        Path(network["path"]), backend=protocol.backend, precision=protocol.precision, threads=1
+    )
     rows = []
     for name, first in firsts.items():
         dataset = open_dataset(name, config)
         sample, clicks = dataset[first["index"]], [Click(*click) for click in first["clicks"]]
-        masks = replay(predictor_for(model, dataset, protocol), sample, clicks)
+        masks = replay(predictor_for(ready, dataset, protocol), sample, clicks)
         rows.append(panels(name, sample, clicks, masks, first["ious"]))
     return arrange(rows)
 

@@ -4,18 +4,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from isegm.errors import InputError
+from isegm.inference.load import BACKENDS, PRECISIONS
 from isegm.metrics.overlap import mask_dice, mask_iou
 
 EVAL_MODES = "emc-click, cvpr or fixed<pixels> (fixed448, say)"
 
 _SIZES = {"emc-click": (384, 576), "cvpr": (400, 600)}
 """Pixels of the network input's shorter side by mode: for most data sets, and for DAVIS."""
-
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
-"""What a network can be asked to compute in, by name."""
 
 METRICS: dict[str, Callable[..., float]] = {"iou": mask_iou, "dice": mask_dice}
 
@@ -42,6 +38,8 @@ class Protocol:
     """``iou``, or ``dice`` in its place."""
     precision: str = "float32"
     """What the networks compute in. ``float64`` is far slower, and places the same clicks on any machine."""
+    backend: str = "torch"
+    """What runs the networks."""
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -62,7 +60,9 @@ class Protocol:
         if self.metric not in METRICS:
             raise InputError(f"--metric: must be {' or '.join(METRICS)}, not {self.metric}")
         if self.precision not in PRECISIONS:
-            raise InputError(f"--precision: must be {' or '.join(PRECISIONS)}, not {self.precision}")
+            raise InputError(f"--precision: must be {', '.join(PRECISIONS)}, not {self.precision}")
+        if self.backend not in BACKENDS:
+            raise InputError(f"--backend: must be {', '.join(BACKENDS)}, not {self.backend}")
         self.size("")
 
     def size(self, dataset: str) -> int:

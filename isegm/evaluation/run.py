@@ -3,9 +3,10 @@
 On a CPU every sample is computed by one thread, and several samples at once: the last bits of a convolution
 depend on how many threads share it, and a correction head that ranks pixels can turn them into another mask.
 So the results are the same on any number of processes and cores. It is faster, too, than sharing out each
-layer of one network among the cores.
+layer of one network among the cores. On a GPU, many samples' clicks are computed in one batch.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -20,13 +21,17 @@ from isegm.distributed import Processes, cores_for
 from isegm.errors import InputError
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.sample import SamplePictures, SampleResult, evaluate_sample
+from isegm.inference.batching import BatchedNetwork
+from isegm.inference.network import Network
 from isegm.inference.predictor import Predictor
 from isegm.inference.segmenter import Segmenter
 from isegm.metrics.noc import noc
-from isegm.model.emc_click import EMCClick
 
 MAX_THREADS = 16
 """Samples at once in one process: beyond this Python's own lock, and memory, cost more than cores bring."""
+
+GPU_BATCH = 16
+"""Samples in a batch on a GPU where nothing else is asked for."""
 
 Save = Callable[[Sample, SampleResult, SamplePictures], None]
 
@@ -49,10 +54,10 @@ def samples_at_once(device: torch.device, processes: Processes) -> int:
     return min(MAX_THREADS, cores_for(processes.local_size)) if device.type == "cpu" else 1
 
 
-def predictor_for(model: EMCClick, dataset: Dataset, protocol: Protocol) -> Predictor:
+def predictor_for(network: Network, dataset: Dataset, protocol: Protocol) -> Predictor:
     """The predictor of a network, set up as the protocol says."""
     return Predictor(
-        model,
+        network,
         size=protocol.size(dataset.name),
         flip=protocol.flip,
         threshold=protocol.thresh,
@@ -68,6 +73,7 @@ def evaluate_dataset(
     processes: Processes,
     job: str,
     save: Save,
+    batched: BatchedNetwork | None = None,
 ) -> dict[int, SampleResult | SampleFailure] | None:
     """Evaluate a data set together with the run's other processes.
 
@@ -79,6 +85,7 @@ def evaluate_dataset(
         processes: The run's processes.
         job: A name for this data set's part of the run, unique in it and the same in every process.
         save: Called with every sample that this process has evaluated, from several threads.
+        batched: What the segmenters share if as many samples as it takes shall be computed on at once.
 
     Returns:
         In process 0 the result of every sample, or why it has none, by number and in data-set order; None in
@@ -91,19 +98,20 @@ def evaluate_dataset(
         if device.type == "cpu":
             torch.set_num_threads(1)  # this thread's own setting
         segmenter = new_segmenter()
-        for index in processes.hand_out(job, len(dataset)):
-            result = _evaluate(segmenter, dataset, index, protocol, save)
-            results[index] = result
-            if isinstance(result, SampleResult):
-                clicks = noc(result.scores, shown_threshold(protocol), protocol.n_clicks)
-                processes.add(f"{job}/noc", clicks)
-                processes.add(f"{job}/solved")
-            processes.add(f"{job}/done")
-            if stop.is_set():
-                return
+        with batched.member() if batched else contextlib.nullcontext():
+            for index in processes.hand_out(job, len(dataset)):
+                result = _evaluate(segmenter, dataset, index, protocol, save)
+                results[index] = result
+                if isinstance(result, SampleResult):
+                    clicks = noc(result.scores, shown_threshold(protocol), protocol.n_clicks)
+                    processes.add(f"{job}/noc", clicks)
+                    processes.add(f"{job}/solved")
+                processes.add(f"{job}/done")
+                if stop.is_set():
+                    return
 
     cv2.setNumThreads(1)
-    workers = samples_at_once(device, processes)
+    workers = batched.size if batched else samples_at_once(device, processes)
     with ThreadPoolExecutor(workers) as pool, _Progress(processes, job, dataset, protocol) as progress:
         waiting = {pool.submit(work) for _ in range(workers)}
         try:

@@ -47,8 +47,8 @@ class Predictor:
     knows positive clicks only, then sees none, as in the published method; expect little of it.
 
     Args:
-        model: A network from ``load_model``, or one that is ready to be run, as ``load_network`` gives it, which
-            several predictors can share. Its device and precision are used.
+        model: A network from ``load_model``, or one that is ready to be run, as ``load_network`` gives it,
+            which several predictors can share. Its device and precision are used.
         size: The image is resized so that its shorter side has this many pixels (then cut down to a multiple
             of 4 each way). The published protocol's is 384.
         flip: Average the logits with those of the mirrored image, as the published protocol does.
@@ -259,9 +259,10 @@ class Predictor:
 
     def _to_image(self, logits: Tensor) -> Probability:
         """From low-resolution logits of all views to one probability map of the image's size."""
-        size = (self._input.shape[2], self._input.shape[3])
-        logits = resize(logits.to(self._exact), size)  # (1 or 2, 1, H', W')
+        logits = logits.to(self._exact)  # (1 or 2, 1, h, w)
         if self.flip:
+            # Resizing is linear and sees no left or right: the average of what is resized is cheaper resized.
             logits = (logits[:1] + logits[1:].flip(3)) / 2
+        logits = resize(logits, (self._input.shape[2], self._input.shape[3]))
         probability = resize(logits.sigmoid(), self._shape_or_raise())
         return probability[0, 0].to("cpu", torch.float32).numpy()

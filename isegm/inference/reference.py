@@ -2,8 +2,8 @@
 
 Float32, eager, BatchNorms as they are. Every click resizes and normalises the image again, measures the
 distance of every pixel to every click, projects the cached features and runs the whole correction head, whose
-attention stores its weights as ``torch.nn.MultiheadAttention`` does by default. One thing is left out that the
-released code computes: OCR's query and key branches, which cannot reach the output.
+attention stores its weights, as ``torch.nn.MultiheadAttention`` does by default. One thing is left out that
+the released code computes: OCR's query and key branches, which cannot reach the output.
 """
 
 import copy
@@ -35,7 +35,7 @@ class ReferencePredictor:
         self, model: EMCClick, *, size: int = 384, flip: bool = True, threshold: float = 0.5
     ) -> None:
         self._model = copy.deepcopy(model).eval()
-        self._model.refiner.cross_attention = _StoredAttention(model.refiner.cross_attention)  # type: ignore[assignment]
+        self._model.refiner.set_submodule("cross_attention", _StoredAttention(model.refiner.cross_attention))
         self._size = size
         self._flip = flip
         self._threshold = threshold
@@ -69,7 +69,8 @@ class ReferencePredictor:
         logits = resize(logits, (image.shape[2], image.shape[3]))
         if self._flip:
             logits = (logits[:1] + logits[1:].flip(3)) / 2
-        probability = resize(logits.sigmoid(), self._image.shape[:2])  # type: ignore[arg-type]
+        height, width = self._image.shape[:2]
+        probability = resize(logits.sigmoid(), (height, width))
         self._probability = probability[0, 0].float().cpu().numpy()
         return self._probability
 

@@ -36,6 +36,7 @@ from isegm.errors import InputError
 from isegm.evaluation.figures import figures_of
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import evaluate_dataset, predictor_for
+from isegm.inference.load import prepare_network
 from isegm.model.checkpoint import save_checkpoint
 from isegm.model.emc_click import EMCClick
 from isegm.model.ocr import HRNetOCR
@@ -314,11 +315,11 @@ class Trainer:
         model = self.model if self.average is None else cast("EMCClick", self.average.module)
         nocs: dict[str, float] = {}
         if epoch % self.run.validate_every == 0:
-            model.eval()
+            network = prepare_network(model.eval())
             for dataset in self.run.validation:
                 started = time.perf_counter()
                 results = evaluate_dataset(
-                    partial(predictor_for, model, dataset, self.run.protocol),
+                    partial(predictor_for, network, dataset, self.run.protocol),
                     self.device,
                     dataset,
                     self.run.protocol,

@@ -166,34 +166,41 @@ class Named:
         return 2
 
 
+PROTOCOL = Protocol(n_clicks=2)
+
+
 @pytest.fixture
 def evaluation(tmp_path, monkeypatch):
     """An evaluation of two stand-ins for networks on two for data sets, and what happened in it."""
     events = []
 
-    def load(path, device="cpu"):
+    def check(path):
         if path.read_bytes() == b"bad":
             raise InputError(f"{path}: truncated")
-        events.append(("load", path.stem))
+
+    def load(path, **settings):
+        check(path)
+        events.append(("load", path.stem, settings))
         model = torch.nn.Linear(1, 1)
         model.name = "hr18s"
         return model
 
-    def run(new_segmenter, device, dataset, protocol, processes, job, save):
-        events.append(("run", job, device, new_segmenter))
+    def run(new_segmenter, device, dataset, protocol, processes, job, save, batched):
+        events.append(("run", job, device, new_segmenter, batched))
         broken = SampleFailure("b", f"{dataset.name}/b.png: not a readable picture; is it complete?")
         return {0: result_of([0.9]), 1: broken} if dataset.name == "liver" else {0: result_of([0.9])}
 
-    monkeypatch.setattr(module, "load_model", load)
+    monkeypatch.setattr(module, "check_file", check)
+    monkeypatch.setattr(module, "load_network", load)
     monkeypatch.setattr(module, "evaluate_dataset", run)
     touch(tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(b"other")
 
-    def evaluation(checkpoints="ab", datasets=("lung", "liver"), precision="float32", **settings):
+    def evaluation(checkpoints="ab", datasets=("lung", "liver"), protocol=PROTOCOL, **settings):
         return Evaluation(
             checkpoints=[Checkpoint(name, tmp_path / f"{name}.pth") for name in checkpoints],
             datasets=[Named(name) for name in datasets],
-            protocol=Protocol(n_clicks=2, precision=precision),
+            protocol=protocol,
             folder=tmp_path / "run",
             wanted=Wanted(),
             **settings,
@@ -226,12 +233,34 @@ def test_every_network_is_evaluated_on_every_data_set(evaluation, tmp_path, caps
     assert printed.endswith(f"are in {tmp_path / 'run'}\n")
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_networks_compute_in_the_precision_asked_for(evaluation, precision):
+def test_networks_are_loaded_as_the_settings_say(evaluation, monkeypatch):
     make, events = evaluation
-    evaluate(make(datasets=("lung",), precision=precision), CPU, ALONE)
-    models = [event[3].args[0] for event in events if event[0] == "run"]
-    assert [str(model.weight.dtype) for model in models] == [f"torch.{precision}"] * 2
+    monkeypatch.setattr(module, "samples_at_once", lambda *_: 3)
+    protocol = Protocol(n_clicks=2, precision="bfloat16", backend="openvino")
+    evaluate(make(datasets=("lung",), protocol=protocol), CPU, ALONE)
+    loaded = [event[1:] for event in events if event[0] == "load"]
+    settings = {
+        "device": CPU,
+        "backend": "openvino",
+        "precision": "bfloat16",
+        "threads": 1,
+        "at_once": 3,
+        "compiled": False,
+    }
+    assert loaded == [("a", settings), ("b", settings)]
+    assert [event[4] for event in events if event[0] == "run"] == [None, None]
+
+
+def test_a_batch_is_shared_by_all_samples_of_a_data_set(evaluation, tmp_path):
+    make, events = evaluation
+    evaluate(make("a", batch_size=5, compiled=True), CPU, ALONE)
+    [(_, _, settings)] = [event for event in events if event[0] == "load"]
+    assert (settings["threads"], settings["compiled"]) == (None, True)
+    runs = [event for event in events if event[0] == "run"]
+    assert [event[4].size for event in runs] == [5, 5]
+    assert all(event[3].args[0] is event[4] for event in runs)
+    device = json.loads((tmp_path / "run" / "results.json").read_text())["device"]
+    assert (device["samples_at_once"], device["batch_size"], device["compiled"]) == (5, 5, True)
 
 
 def test_results_say_what_they_were_got_with(evaluation, tmp_path):
@@ -251,6 +280,7 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
         "flip": True,
         "metric": "iou",
         "precision": "float32",
+        "backend": "torch",
     }
     assert document["checkpoints"] == [
         {"name": "a", "path": str(tmp_path / "a.pth"), "sha256": hashlib.sha256(b"x").hexdigest()},
@@ -355,13 +385,13 @@ def test_the_baseline_is_computed_on_the_cpu_and_has_the_protocols_threshold(eva
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
     gpu = torch.device("cuda:1")
     evaluate(make("a", baseline=True), gpu, ALONE)
-    assert [(job, device) for _, job, device, _ in (e for e in events if e[0] == "run")] == [
+    assert [(job, device) for _, job, device, *_ in (e for e in events if e[0] == "run")] == [
         ("a/lung", gpu),
         ("a/liver", gpu),
         ("geodesic/lung", CPU),
         ("geodesic/liver", CPU),
     ]
-    new_segmenter = events[-1][-1]
+    new_segmenter = events[-1][3]
     segmenters = new_segmenter(), new_segmenter()
     assert segmenters[0] is not segmenters[1]
     for segmenter in segmenters:
@@ -380,7 +410,7 @@ def painting(evaluation, monkeypatch):
     """The evaluation, whose contenders leave masks: of one pixel the first, of two the second, and so on."""
     contenders = []
 
-    def run(new_segmenter, device, dataset, protocol, processes, job, save):
+    def run(new_segmenter, device, dataset, protocol, processes, job, save, batched):
         name = job.partition("/")[0]
         if name not in contenders:
             contenders.append(name)

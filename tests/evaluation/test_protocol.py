@@ -79,7 +79,11 @@ def test_other_modes_are_refused_when_the_protocol_is_made(mode):
         ({"thresh": float("nan")}, "--thresh: must be at least 0 and below 1, not nan"),
         ({"clicks_limit": 0}, "--clicks-limit: must be at least 1, not 0"),
         ({"metric": "nsd"}, "--metric: must be iou or dice, not nsd"),
-        ({"precision": "half"}, "--precision: must be float32 or float64, not half"),
+        (
+            {"precision": "half"},
+            "--precision: must be float32, float64, bfloat16, float16, not half",
+        ),
+        ({"backend": "tf"}, "--backend: must be torch, onnxruntime, openvino, not tf"),
     ],
 )
 def test_what_is_out_of_range_is_told_by_the_name_of_its_option(fields, line):

@@ -127,7 +127,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(evaluate_model, workspace, c
 def test_everything_that_does_not_pair_is_listed_before_anything_is_written(
     evaluate_model, workspace, capsys, monkeypatch
 ):
-    monkeypatch.setattr("isegm.evaluation.evaluate.load_model", lambda *_: pytest.fail("too early"))
+    monkeypatch.setattr("isegm.evaluation.evaluate.load_network", lambda *_: pytest.fail("too early"))
     (workspace / "datasets" / "lung" / "masks" / "lung_1.png").unlink()
     (workspace / "datasets" / "liver" / "images" / "liver_0.png").unlink()
     assert evaluate_model.main([*FAST, "--cpu", "--datasets=lung, kidney, liver, absent"]) == 2
@@ -230,6 +230,7 @@ def test_a_run_leaves_figures_samples_masks_and_pictures(evaluate_model, workspa
         "flip": True,
         "metric": "iou",
         "precision": "float32",
+        "backend": "torch",
     }
     digest = hashlib.sha256((workspace / "weights" / "hr32.pth").read_bytes()).hexdigest()
     assert document["checkpoints"] == [{"name": "my network", "path": "weights/hr32.pth", "sha256": digest}]

@@ -28,8 +28,8 @@ def select_templates(features: Tensor, points: Tensor, distances: Tensor, count:
         count: K.
 
     Returns:
-        Row-major pixel indices into the h x w map, (B, 2, K) int64: positive first, best first. On a map of
-        fewer than K pixels the list begins again from its best.
+        Row-major pixel indices into the h x w map, (B, 2, K) int64: positive first, best first, and the first
+        of equally good ones first. On a map of fewer than K pixels the list begins again from its best.
     """
     size = (features.shape[2], features.shape[3])
     near = 1 - relative_distance(distances, size)  # (B, 2, h, w)
@@ -49,8 +49,34 @@ def best_templates(similarity: Tensor, near: Tensor, count: int) -> Tensor:
     """
     scores = (similarity + 1 - similarity.flip(1)) * near
     available = min(count, scores.shape[2])
-    best = scores.topk(available, dim=2).indices  # (B, 2, K)
+    best = first_largest(scores, available)  # (B, 2, K)
     return best if available == count else best[..., torch.arange(count, device=best.device) % available]
+
+
+def first_largest(x: Tensor, count: int) -> Tensor:
+    """Where the largest values lie along the last axis, largest first, and of equal ones the first first.
+
+    Uniform pictures have many equal scores, and ``torch.topk`` leaves open which of them it takes: with it
+    the mask would depend on the runtime, the device and torch's version.
+
+    Args:
+        x: (..., n).
+        count: How many, at most n.
+
+    Returns:
+        (..., count) int64.
+    """
+    least = x.topk(count).values[..., -1:]
+    above, equal = x > least, x == least
+    taken = above | (equal & (equal.long().cumsum(-1) <= count - above.sum(-1, keepdim=True)))  # exactly ``count``
+    number = torch.arange(x.shape[-1], device=x.device)
+    chosen = torch.where(taken, number, x.shape[-1]).topk(count, largest=False).values  # ascending
+    chosen = chosen.clamp_max(x.shape[-1] - 1)  # NaN is never taken
+    values = x.gather(-1, chosen)
+    earlier = number[:count] < number[:count].unsqueeze(1)
+    mine, theirs = values.unsqueeze(-1), values.unsqueeze(-2)
+    place = ((theirs > mine) | ((theirs == mine) & earlier)).sum(-1)
+    return torch.zeros_like(chosen).scatter(-1, place, chosen)
 
 
 def click_similarity(features: Tensor, points: Tensor) -> Tensor:
@@ -73,7 +99,7 @@ def click_similarity(features: Tensor, points: Tensor) -> Tensor:
 
 
 def click_indices(points: Tensor, size: tuple[int, int]) -> Tensor:
-    """The feature pixel of each click, as a row-major index into a map of ``size`` = (h, w): (B, 2N) int64."""
+    """The feature pixel of each click, a row-major index into a map of ``size`` = (h, w): (B, 2N) int64."""
     height, width = size
     rows = (points[..., 0] / STRIDE).round().clamp(0, height - 1)  # ties to even, as torch rounds
     cols = (points[..., 1] / STRIDE).round().clamp(0, width - 1)

@@ -1,0 +1,217 @@
+"""Networks ready to be run, by whichever runtime and in whichever precision."""
+
+import copy
+import importlib.util
+import platform
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from isegm.errors import InputError
+from isegm.inference.network import Network
+from isegm.inference.onnx_pair import OnnxPair, export_pair, read_pair
+from isegm.inference.predictor import Predictor
+from isegm.inference.runtimes import OnnxRuntimeNetwork, OpenVinoNetwork
+from isegm.model.checkpoint import load_model
+from isegm.model.emc_click import EMCClick
+from isegm.model.inference import InferenceModel
+
+BACKENDS = ("torch", "onnxruntime", "openvino")
+"""What can run a network."""
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+"""What a network can be asked to compute in, by name."""
+
+_OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def load_network(
+    path: Path,
+    *,
+    device: torch.device | str = "cpu",
+    backend: str = "torch",
+    precision: str = "float32",
+    threads: int | None = None,
+    at_once: int = 1,
+    compiled: bool = False,
+) -> Network:
+    """Load a network to run it.
+
+    Args:
+        path: A checkpoint (``.pth``), or one of a pair of ONNX files, which torch cannot run.
+        device: Where torch computes; the others use the CPU.
+        backend: One of ``BACKENDS``. ONNX Runtime and OpenVINO are optional packages.
+        precision: One of ``PRECISIONS``.
+        threads: How many threads a call uses, for the runtimes other than torch, whose threads are set by
+            ``torch.set_num_threads``; all by default.
+        at_once: How many calls may run at once, from as many threads of Python's.
+        compiled: Let ``torch.compile`` make the code anew, which takes a minute and a C++ compiler.
+
+    Raises:
+        InputError: The file cannot be used, a package is missing, or the settings do not go together.
+    """
+    if path.suffix != ".onnx":
+        check_settings(backend, precision, device, compiled=compiled)
+        model = load_model(path, device)
+        return prepare_network(
+            model, backend=backend, precision=precision, threads=threads, at_once=at_once, compiled=compiled
+        )
+    if backend == "torch":
+        raise InputError(f"{path}: torch does not run ONNX files; give --backend=onnxruntime or openvino")
+    check_settings(backend, precision, device, compiled=compiled)
+    return _run_pair(read_pair(path), backend, precision, threads, at_once)
+
+
+def check_file(path: Path) -> None:
+    """Check that a checkpoint, or a pair of ONNX files, can be used.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if path.suffix == ".onnx":
+        read_pair(path)
+    else:
+        load_model(path)
+
+
+def prepare_network(
+    model: EMCClick,
+    *,
+    backend: str = "torch",
+    precision: str = "float32",
+    threads: int | None = None,
+    at_once: int = 1,
+    compiled: bool = False,
+) -> Network:
+    """Make a network ready to be run.
+
+    Args:
+        model: A network from ``load_model``, which is left as it is.
+        backend: As for :func:`load_network`, and so are the others.
+        precision: ...
+        threads: ...
+        at_once: ...
+        compiled: ...
+
+    Raises:
+        InputError: As :func:`load_network` does.
+    """
+    device = next(model.parameters()).device
+    check_settings(backend, precision, device, compiled=compiled)
+    if backend != "torch":
+        return _run_pair(export_pair(copy.deepcopy(model)), backend, precision, threads, at_once)
+    dtype = PRECISIONS[precision]
+    ready = InferenceModel(copy.deepcopy(model).double() if dtype == torch.float64 else model).to(dtype)
+    return ready.compiled() if compiled else ready
+
+
+TOLERANCE = 1e-4
+"""The most by which an exported network's probabilities may differ from torch's."""
+
+
+def installed_runtime() -> str:
+    """The first of ONNX Runtime and OpenVINO that is installed.
+
+    Raises:
+        InputError: Neither is.
+    """
+    for backend in BACKENDS[1:]:
+        if importlib.util.find_spec(backend) is not None:
+            return backend
+    raise InputError(
+        "neither onnxruntime nor openvino is installed; pip install '.[onnx]' or '.[openvino]' brings one"
+    )
+
+
+def check_pair(pair: OnnxPair, model: EMCClick, backend: str) -> float:
+    """Compare a pair with the network that it was exported from, at several sizes and numbers of clicks.
+
+    Args:
+        pair: What was exported.
+        model: The network.
+        backend: What runs the pair.
+
+    Returns:
+        The largest difference of probabilities.
+
+    Raises:
+        InputError: It is above ``TOLERANCE``, or the runtime is not installed.
+    """
+    rounded = InferenceModel(model, portable=True)
+    if pair.metadata["weights"] == "float16":
+        rounded.half().float()
+    exported = _run_pair(pair, backend, "float32", None, 1)
+    random = np.random.default_rng(0)
+    greatest = 0.0
+    for size, shape, flip in ((64, (80, 64), True), (96, (60, 90), False)):
+        # Neither uniform, where many pixels are equally good templates, nor noise.
+        image = cv2.resize(random.integers(0, 256, (8, 8, 3), dtype=np.uint8), shape[::-1])
+        ours, theirs = (Predictor(network, size=size, flip=flip) for network in (exported, rounded))
+        for predictor in (ours, theirs):
+            predictor.set_image(image)
+        for number, place in enumerate(random.uniform(0, np.subtract(shape, 1), (5, 2))):
+            click = (*place.tolist(), number % 2 == 0)
+            greatest = max(greatest, float(np.abs(ours.click(*click) - theirs.click(*click)).max()))
+    if not greatest <= TOLERANCE:
+        raise InputError(
+            f"{model.name}: what {backend} computes differs from torch by {greatest:.1e}, more than "
+            f"{TOLERANCE:g}; try another version of {backend}"
+        )
+    return greatest
+
+
+def check_settings(
+    backend: str, precision: str, device: torch.device | str, *, compiled: bool = False
+) -> None:
+    """Check that settings go together, without loading anything.
+
+    Raises:
+        InputError: They do not, or one is unknown.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"--backend: must be {', '.join(BACKENDS)}, not {backend}")
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision: must be {', '.join(PRECISIONS)}, not {precision}")
+    able = {"torch": PRECISIONS, "onnxruntime": ("float32",), "openvino": _OPENVINO_PRECISIONS}[backend]
+    if precision not in able:
+        raise InputError(f"--precision: {backend} computes in {' or '.join(able)}, not in {precision}")
+    if backend != "torch" and torch.device(device).type != "cpu":
+        raise InputError(f"--backend: {backend} computes on the CPU here; add --cpu, or leave torch its GPU")
+    if backend != "torch" and compiled:
+        raise InputError(f"--compile: is for torch; {backend} compiles networks by itself")
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """What ``auto`` means on a device: half precision where the hardware is much faster at it.
+
+    bfloat16 on GPUs and on CPUs with AMX, else float32; any other name means itself.
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    return "bfloat16" if _has_amx() else "float32"
+
+
+def _has_amx() -> bool:
+    """Whether this CPU multiplies matrices of bfloat16 by itself (Linux only)."""
+    try:
+        return platform.system() == "Linux" and "amx_bf16" in Path("/proc/cpuinfo").read_text(
+            encoding="utf-8"
+        )
+    except OSError:
+        return False
+
+
+def _run_pair(pair: OnnxPair, backend: str, precision: str, threads: int | None, at_once: int) -> Network:
+    threads = threads or torch.get_num_threads()
+    if backend == "onnxruntime":
+        return OnnxRuntimeNetwork(pair, threads=threads)
+    return OpenVinoNetwork(pair, threads=threads, at_once=at_once, precision=_OPENVINO_PRECISIONS[precision])

@@ -1,0 +1,111 @@
+"""Networks that answer many predictors at once."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from isegm.inference.batching import BatchedNetwork
+from isegm.inference.predictor import Predictor
+from isegm.model.inference import InferenceModel
+
+
+@pytest.fixture(scope="module")
+def network(untrained):
+    return InferenceModel(untrained("hr18s"))
+
+
+class Counting:
+    """A network that notes the batches that it is given."""
+
+    def __init__(self, network):
+        self.network, self.name, self.calls = network, network.name, []
+        self.device, self.dtype = network.device, network.dtype
+
+    def encode(self, image, points):
+        self.calls.append(("encode", image.shape[0]))
+        return self.network.encode(image, points)
+
+    def correct(self, points, encoded, previous):
+        self.calls.append(("correct", previous.shape[0]))
+        return self.network.correct(points, encoded, previous)
+
+
+def session(index):
+    """An image and its clicks; their numbers, the polarities' too, differ by index, and so do some sizes."""
+    random = np.random.default_rng(index)
+    shape = (44, 40) if index % 4 == 3 else (40, 52)
+    clicks = [
+        (int(row), int(col), bool(number == 0 or random.random() < 0.4))
+        for number, (row, col) in enumerate(random.integers(0, 40, (2 + index % 5, 2)))
+    ]
+    return random.integers(0, 256, (*shape, 3), dtype=np.uint8), clicks
+
+
+def probabilities(network, index, member=None):
+    predictor = Predictor(network, size=64)
+    image, clicks = session(index)
+    torch.set_num_threads(1)  # of this thread
+    if member is None:
+        predictor.set_image(image)
+        return [predictor.click(*click) for click in clicks]
+    with member():
+        predictor.set_image(image)
+        return [predictor.click(*click) for click in clicks]
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_every_sample_gets_what_it_gets_alone(network, size):
+    counting = Counting(network)
+    batched = BatchedNetwork(counting, size)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda index: probabilities(batched, index, batched.member), range(9)))
+    for index, ours in enumerate(together):
+        for probability, alone in zip(ours, probabilities(network, index), strict=True):
+            np.testing.assert_allclose(probability, alone, rtol=0, atol=1e-6)
+    assert {count for _, count in counting.calls} == {2 * size}  # with the mirrored pictures
+    assert len(counting.calls) >= sum(1 + len(session(index)[1]) for index in range(9)) / size
+
+
+def test_what_a_sample_gets_does_not_depend_on_the_others(network):
+    batched = BatchedNetwork(network, 4)
+    alone = probabilities(batched, 0)
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda index: probabilities(batched, index, batched.member), (0, 1, 2)))
+    for ours, theirs in zip(together[0], alone, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_threads_that_ask_together_share_a_batch(network):
+    counting = Counting(network)
+    batched = BatchedNetwork(counting, 4)
+    ready = threading.Barrier(3)
+
+    def ask(_):
+        predictor = Predictor(batched, size=64)
+        with batched.member():
+            ready.wait()
+            predictor.set_image(session(0)[0])
+            predictor.click(3, 4)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(ask, range(3)))
+    assert counting.calls == [("encode", 8), ("correct", 8)]
+
+
+def test_a_failure_reaches_all_who_asked_and_nobody_waits_for_ever(network):
+    class Failing(Counting):
+        def correct(self, points, encoded, previous):
+            raise RuntimeError("out of memory")
+
+    batched = BatchedNetwork(Failing(network), 2)
+
+    def ask(index):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            probabilities(batched, index, batched.member)
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ask, (0, 1), timeout=60)) == [True, True]

@@ -9,9 +9,9 @@ from isegm.ct.volumes import check_finite, list_volumes, open_volume, read_slabs
 from isegm.errors import InputError
 
 
-def refusal(path):
+def refusal(path, wanted=None):
     with pytest.raises(InputError) as caught:
-        for _ in read_slabs(open_volume(path)):
+        for _ in read_slabs(open_volume(path), wanted):
             pass
     line = str(caught.value)
     assert "\n" not in line
@@ -154,10 +154,12 @@ def test_a_gzip_file_may_have_several_members_and_zeros_after_them(wanted, gzipp
         lambda content: content[:40_000] + content[40_010:],
     ],
 )
-def test_damage_anywhere_in_a_gzip_file_is_noticed(damage, gzipped):
+@pytest.mark.parametrize("wanted", [None, [0], []])
+def test_damage_anywhere_in_a_gzip_file_is_noticed(damage, wanted, gzipped):
+    """Even far behind the slices that are wanted."""
     path, _, content = gzipped
     path.write_bytes(damage(content))
-    assert "damaged" in refusal(path)
+    assert "damaged" in refusal(path, wanted)
 
 
 def test_random_damage_to_a_gzip_file_gives_a_line(gzipped):

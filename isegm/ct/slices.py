@@ -251,10 +251,12 @@ class OrganVoxels:
     def count(self, axis: int) -> npt.NDArray[np.int64]:
         """Organ voxels in each slice along ``axis``."""
         counts = np.zeros(self.shape[axis], np.int64)
-        others = tuple(other for other in range(3) if other != axis)
         for z in np.flatnonzero(self.bits.any(axis=(0, 1))):
-            part = self._unpack(self.bits[:, :, z : z + 1]).sum(axis=others, dtype=np.int64)
-            counts[slice(z, z + 1) if axis == 2 else slice(None)] += part
+            part = self.slice(2, int(z))
+            if axis == 2:
+                counts[z] = np.count_nonzero(part)
+            else:
+                counts += np.count_nonzero(part, axis=1 - axis)
         return counts
 
     def slice(self, axis: int, index: int) -> npt.NDArray[np.bool_]:

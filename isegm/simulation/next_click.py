@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.geometry import Click
-from isegm.simulation.distance import measure_depth
+from isegm.simulation.deepest import deepest_pixel
 
 
 class NextClick:
@@ -47,20 +47,15 @@ class NextClick:
         """
         if mask.shape != self._object.shape or mask.dtype != np.bool_:
             raise ValueError(f"the mask must be {self._object.shape} bool, not {mask.shape} {mask.dtype}")
-        missed, missed_at = self._widest_point(self._object & ~mask)
-        extra, extra_at = self._widest_point(self._background & mask)
-        if max(missed, extra) == 0:
+        # The larger error is likely the deeper one: of the other it is then soon known that it is not.
+        errors = [(self._object & ~mask, True), (self._background & mask, False)]
+        errors.sort(key=lambda error: np.count_nonzero(error[0]), reverse=True)
+        squared, row, col, positive = 0, 0, 0, False
+        for error, is_missed in errors:
+            found = deepest_pixel(error, self._unclicked, at_least=squared + is_missed)  # extra wins a tie
+            if found[0]:
+                (squared, row, col), positive = found, is_missed
+        if not squared:
             return None
-        row, col = missed_at if missed > extra else extra_at
         self._unclicked[row, col] = False
-        return Click(row, col, positive=missed > extra)
-
-    def _widest_point(self, error: npt.NDArray[np.bool_]) -> tuple[float, tuple[int, int]]:
-        """The largest squared distance to the error's end, in pixels, and the first pixel that has it."""
-        squared, top, left = measure_depth(error)
-        if squared.size == 0:
-            return 0.0, (0, 0)
-        height, width = squared.shape
-        squared = squared * self._unclicked[top : top + height, left : left + width]
-        row, col = divmod(int(squared.argmax()), width)
-        return float(squared[row, col]), (top + row, left + col)
+        return Click(row, col, positive)

@@ -9,9 +9,9 @@ from isegm.ct.volumes import check_finite, list_volumes, open_volume, read_slabs
 from isegm.errors import InputError
 
 
-def refusal(path):
+def refusal(path, wanted=None):
     with pytest.raises(InputError) as caught:
-        for _ in read_slabs(open_volume(path)):
+        for _ in read_slabs(open_volume(path), wanted):
             pass
     line = str(caught.value)
     assert "\n" not in line
@@ -120,6 +120,64 @@ def test_a_wrong_checksum_is_noticed_after_the_last_voxel(save, tmp_path):
     content[-6] ^= 1  # the last eight bytes are checksum and size
     path.write_bytes(content)
     assert "damaged" in refusal(path)
+
+
+@pytest.fixture
+def gzipped(save, tmp_path):
+    """A compressed volume's path, its voxels and its bytes."""
+    array = np.random.default_rng(8).normal(0, 20, (40, 30, 50)).astype(np.int16)
+    path = save(tmp_path / "a.nii.gz", array)
+    return path, array, path.read_bytes()
+
+
+@pytest.mark.parametrize("wanted", [None, [3]])
+def test_a_gzip_file_may_have_several_members_and_zeros_after_them(wanted, gzipped):
+    path, array, _ = gzipped
+    plain = gzip.decompress(path.read_bytes())
+    for cuts in ([50_000], [400, 30_000, 99_999], [352, len(plain)]):
+        pieces = np.split(np.frombuffer(plain, np.uint8), cuts)
+        path.write_bytes(b"".join(gzip.compress(piece.tobytes()) for piece in pieces) + bytes(100))
+        slabs = list(read_slabs(open_volume(path), wanted))
+        expected = array if wanted is None else array[:, :, wanted]
+        np.testing.assert_array_equal(np.concatenate([slab for _, slab in slabs], axis=2), expected)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content + b"garbage",
+        lambda content: content + b"\x1f",
+        lambda content: content + content[:100],
+        lambda content: content + content[:10] + b"\xff" * 100,  # no deflate block has this type
+        lambda content: content[:-2] + b"xx",  # the size
+        lambda content: content[:40_000] + b"\xff" * 500 + content[40_500:],
+        lambda content: content[:40_000] + content[40_010:],
+    ],
+)
+@pytest.mark.parametrize("wanted", [None, [0], []])
+def test_damage_anywhere_in_a_gzip_file_is_noticed(damage, wanted, gzipped):
+    """Even far behind the slices that are wanted."""
+    path, _, content = gzipped
+    path.write_bytes(damage(content))
+    assert "damaged" in refusal(path, wanted)
+
+
+def test_random_damage_to_a_gzip_file_gives_a_line(gzipped):
+    """Whatever bytes change: no exception but InputError, and no voxel that was not saved."""
+    path, array, content = gzipped
+    rng = np.random.default_rng(9)
+    lines = []
+    for _ in range(200):
+        damaged = bytearray(content)
+        for place in rng.integers(4, len(content), rng.integers(1, 4)):
+            damaged[place] ^= rng.integers(1, 256)
+        path.write_bytes(damaged)
+        try:
+            np.testing.assert_array_equal(read(open_volume(path)), array)  # the header's time changed, say
+        except InputError as error:
+            lines.append(str(error))
+    assert len(lines) > 190
+    assert not any("\n" in line for line in lines)
 
 
 def test_an_enormous_claim_allocates_nothing(tmp_path):

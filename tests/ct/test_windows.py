@@ -58,6 +58,28 @@ def test_the_same_hu_give_the_same_grey_in_every_type_and_scaling():
     assert apply_window((hu * 4).astype(np.int32), abdomen, 0.25, 0).tolist() == expected
 
 
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">i2", "<u2", ">u2"])
+@pytest.mark.parametrize("large_tables", [True, False])
+@pytest.mark.parametrize(("slope", "inter"), [(1.0, 0.0), (0.5, -1024.0), (-0.37, 12.3)])
+def test_every_value_of_a_small_type_has_the_grey_of_that_number(
+    dtype, large_tables, slope, inter, monkeypatch
+):
+    # Whether OpenCV has the tables or not
+    if not large_tables:
+        monkeypatch.setattr("isegm.ct.windows._CV2_HAS_LARGE_TABLES", False)
+    limits = np.iinfo(dtype)
+    numbers = np.arange(limits.min, limits.max + 1)
+    values = np.random.default_rng(3).permutation(np.repeat(numbers, 3)).astype(dtype)
+    for window in (WINDOWS["abdomen"], Window(-0.3, 17.7)):
+        expected = apply_window(values.astype(np.float64), window, slope, inter)
+        np.testing.assert_array_equal(apply_window(values, window, slope, inter), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int32, np.float32])
+def test_of_nothing_the_grey_is_nothing(dtype):
+    assert apply_window(np.zeros((4, 0, 3), dtype), WINDOWS["lung"]).shape == (4, 0, 3)
+
+
 def test_a_window_does_not_depend_on_what_is_in_the_volume():
     values = np.random.default_rng(1).integers(-1000, 1000, 1000).astype(np.int16)
     whole = apply_window(values, WINDOWS["bone"])

@@ -179,6 +179,30 @@ def test_it_is_the_plain_reference_on_pictures_of_a_real_size(seed):
     assert [simulator.click(mask) for mask in masks] == list(reference_clicks(truth, masks))
 
 
+def bad_masks():
+    """Truths of a real size, and masks that are as wrong as they get."""
+    rows, cols = np.indices((512, 512))
+    ellipse = ((rows - 256) / 224) ** 2 + ((cols - 256) / 224) ** 2 < 1
+    small = (rows - 200) ** 2 + (cols - 300) ** 2 < 25**2
+    noise = np.random.default_rng(0).standard_normal(rows.shape)
+    yield ellipse, np.zeros_like(ellipse)
+    yield ellipse, ~ellipse
+    yield ellipse, np.roll(ellipse, (3, 3), (0, 1))
+    yield small, np.ones_like(small)
+    yield ellipse, ellipse ^ (ndimage.gaussian_filter(noise, 1.5) > 0.1)
+    yield small, noise > 0
+
+
+@pytest.mark.parametrize(("truth", "mask"), list(bad_masks()))
+@pytest.mark.parametrize("ignored", [0, 0.001])
+def test_it_is_the_plain_reference_on_bad_masks(truth, mask, ignored):
+    truth = truth.astype(np.int8)
+    truth[np.random.default_rng(1).random(truth.shape) < ignored] = -1
+    masks = [mask] * 3
+    simulator = NextClick(truth)
+    assert [simulator.click(mask) for mask in masks] == list(reference_clicks(truth, masks))
+
+
 def test_it_starts_without_torch():
     code = "import isegm.simulation.next_click, sys; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

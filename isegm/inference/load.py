@@ -152,7 +152,7 @@ def check_pair(pair: OnnxPair, model: EMCClick, backend: str) -> float:
     greatest = 0.0
     for size, shape, flip in ((64, (80, 64), True), (96, (60, 90), False)):
         # Neither uniform, where many pixels are equally good templates, nor noise.
-        image = cv2.resize(random.integers(0, 256, (8, 8, 3), dtype=np.uint8), shape[::-1])
+        image = cv2.resize(random.integers(0, 256, (8, 8, 3), dtype=np.uint8), shape[::-1]).astype(np.uint8)
         ours, theirs = (Predictor(network, size=size, flip=flip) for network in (exported, rounded))
         for predictor in (ours, theirs):
             predictor.set_image(image)

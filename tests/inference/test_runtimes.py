@@ -38,7 +38,7 @@ def run_by(kind, pair):
 def single(one_thread):
     """``single(name)``: a network in single precision, for reading only.
 
-    It is as torch initialises it: signals fade in it, and with them the rounding errors, which in other random
+    It is as torch initialises it: signals fade in it, and with them rounding errors, which in other random
     networks grow until the choice of templates depends on them. Probabilities vary by some hundredths.
     """
 
@@ -98,7 +98,9 @@ def test_answers_stay_as_they_are_when_others_are_given(kind, pair_of):
 def test_an_input_with_fewer_pixels_than_templates_is_refused(kind, pair_of):
     predictor = Predictor(run_by(kind, pair_of()), size=28)
     predictor.set_image(np.zeros((28, 28), np.uint8))
-    with pytest.raises(InputError, match="28x28 pixels: too small for hr18s as ONNX, which needs 1024 pixels"):
+    with pytest.raises(
+        InputError, match="28x28 pixels: too small for hr18s as ONNX, which needs 1024 pixels"
+    ):
         predictor.click(3, 4)
 
 
@@ -152,7 +154,9 @@ def test_each_file_says_what_it_belongs_to(files, single):
 
 @pytest.mark.parametrize("path", ["hr18s.onnx", "first_stage.onnx", "x_head.onnx"])
 def test_a_file_that_is_none_of_a_pair_is_refused(path, tmp_path):
-    with pytest.raises(InputError, match="not one of a pair; expected a name that ends in _first_stage.onnx"):
+    with pytest.raises(
+        InputError, match=r"not one of a pair; expected a name that ends in _first_stage\.onnx"
+    ):
         read_pair(tmp_path / path)
 
 
@@ -244,7 +248,9 @@ def test_only_torch_is_compiled():
 
 
 def test_a_missing_package_is_told_with_what_brings_it():
-    with pytest.raises(InputError, match=r"^no_such_module is not installed; pip install '\.\[onnx\]' brings"):
+    with pytest.raises(
+        InputError, match=r"^no_such_module is not installed; pip install '\.\[onnx\]' brings"
+    ):
         require("no_such_module", "onnx")
 
 

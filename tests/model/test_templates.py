@@ -1,11 +1,16 @@
 """Template selection on maps small enough to derive the scores by hand."""
 
+import hypothesis.extra.numpy as hnp
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from isegm.model.click_maps import NO_CLICK, squared_distances
 from isegm.model.correction.templates import (
     click_similarity,
+    first_largest,
     gather_templates,
     relative_distance,
     select_templates,
@@ -134,3 +139,25 @@ def test_no_gradient_flows_through_the_choice():
 def test_templates_are_read_row_by_row():
     features = torch.arange(12.0).reshape(1, 2, 2, 3)
     assert gather_templates(features, torch.tensor([[5, 0, 4]])).tolist() == [[[5, 11], [0, 6], [4, 10]]]
+
+
+values = st.integers(-3, 3).map(float)  # many are equal
+
+
+@given(
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 30)), elements=values),
+    st.data(),
+)
+def test_of_equal_values_the_first_is_taken(rows, data):
+    count = data.draw(st.integers(1, rows.shape[1]))
+    wanted = np.argsort(-rows, axis=1, kind="stable")[:, :count]
+    np.testing.assert_array_equal(first_largest(torch.from_numpy(rows), count), wanted)
+
+
+def test_values_that_are_no_numbers_do_not_lead_out_of_the_picture():
+    rows = torch.full((2, 9), torch.nan)
+    rows[1, 4] = 1.0
+    for count in (1, 5, 9):
+        chosen = first_largest(rows, count)
+        assert chosen.shape == (2, count)
+        assert 0 <= chosen.min() <= chosen.max() < 9

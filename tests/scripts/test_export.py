@@ -12,16 +12,12 @@ from isegm.inference.predictor import Predictor
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import load_model, save_checkpoint
 from isegm.storage import sha256
+from scripts import export
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 WINDOWS = {"lung": {"level": -500.0, "width": 1400.0}}
-
-
-@pytest.fixture(scope="module")
-def export(load_script):
-    return load_script("export")
 
 
 @pytest.fixture
@@ -35,7 +31,7 @@ def checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_checkpoint_becomes_two_files_that_run(export, checkpoint, tmp_path, capsys, half):
+def test_a_checkpoint_becomes_two_files_that_run(checkpoint, tmp_path, capsys, half):
     out = tmp_path / "onnx"
     assert export.main([str(checkpoint), f"--output={out}", "--size=256", *["--half"] * half]) == 0
     first, head, said = capsys.readouterr().out.splitlines()
@@ -59,7 +55,7 @@ def test_a_checkpoint_becomes_two_files_that_run(export, checkpoint, tmp_path, c
     np.testing.assert_allclose(*(p.click(9, 30) for p in predictors), atol=2e-3 if half else 2e-6)
 
 
-def test_files_that_are_there_stay(export, checkpoint, tmp_path, capsys):
+def test_files_that_are_there_stay(checkpoint, tmp_path, capsys):
     there = tmp_path / "mine_correction_head.onnx"
     there.write_bytes(b"x")
     assert export.main([str(checkpoint)]) == 2
@@ -69,7 +65,7 @@ def test_files_that_are_there_stay(export, checkpoint, tmp_path, capsys):
     assert len(there.read_bytes()) > 1000
 
 
-def test_nothing_is_written_of_a_network_that_differs(export, checkpoint, tmp_path, capsys, monkeypatch):
+def test_nothing_is_written_of_a_network_that_differs(checkpoint, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(load_module, "TOLERANCE", 0.0)
     assert export.main([str(checkpoint)]) == 2
     assert "segb0: what onnxruntime computes differs from torch by" in capsys.readouterr().err
@@ -88,16 +84,17 @@ def test_a_pair_of_another_network_does_not_pass_the_check():
         check_pair(pair, models[1], "onnxruntime")
 
 
-def test_without_a_runtime_one_line_says_what_to_install(export, checkpoint, capsys, monkeypatch):
+def test_without_a_runtime_one_line_says_what_to_install(checkpoint, capsys, monkeypatch):
     monkeypatch.setattr(load_module.importlib.util, "find_spec", lambda _: None)
     assert export.main([str(checkpoint)]) == 2
     assert "pip install '.[onnx]' or '.[openvino]' brings one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "line"), [(["gone.pth"], "gone.pth: no such checkpoint"), (["x", "--size=0"], "--size: must be")]
+    ("arguments", "line"),
+    [(["gone.pth"], "gone.pth: no such checkpoint"), (["x", "--size=0"], "--size: must be")],
 )
-def test_bad_input_ends_in_one_line(export, capsys, arguments, line):
+def test_bad_input_ends_in_one_line(capsys, arguments, line):
     assert export.main(arguments) == 2
     err = capsys.readouterr().err
     assert line in err

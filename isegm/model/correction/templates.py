@@ -68,7 +68,9 @@ def first_largest(x: Tensor, count: int) -> Tensor:
     """
     least = x.topk(count).values[..., -1:]
     above, equal = x > least, x == least
-    taken = above | (equal & (equal.long().cumsum(-1) <= count - above.sum(-1, keepdim=True)))  # exactly ``count``
+    taken = above | (
+        equal & (equal.long().cumsum(-1) <= count - above.sum(-1, keepdim=True))
+    )  # exactly ``count``
     number = torch.arange(x.shape[-1], device=x.device)
     chosen = torch.where(taken, number, x.shape[-1]).topk(count, largest=False).values  # ascending
     chosen = chosen.clamp_max(x.shape[-1] - 1)  # NaN is never taken

@@ -478,3 +478,39 @@ def test_every_sample_corrupt_is_still_a_whole_report(evaluate_model, workspace,
     assert (row["samples"], row["problems"]) == (0, problems)
     assert samples_of(workspace / "run") == []
     assert "| hr32  |  lung   |    0    |" in out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--backend=onnxruntime"], ["--backend=openvino"], ["--batch-size=3"], ["--precision=bfloat16"]],
+)
+def test_whatever_computes_the_clicks_are_the_same(evaluate_model, workspace, options):
+    if options[0].startswith("--backend"):
+        pytest.importorskip(options[0].partition("=")[2])
+    runs = []
+    for more in ([], options):
+        folder = workspace / f"run{len(runs)}"
+        arguments = [*FAST, "--cpu", "--datasets=kidney", *more, f"--logs-path={folder}"]
+        assert evaluate_model.main(arguments) == 0
+        runs.append([(line["name"], line["clicks"]) for line in samples_of(folder)])
+    assert runs[0] == runs[1]
+    key, _, value = options[0].removeprefix("--").replace("-", "_").partition("=")
+    document = results_of(folder)
+    assert str({**document["settings"], **document["device"]}[key]) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--batch-size=0"], "--batch-size: must be at least 1, not 0"),
+        (["--backend=tensorflow"], "argument --backend: invalid choice"),
+        (["--backend=onnxruntime", "--precision=float64"], "--precision: onnxruntime computes in float32"),
+        (["--backend=openvino", "--compile"], "--compile: is for torch"),
+    ],
+)
+def test_ways_of_computing_that_do_not_go_are_refused(evaluate_model, workspace, capsys, options, line):
+    assert evaluate_model.main([*FAST, "--cpu", *options]) == 2
+    err = capsys.readouterr().err
+    assert line in err
+    assert err.count("\n") == 1
+    assert not (workspace / "run").exists()

@@ -20,6 +20,7 @@ from isegm.distributed import Processes, cores_for
 from isegm.errors import InputError
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.sample import SamplePictures, SampleResult, evaluate_sample
+from isegm.inference.network import Network
 from isegm.inference.predictor import Predictor
 from isegm.inference.segmenter import Segmenter
 from isegm.metrics.noc import noc
@@ -49,7 +50,7 @@ def samples_at_once(device: torch.device, processes: Processes) -> int:
     return min(MAX_THREADS, cores_for(processes.local_size)) if device.type == "cpu" else 1
 
 
-def predictor_for(model: EMCClick, dataset: Dataset, protocol: Protocol) -> Predictor:
+def predictor_for(model: EMCClick | Network, dataset: Dataset, protocol: Protocol) -> Predictor:
     """The predictor of a network, set up as the protocol says."""
     return Predictor(
         model,

@@ -34,7 +34,7 @@ from isegm.inference.reference import ReferencePredictor
 from isegm.metrics.noc import summarise_noc
 from isegm.model.checkpoint import load_model
 
-CHUNK = 4
+CHUNK = 2
 """Images for each of those worked on at once, before it is the next way's turn."""
 
 THRESHOLDS = (0.85, 0.90)

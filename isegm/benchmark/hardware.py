@@ -15,12 +15,17 @@ PACKAGES = ("torch", "onnxruntime", "openvino", "numpy")
 
 
 def describe_hardware() -> dict[str, Any]:
-    """The processor, its vector instructions, the cores that this process may use, and the GPU."""
+    """The processor, its vector instructions, the cores that this process may use, the GPU, and the load.
+
+    The load average is that of the last minute. On a busy machine figures are not to be trusted: threads that
+    share a click wait for the one that lost its core, so that what uses more of them slows more.
+    """
     return {
         "cpu": _processor(),
         "vector_instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": cores_for(1),
         "threads": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
@@ -37,6 +42,7 @@ def format_hardware(hardware: dict[str, Any], versions: dict[str, str | None]) -
     parts = [
         f"{hardware['cpu']} ({hardware['vector_instructions']})",
         f"{hardware['cores']} of {hardware['threads']} hardware threads",
+        f"load {hardware['load_average']:.1f}",
         hardware["gpu"] or "no GPU",
         *(f"{name} {version}" for name, version in versions.items() if version and name != "isegm"),
     ]

@@ -12,7 +12,9 @@ COLOURS = ("#555555", "#1f6f8b", "#b5523b", "#5b8c3a")
 
 
 def plot_growth(path: Path, result: Mapping[str, Any]) -> None:
-    """Draw what ``isegm.benchmark.growth`` measured: times, and clicks a second, each on logarithmic axes.
+    """Draw what ``isegm.benchmark.growth`` measured: times, and clicks a second.
+
+    Numbers are on logarithmic axes, and times too where they grow with the size.
 
     Args:
         path: The PNG to write, whole or not at all.
@@ -54,10 +56,12 @@ def plot_growth(path: Path, result: Mapping[str, Any]) -> None:
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.set_xticks([], minor=True)
         axes.set_xlim(ticks[0] / 1.15, ticks[-1] * 1.15)
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter())  # 60, not 6 x 10^1
-        axes.yaxis.set_minor_formatter(LogFormatter())
-        axes.margins(y=0.15)
+        if part == "sizes":
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(LogFormatter())  # 60, not 6 x 10^1
+            axes.yaxis.set_minor_formatter(LogFormatter())
+        else:  # what hardly grows is to look so
+            axes.set_ylim(0, 1.35 * axes.dataLim.ymax)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.grid(color="#dddddd", linewidth=0.6, which="both")

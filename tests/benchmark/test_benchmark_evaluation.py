@@ -19,13 +19,14 @@ def result(clicks, scores):
 
 
 def test_noc_its_difference_and_the_share_of_images_with_the_same_clicks():
-    reference = [result([A], [0.95]), result([A, B], [0.5, 0.86, 0.86, 0.86])]
-    own = [result([A], [0.95]), result([A, A], [0.5, 0.95])]
+    alike = result([A], [0.95])
+    reference = [alike, alike, alike, result([A, B], [0.5, 0.86, 0.86, 0.86])]
+    own = [alike, alike, result([B], [0.95]), result([A, A], [0.5, 0.95])]
     assert compare(own, reference, 4) == {
-        "noc85": 1.5,
+        "noc85": 1.25,
         "noc85_difference": 0.0,
-        "noc90": 1.5,
-        "noc90_difference": 1.5 - 2.5,
+        "noc90": 1.25,
+        "noc90_difference": 1.25 - 1.75,
         "same_clicks": 0.5,
     }
 

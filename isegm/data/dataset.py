@@ -63,6 +63,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self._records)
 
+    def part(self, start: int, stop: int | None) -> "Dataset":
+        """A data set of the samples from ``start`` up to, but without, ``stop``; None for all that follow."""
+        return Dataset(self.name, self._records[start:stop])
+
     def __getitem__(self, index: int) -> Sample:
         """Read one sample.
 

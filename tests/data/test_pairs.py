@@ -249,3 +249,13 @@ def test_pairing_gives_every_picture_once_or_says_why_not(tmp_path_factory, imag
     assert [record.name for record in records] == stems["images"]
     assert sorted(record.image.name for record in records) == sorted(pictures["images"])
     assert sorted(record.mask.name for record in records) == sorted(pictures["masks"])
+
+
+def test_a_part_of_a_data_set_has_its_name_and_some_of_its_samples(tmp_path, save, colours, config_of):
+    for name in "abc":
+        save(tmp_path / "images" / f"{name}.png", colours(2, 4))
+        save(tmp_path / "masks" / f"{name}.png", GREY_LEVELS)
+    dataset = open_dataset("kidney", config_of(KIDNEY_PATH=tmp_path))
+    assert (dataset.part(1, 3).name, dataset.part(1, 3).names) == ("kidney", ("b", "c"))
+    assert dataset.part(1, None).names == dataset.part(1, 9).names == ("b", "c")
+    assert dataset.part(1, 2)[0].name == "b"

@@ -1,0 +1,69 @@
+"""The peak memory of a network, each in a process of its own.
+
+The peak is the largest resident set of a process that loads the network from a checkpoint and does a first
+and a further click: Python, torch and what loading takes are in it. On a GPU it is what torch allocated
+there.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from isegm.benchmark.networks import Image, Settings, load_segmenter
+from isegm.benchmark.timing import random_clicks
+
+_PACKAGES = Path(__file__).resolve().parents[2]
+"""The folder that the package is imported from."""
+
+
+def peak_megabytes(mode: str, settings: Settings, image: Image) -> float:
+    """The peak memory of clicking, in MB (10^6 bytes).
+
+    Args:
+        mode: As ``load_segmenter`` takes it.
+        settings: The network and how to run it.
+        image: (H, W, 3).
+
+    Raises:
+        CalledProcessError: The process failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "image.npy"
+        np.save(file, image)
+        command = [sys.executable, "-m", __name__, mode, json.dumps(asdict(settings)), str(file)]
+        path = os.pathsep.join(filter(None, [str(_PACKAGES), os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(  # noqa: S603 - our own module
+            command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=True
+        )
+    return float(done.stdout.splitlines()[-1])
+
+
+def main(mode: str, settings: str, file: str) -> None:
+    """Load a network, click twice and print the peak."""
+    given = Settings(**json.loads(settings))
+    image = np.load(file)
+    segmenter = load_segmenter(mode, given)
+    segmenter.set_image(image)
+    for click in random_clicks(image.shape[:2], 2):
+        segmenter.click(click.row, click.col, click.positive)
+    peak = torch.cuda.max_memory_allocated() if given.device == "cuda" else _peak_resident_set()
+    print(peak / 1e6)  # noqa: T201 - the parent reads it
+
+
+def _peak_resident_set() -> int:
+    """In bytes. Not ``getrusage``, whose figure a process inherits from the one that started it."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status has no VmHWM")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

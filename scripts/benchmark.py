@@ -12,6 +12,11 @@ The evaluation of a data set of config.yml, as published and as it is done here:
 How cost grows with clicks, sizes, batches, threads and processes::
 
     python scripts/benchmark.py growth --presets=hr32 --plot=growth.png
+
+The simulated click, and the CT tools against reading and writing alone::
+
+    python scripts/benchmark.py clicks
+    python scripts/benchmark.py ct Task09_Spleen/labelsTr spleen
 """
 
 import json
@@ -22,11 +27,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # so that it runs without being installed
 
-from isegm.benchmark import evaluation, growth, network  # noqa: E402
+from isegm.benchmark import clicks, ct, evaluation, growth, network  # noqa: E402
 from isegm.benchmark.hardware import describe_hardware, describe_versions, format_hardware  # noqa: E402
 from isegm.cli import Parser, command  # noqa: E402
 
-BENCHMARKS = {"network": network, "evaluation": evaluation, "growth": growth}
+BENCHMARKS = {"network": network, "evaluation": evaluation, "growth": growth, "clicks": clicks, "ct": ct}
 """Modules by subcommand; isegm/benchmark says what each has. The first is the default."""
 
 

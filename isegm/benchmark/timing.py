@@ -114,3 +114,28 @@ def ratio(reference: Mapping[str, Any], other: Mapping[str, Any]) -> float | Non
     if reference["median"] is None or other["median"] is None:
         return None
     return reference["median"] / other["median"]
+
+
+def in_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
+    """Seconds of each work, done in turns (A B A B ...), so that a slow moment is shared by all.
+
+    Args:
+        works: What to time; each is done once before, untimed.
+        repeats: How many turns.
+
+    Returns:
+        For each work the seconds of every turn.
+    """
+    seconds: list[list[float]] = [[] for _ in works]
+    for turn in range(repeats + 1):
+        for work, times in zip(works, seconds, strict=True):
+            started = time.perf_counter()
+            work()
+            if turn:
+                times.append(time.perf_counter() - started)
+    return seconds
+
+
+def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """The median of the ratios of two works' times, turn by turn."""
+    return float(np.median(np.divide(above, below)))

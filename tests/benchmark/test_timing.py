@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isegm.benchmark import timing
-from isegm.benchmark.timing import milliseconds, random_clicks, ratio, record
+from isegm.benchmark.timing import in_turns, median_ratio, milliseconds, random_clicks, ratio, record
 
 IMAGES = [np.zeros((6, 8, 3), np.uint8), np.ones((4, 5, 3), np.uint8)]
 
@@ -108,3 +108,15 @@ def test_a_ratio_is_the_references_median_over_the_others():
     assert ratio(milliseconds([0.3, 0.1, 0.2]), milliseconds([0.05])) == pytest.approx(4.0)
     assert ratio(milliseconds([]), milliseconds([0.05])) is None
     assert ratio(milliseconds([0.05]), milliseconds([])) is None
+
+
+def test_works_are_done_in_turns_after_one_that_is_not_timed():
+    done = []
+    seconds = in_turns([lambda: done.append("a"), lambda: done.append("b")], 2)
+    assert done == ["a", "b"] * 3
+    assert [len(times) for times in seconds] == [2, 2]
+    assert min(map(min, seconds)) > 0
+
+
+def test_the_ratio_of_two_works_is_taken_turn_by_turn():
+    assert median_ratio([2.0, 9.0, 8.0], [1.0, 3.0, 8.0]) == 2.0

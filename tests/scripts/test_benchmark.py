@@ -5,6 +5,7 @@ import math
 
 import cv2
 import matplotlib.image
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -302,3 +303,55 @@ def test_a_data_set_with_initial_masks_is_refused(workspace, capsys):
     error = capsys.readouterr().err
     assert "--datasets: D585_SP has initial masks, which the reference does not start from" in error
     assert error.count("\n") == 1
+
+
+def test_clicks(capsys):
+    assert main(["clicks", "--repeats=2"]) == 0
+    out = capsys.readouterr().out
+    result = last_line(out)
+    assert (result["benchmark"], result["settings"]) == ("clicks", {"repeats": 2, "side": 512})
+    assert len(result["clicks"]) == 8
+    for name, spread in result["clicks"].items():
+        assert is_spread(spread, 2)
+        assert f"\n{name} " in out
+
+
+@pytest.fixture
+def task(tmp_path):
+    """A labelsTr with one volume of 24 x 20 x 6 voxels of noise, and its image."""
+    label = np.zeros((24, 20, 6), np.uint8)
+    label[5:15, 5:15, 2] = 1
+    noise = np.random.default_rng(0).integers(-200, 300, label.shape, dtype=np.int16)
+    for folder, values in (("labelsTr", label), ("imagesTr", noise)):
+        (tmp_path / folder).mkdir()
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / folder / "spleen_1.nii.gz")
+    return tmp_path / "labelsTr"
+
+
+def test_ct(task, capsys):
+    assert main(["ct", str(task), "spleen", "--repeats=3"]) == 0
+    out = capsys.readouterr().out
+    result = last_line(out)
+    (volume,) = result["volumes"]
+    assert volume["volume"] == "spleen_1.nii.gz"
+    assert volume["megabytes"] == 24 * 20 * 6 * 3 / 1e6
+    for work in ("extract", "read", "pictures", "window", "recompress"):
+        assert is_spread(volume[work], 3)
+    for above in ("extract_by_reading", "extract_by_reading_and_pictures", "window_by_reading_and_writing"):
+        assert volume[above] > 0
+    assert volume["extract_by_reading"] > volume["extract_by_reading_and_pictures"]
+    assert "spleen_1.nii.gz" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["clicks", "--repeats=0"], "--repeats: must be at least 1, not 0"),
+        (["ct", "gone", "spleen"], "gone: no such file or folder"),
+    ],
+)
+def test_bad_arguments_of_the_simulator_and_the_ct_tools(words, line, capsys):
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert line in err
+    assert err.count("\n") == 1

@@ -1,6 +1,6 @@
 """Click-based segmentation of CT slices: EMC-Click, complete and fast.
 
-``Predictor`` and ``load_model`` are imported on first use, so that the tools that need no network
+``Predictor``, ``load_model`` and ``load_network`` are imported on first use, so that the tools that need no network
 (``isegm.ct``, ``isegm.metrics``) start without importing torch.
 """
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from isegm._version import __version__
 
 if TYPE_CHECKING:
+    from isegm.inference.load import load_network
     from isegm.inference.predictor import Predictor
     from isegm.model.checkpoint import load_model
 
-__all__ = ["Predictor", "__version__", "load_model"]
+__all__ = ["Predictor", "__version__", "load_model", "load_network"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute can be anything
@@ -24,4 +25,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute can be
         from isegm.model.checkpoint import load_model
 
         return load_model
+    if name == "load_network":
+        from isegm.inference.load import load_network
+
+        return load_network
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,7 @@ def test_importing_the_package_does_not_import_torch_but_using_a_network_does():
     loaded = "print('torch' in sys.modules)"
     assert run(f"import sys, isegm; {loaded}; isegm.Predictor; {loaded}") == ["False", "True"]
     assert run(f"import sys, isegm; {loaded}; isegm.load_model; {loaded}") == ["False", "True"]
+    assert run(f"import sys, isegm; {loaded}; isegm.load_network; {loaded}") == ["False", "True"]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_what_needs_no_network_starts_without_torch(module):
 
 
 def test_what_it_offers():
-    assert isegm.__all__ == ["Predictor", "__version__", "load_model"]
+    assert isegm.__all__ == ["Predictor", "__version__", "load_model", "load_network"]
     assert isegm.__version__.count(".") >= 1
     with pytest.raises(AttributeError, match="module 'isegm' has no attribute 'predictor_of_lottery'"):
         isegm.predictor_of_lottery  # noqa: B018

@@ -33,7 +33,7 @@ _OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 def load_network(
-    path: Path,
+    path: str | Path,
     *,
     device: torch.device | str = "cpu",
     backend: str = "torch",
@@ -57,6 +57,7 @@ def load_network(
     Raises:
         InputError: The file cannot be used, a package is missing, or the settings do not go together.
     """
+    path = Path(path)
     if path.suffix != ".onnx":
         check_settings(backend, precision, device, compiled=compiled)
         model = load_model(path, device)

@@ -94,8 +94,9 @@ class OnnxRuntimeNetwork(_RuntimeNetwork):
 class OpenVinoNetwork(_RuntimeNetwork):
     """A network run by OpenVINO.
 
-    The correction head is compiled for each size of input anew, which takes a fifth of a second and makes it
-    a fifth faster; the first stage is compiled once for all sizes.
+    The first stage is compiled once for all sizes of input. The correction head is a fifth faster if it is
+    compiled for one size, which takes as long as some clicks: that is done for squares, which CT slices are,
+    and not for photographs, each of another shape.
 
     Args:
         pair: Both files.
@@ -119,7 +120,7 @@ class OpenVinoNetwork(_RuntimeNetwork):
         self._first_stage = self._compile(
             self._channels_last(self._core.read_model(pair.first_stage), "output")
         )
-        self._heads: dict[tuple[int, ...], openvino.CompiledModel] = {}
+        self._heads: dict[tuple[int, ...] | None, openvino.CompiledModel] = {}
         self._lock = threading.Lock()
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
@@ -137,21 +138,22 @@ class OpenVinoNetwork(_RuntimeNetwork):
         return self._run(self._head(previous), **inputs)[0]
 
     def _head(self, previous: Tensor) -> "openvino.CompiledModel":
-        """The correction head, compiled for maps of the height, width and batch of ``previous``."""
-        shape = tuple(previous.shape)
+        """The correction head for maps of the batch, height and width of ``previous``."""
+        batch, _, height, width = previous.shape
+        size = (batch, height, width) if height == width else None
         with self._lock:
-            if shape not in self._heads:
+            if size not in self._heads:
                 model = self._core.read_model(self._head_content)
-                batch, _, height, width = shape
-                fixed = {
-                    name: [batch, model.input(name).partial_shape[1], height, width]
-                    for name in HEAD_INPUTS[1:]
-                }
-                model.reshape({**fixed, "points": [batch, -1, 3]})
+                if size:
+                    fixed = {
+                        name: [batch, model.input(name).partial_shape[1], height, width]
+                        for name in HEAD_INPUTS[1:]
+                    }
+                    model.reshape({**fixed, "points": [batch, -1, 3]})
                 while len(self._heads) >= _HEADS_KEPT:
                     del self._heads[next(iter(self._heads))]
-                self._heads[shape] = self._compile(self._channels_last(model, "input"))
-            return self._heads[shape]
+                self._heads[size] = self._compile(self._channels_last(model, "input"))
+            return self._heads[size]
 
     def _channels_last(self, model: "openvino.Model", kind: str) -> "openvino.Model":
         """Let the shares come and go as (B, h, w, M): OpenVINO computes in that order of memory."""

@@ -112,14 +112,23 @@ def test_half_the_size_is_computed_from_weights_rounded_to_half(single):
     assert (half.metadata["weights"], whole.metadata["weights"]) == ("float16", "float32")
 
 
-def test_openvino_keeps_heads_for_the_last_sizes_only(pair_of, monkeypatch):
-    monkeypatch.setattr("isegm.inference.runtimes._HEADS_KEPT", 2)
+def test_openvino_keeps_a_head_a_square_and_one_for_all_else_of_the_last_ones(pair_of, monkeypatch):
+    monkeypatch.setattr("isegm.inference.runtimes._HEADS_KEPT", 3)
     network = run_by("openvino", pair_of())
-    predictor = Predictor(network, size=64)
-    for side in (40, 50, 60, 40):
-        predictor.set_image(np.zeros((40, side), np.uint8))
+    kept = []
+    for size, flip, width in (
+        (64, True, 40),
+        (64, False, 40),
+        (64, True, 50),
+        (64, True, 60),
+        (68, True, 40),
+    ):
+        predictor = Predictor(network, size=size, flip=flip)
+        predictor.set_image(np.zeros((40, width), np.uint8))
         predictor.click(3, 4)
-        assert len(network._heads) <= 2
+        kept.append(list(network._heads))
+    two, one, rest, larger = (2, 16, 16), (1, 16, 16), None, (2, 17, 17)
+    assert kept == [[two], [two, one], [two, one, rest], [two, one, rest], [one, rest, larger]]
 
 
 # --- the files

@@ -23,6 +23,7 @@ from isegm.errors import InputError
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
 from isegm.evaluation.sample import SampleResult
+from isegm.inference.load import prepare_network
 from isegm.inference.predictor import Predictor
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import load_model, save_checkpoint
@@ -499,13 +500,18 @@ def no_steps(monkeypatch):
 
 @pytest.mark.usefixtures("no_steps")
 def test_validation_asks_the_averaged_network_by_the_runs_protocol(data, tmp_path, monkeypatch):
-    asked = []
+    asked, prepared = [], []
 
     def evaluate_dataset(new_segmenter, device, dataset, protocol, processes, job, save):
         asked.append((new_segmenter(), device, dataset.name, protocol, job))
         return results(0.95)
 
+    def prepare(model):
+        prepared.append((model, prepare_network(model)))
+        return prepared[-1][1]
+
     monkeypatch.setattr(trainer_module, "evaluate_dataset", evaluate_dataset)
+    monkeypatch.setattr(trainer_module, "prepare_network", prepare)
     protocol = Protocol(eval_mode="fixed96", n_clicks=2, thresh=0.3, flip=False)
     recipe = replace(RECIPE, epochs=1, epoch_samples=2)
     small = small_trainer(data, tmp_path, recipe, protocol=protocol)
@@ -513,7 +519,9 @@ def test_validation_asks_the_averaged_network_by_the_runs_protocol(data, tmp_pat
     ((predictor, *rest),) = asked
     assert rest == [torch.device("cpu"), "held_out", protocol, "validation/1/held_out"]
     assert isinstance(predictor, Predictor)
-    assert predictor.model is small.average.module
+    ((model, network),) = prepared
+    assert model is small.average.module
+    assert predictor.network is network
     assert (predictor.size, predictor.threshold, predictor.flip) == (96, 0.3, False)
 
 

@@ -34,8 +34,8 @@ from isegm.inference.reference import ReferencePredictor
 from isegm.metrics.noc import summarise_noc
 from isegm.model.checkpoint import load_model
 
-CHUNK = 2
-"""Images for each of those worked on at once, before it is the next way's turn."""
+CHUNK = 4
+"""Images for each of those worked on at once, before it is the next way's turn; at its end, some wait for the last."""
 
 THRESHOLDS = (0.85, 0.90)
 HEADER = (

@@ -35,7 +35,10 @@ from isegm.metrics.noc import summarise_noc
 from isegm.model.checkpoint import load_model
 
 CHUNK = 4
-"""Images for each of those worked on at once, before it is the next way's turn; at its end, some wait for the last."""
+"""Images for each of those worked on at once, before it is the next way's turn.
+
+At its end some wait for the last one; in a longer turn the machine's moods even out less.
+"""
 
 THRESHOLDS = (0.85, 0.90)
 HEADER = (

@@ -16,6 +16,7 @@ from scipy import ndimage
 import isegm
 from isegm.geometry import Click
 from isegm.inference.predictor import Predictor
+from isegm.model.build import PRESETS, build_model
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import EMCClick
 from isegm.model.inference import InferenceModel
@@ -628,11 +629,17 @@ def test_options_out_of_range_are_refused(model, options, message):
 # --- devices and data types
 
 
-def test_a_float32_network_gives_nearly_the_float64_networks_probabilities(untrained, predictor):
-    single = Predictor(copy.deepcopy(untrained("hr18s")).float(), size=32)
-    single.set_image(picture())
-    for ours, theirs in zip(click_all(single, CLICKS), click_all(predictor, CLICKS), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-2)
+def test_a_float32_network_gives_the_float64_networks_probabilities():
+    # As torch initialises it: in other random networks rounding grows until it chooses other templates.
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = build_model(PRESETS["hr18s"]).eval()
+    single, double = (Predictor(network, size=64) for network in (model, copy.deepcopy(model).double()))
+    for predictor in (single, double):
+        predictor.set_image(picture())
+    for ours, theirs in zip(click_all(single, CLICKS), click_all(double, CLICKS), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+        assert np.ptp(theirs) > 1e-4
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -52,7 +52,8 @@ def load_network(
         threads: How many threads a call uses, for the runtimes other than torch, whose threads are set by
             ``torch.set_num_threads``; all by default.
         at_once: How many calls may run at once, from as many threads of Python's.
-        compiled: Let ``torch.compile`` make the code anew, which takes a minute and a C++ compiler.
+        compiled: Let ``torch.compile`` make the correction head's code anew when it is first run, which needs
+            a C++ compiler.
 
     Raises:
         InputError: The file cannot be used, a package is missing, or the settings do not go together.
@@ -95,11 +96,11 @@ def prepare_network(
 
     Args:
         model: A network from ``load_model``, which is left as it is.
-        backend: As for :func:`load_network`, and so are the others.
-        precision: ...
-        threads: ...
-        at_once: ...
-        compiled: ...
+        backend: One of ``BACKENDS``; those other than torch run it on the CPU.
+        precision: One of ``PRECISIONS``, as far as the backend has it.
+        threads: How many threads a call uses, for the runtimes other than torch; all by default.
+        at_once: How many calls may run at once, from as many threads of Python's.
+        compiled: Let ``torch.compile`` make the correction head's code anew when it is first run.
 
     Raises:
         InputError: As :func:`load_network` does.
@@ -107,7 +108,7 @@ def prepare_network(
     device = next(model.parameters()).device
     check_settings(backend, precision, device, compiled=compiled)
     if backend != "torch":
-        return _run_pair(export_pair(copy.deepcopy(model)), backend, precision, threads, at_once)
+        return _run_pair(export_pair(model), backend, precision, threads, at_once)
     dtype = PRECISIONS[precision]
     ready = InferenceModel(copy.deepcopy(model).double() if dtype == torch.float64 else model).to(dtype)
     return ready.compiled() if compiled else ready

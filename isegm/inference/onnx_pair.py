@@ -90,7 +90,7 @@ def export_pair(
         InputError: The package ``onnx`` is not installed.
     """
     require("onnx", "onnx")
-    ready = InferenceModel(model.cpu(), portable=True).float()
+    ready = InferenceModel(model, portable=True).cpu().float()
     if half:
         ready.half().float()  # the weights as they will be read back
     metadata = {

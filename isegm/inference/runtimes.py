@@ -141,6 +141,9 @@ class OpenVinoNetwork(_RuntimeNetwork):
         """The correction head for maps of the batch, height and width of ``previous``."""
         batch, _, height, width = previous.shape
         size = (batch, height, width) if height == width else None
+        ready = self._heads.get(size)  # without the lock: nobody waits for another size's compiling
+        if ready is not None:
+            return ready
         with self._lock:
             if size not in self._heads:
                 model = self._core.read_model(self._head_content)

@@ -1,4 +1,4 @@
-"""Several processes doing one job: who takes which sample, and how results come back in order.
+"""Several processes doing one job: who takes which sample, and who waits for whom.
 
 Samples are handed out one by one, through the processes' common store, to whoever is free: a slow process or
 a large image holds nobody up. What a sample's result is never depends on who computed it, so neither do the
@@ -9,8 +9,13 @@ environment variables (RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE).
 """
 
 import contextlib
+import datetime
+import json
 import os
+import secrets
+import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -23,9 +28,18 @@ from isegm.errors import InputError
 
 T = TypeVar("T")
 
+TIMEOUT_SECONDS = 1800.0
+"""How long others are waited for that give no sign of life."""
+
+_LEAVE_SECONDS = 30.0
+"""How long process 0, which may hold the store, stays for those that still ask it."""
+
 
 class Processes:
     """The processes of a run, as one of them sees them.
+
+    What they tell each other goes through their common store as text. Who waits, looks up regularly, so that
+    Ctrl-C is heeded and a process that gives no sign of life is named.
 
     Args:
         rank: This process's number, 0 to ``size - 1``; 0 prints and writes what belongs to the whole run.
@@ -33,22 +47,36 @@ class Processes:
         local_rank: This process's number on its node.
         local_size: How many processes there are on this node.
         store: Where the processes meet; None if there is one only.
+        timeout: Seconds for which others are waited for that give no sign of life.
     """
 
-    def __init__(self, rank: int, size: int, local_rank: int, local_size: int, store: Store | None) -> None:
+    def __init__(
+        self,
+        rank: int,
+        size: int,
+        local_rank: int,
+        local_size: int,
+        store: Store | None,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> None:
         self.rank = rank
         self.size = size
         self.local_rank = local_rank
         self.local_size = local_size
+        self.timeout = timeout
         self._store = store
         self._counters: dict[str, int] = {}
+        self._notes: dict[str, str] = {}
+        self._told = 0
         self._lock = threading.Lock()
+        self.note("host", socket.gethostname())
 
     def add(self, counter: str, amount: int = 1) -> int:
         """Add to a counter that all processes share and return its new value; it starts at 0."""
         with self._lock:
             if self._store is not None:
-                return int(self._store.add(counter, amount))
+                with _store_may_be_gone():
+                    return int(self._store.add(counter, amount))
             self._counters[counter] = self._counters.get(counter, 0) + amount
             return self._counters[counter]
 
@@ -60,16 +88,59 @@ class Processes:
         while (index := self.add(f"{job}/taken") - 1) < count:
             yield index
 
-    def from_first(self, value: T) -> T:
-        """Give everyone the value that process 0 holds."""
+    def note(self, key: str, text: str) -> None:
+        """Leave a note that every process can read; it replaces this process's earlier one."""
+        with self._lock:
+            if self._store is None:
+                self._notes[key] = text
+            else:
+                with _store_may_be_gone():
+                    self._store.set(f"{key}/{self.rank}", text)
+
+    def noted(self, key: str, rank: int) -> str:
+        """The note of one process; empty if it has left none."""
+        with self._lock:
+            if self._store is None:
+                return self._notes.get(key, "")
+            with _store_may_be_gone():
+                name = f"{key}/{rank}"
+                return self._store.get(name).decode() if self._store.check([name]) else ""
+
+    def name_of(self, rank: int) -> str:
+        """A process by number and host, for messages."""
+        return f"process {rank} on {self.noted('host', rank) or 'a host that it has not named'}"
+
+    def from_first(self, value: T, what: str = "what to do") -> T:
+        """Give everyone the value that process 0 holds; the others wait for it.
+
+        Args:
+            value: What JSON can hold; of process 0 only it counts.
+            what: What it tells, for the message to those who wait in vain.
+
+        Raises:
+            InputError: Process 0 gave no sign of life for as long as the timeout says.
+        """
         if self._store is None:
             return value
-        box = [value]
-        dist.broadcast_object_list(box, src=0)
-        return box[0]
+        key = f"told/{self._told}"
+        self._told += 1
+        if self.rank == 0:
+            self.note(key, json.dumps(value))
+            return value
+        watch = SignsOfLife(self)
+        pause = 0.01
+        while not (text := self.noted(key, 0)):
+            watch.look(what)
+            time.sleep(pause)
+            pause = min(1.0, 1.5 * pause)
+        told: T = json.loads(text)
+        return told
 
     def gather(self, results: dict[int, T]) -> dict[int, T] | None:
-        """Collect everyone's results by sample number, in order, at process 0; None elsewhere."""
+        """Collect everyone's results by sample number, in order, at process 0; None elsewhere.
+
+        Of processes that were joined with ``collectives``.
+        """
         if self._store is None:
             return dict(sorted(results.items()))
         parts: list[dict[int, T]] | None = [{} for _ in range(self.size)] if self.rank == 0 else None
@@ -78,35 +149,146 @@ class Processes:
             return None
         return dict(sorted((index, result) for part in parts for index, result in part.items()))
 
+    def beat(self) -> None:
+        """Give a sign of life, as process 0 does while the others may be waiting for it."""
+        if self._store is not None:
+            self.add("beats")
+
+    def part(self) -> None:
+        """Say that this process asks nothing more; process 0 stays until all others have said so."""
+        if self._store is None:
+            return
+        self.add("left")
+        end = time.monotonic() + min(_LEAVE_SECONDS, self.timeout)
+        while self.rank == 0 and self.add("left", 0) < self.size and time.monotonic() < end:
+            time.sleep(0.02)
+
+
+class SignsOfLife:
+    """Notices when process 0 hangs.
+
+    Args:
+        processes: As one of the others sees them.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._beats = -1
+        self._since = time.monotonic()
+
+    def look(self, what: str) -> None:
+        """Look for a new sign.
+
+        Args:
+            what: What process 0 is to tell.
+
+        Raises:
+            InputError: There was none for as long as the timeout says.
+        """
+        beats, now = self._processes.add("beats", 0), time.monotonic()
+        if beats != self._beats:
+            self._beats, self._since = beats, now
+        elif now - self._since > self._processes.timeout:
+            raise InputError(
+                f"{self._processes.name_of(0)} has not told {what} for {self._processes.timeout:g} s: it "
+                "hangs; look what it does there, or allow more by --timeout"
+            )
+
 
 @contextlib.contextmanager
-def join_processes(device: torch.device) -> Iterator[Processes]:
+def _store_may_be_gone() -> Iterator[None]:
+    """Say in a line what it means when the store does not answer."""
+    try:
+        yield
+    except RuntimeError as error:  # torch's DistError is one
+        raise InputError(
+            f"the processes' common store does not answer ({_first_line(error)}): the process "
+            "that holds it has ended; its own message says why"
+        ) from error
+
+
+def _meet(store: Store, rank: int, size: int, timeout: float) -> Store:
+    """Find the part of the store that belongs to this start of the processes.
+
+    torchrun's store outlives the processes that it starts anew, with all that earlier ones left in it, and of
+    several nodes each counts its restarts for itself. So process 0 names the start by a token, which the
+    others get by showing one of their own: no earlier start can have known either.
+
+    Raises:
+        InputError: The others did not come in time.
+    """
+    own = secrets.token_hex(8)
+    token = own if rank == 0 else ""
+    away = list(range(1, size))
+    end = time.monotonic() + timeout
+    if rank != 0:
+        store.set(f"hello/{rank}", own)
+    while not token or (rank == 0 and away):
+        if time.monotonic() > end:
+            whom = ", ".join(map(str, away)) if rank == 0 else "0"
+            raise InputError(
+                f"process {rank} waited {timeout:g} s for process {whom}; have all {size} been started?"
+            )
+        if rank == 0:
+            for other in away:
+                if store.check([f"hello/{other}"]):
+                    store.set(f"welcome/{store.get(f'hello/{other}').decode()}", own)
+            away = [other for other in away if not store.check([f"{own}/here/{other}"])]
+        elif store.check([f"welcome/{own}"]):
+            token = store.get(f"welcome/{own}").decode()
+            store.set(f"{token}/here/{rank}", "")
+            break
+        time.sleep(0.02)
+    return PrefixStore(token, store)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:100]
+
+
+@contextlib.contextmanager
+def join_processes(
+    device: torch.device, *, timeout: float = TIMEOUT_SECONDS, collectives: bool = False
+) -> Iterator[Processes]:
     """Meet the run's other processes, and part from them at the end.
 
     Args:
-        device: What this process computes on; the group then speaks NCCL for tensors there, and gloo on the
-            CPU.
+        device: What this process computes on.
+        timeout: Seconds for which others are waited for that give no sign of life.
+        collectives: Make torch's process group, too, which adds up gradients: it speaks NCCL for tensors on
+            GPUs, and gloo on the CPU.
 
     Raises:
         InputError: The launcher's environment variables are incomplete, contradictory or no numbers.
     """
     rank, size, local_rank, local_size = launched_as()
     if size == 1:
-        yield Processes(rank, size, local_rank, local_size, None)
+        yield Processes(rank, size, local_rank, local_size, None, timeout)
         return
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise InputError(
             f"environment variable {missing[0]}: needed by {size} processes; start them by torchrun"
         )
-    store, rank, size = next(rendezvous("env://"))
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
-        yield Processes(rank, size, local_rank, local_size, PrefixStore("isegm", store))
+        store, rank, size = next(rendezvous("env://", timeout=datetime.timedelta(seconds=timeout)))
+    except RuntimeError as error:  # torch's DistError is one
+        raise InputError(
+            f"process {rank}: no common store at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} "
+            f"within {timeout:g} s ({_first_line(error)}); have all {size} processes been started?"
+        ) from error
+    if collectives:
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    with _store_may_be_gone():
+        session = _meet(PrefixStore("isegm", store), rank, size, timeout)
+    processes = Processes(rank, size, local_rank, local_size, session, timeout)
+    try:
+        yield processes
+        processes.part()
     finally:
         # NCCL wants it; of gloo, torch 2.6 may hang in it where the others have left already.
-        if device.type == "cuda":
+        if collectives and device.type == "cuda":
             dist.destroy_process_group()
 
 

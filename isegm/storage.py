@@ -17,6 +17,9 @@ import numpy.typing as npt
 
 from isegm.errors import InputError
 
+TEMPORARY_PREFIX = ".tmp-"
+"""What the names of files begin with that are being written."""
+
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -32,10 +35,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         OSError: The folder cannot be made or written to, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None:  # a write that fails does not say of which file
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

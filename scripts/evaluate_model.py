@@ -20,6 +20,7 @@ Several nodes: one such torchrun on each, with its --nnodes and --rdzv-endpoint,
 them see. The results are the same on any number of processes.
 """
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ sys.path.insert(0, str(REPOSITORY))  # so that it runs without being installed
 
 from isegm.cli import Parser, command, names, numbers  # noqa: E402
 from isegm.config import MODELS_KEY, Config, read_config  # noqa: E402
-from isegm.distributed import choose_device, join_processes, launched_as  # noqa: E402
+from isegm.distributed import TIMEOUT_SECONDS, choose_device, join_processes, launched_as  # noqa: E402
 from isegm.errors import InputError  # noqa: E402
 from isegm.evaluation.evaluate import (  # noqa: E402
     Evaluation,
@@ -108,11 +109,19 @@ def build_parser() -> Parser:
         "--gpus", metavar="0[,1...]", help="GPUs of this node to use, one a process (default: the first ones)"
     )
     add("--cpu", action="store_true", help="use the CPU even if there are GPUs")
+    add(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help="end if no sample is finished for so long (default: %(default)g)",
+    )
     add("--local-rank", type=int, help="given by the launcher; LOCAL_RANK is used as well")
 
     group = parser.add_argument_group("what to write")
     add = group.add_argument
     add("--logs-path", metavar="DIR", type=Path, help="results (default: new, below config.yml's EXPS_PATH)")
+    add("--resume", action="store_true", help="go on with what was begun in --logs-path, if anything was")
     add("--force", action="store_true", help="replace results that are in --logs-path")
     add("--iou-analysis", action="store_true", help="use all clicks; save and plot the mean IoU by click")
     add("--print-ious", action="store_true", help="use all clicks; print the mean IoU by click")
@@ -154,6 +163,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_settings(protocol.backend, protocol.precision, device, compiled=args.compile)
     if args.batch_size is not None and args.batch_size < 1:
         raise InputError(f"--batch-size: must be at least 1, not {args.batch_size}")
+    if not args.timeout > 0:
+        raise InputError(f"--timeout: must be above 0, not {args.timeout}")
+    if args.resume and args.force:
+        raise InputError("--resume: cannot go with --force; give one of them")
+    if args.resume and args.logs_path is None:
+        raise InputError("--resume: needs --logs-path, the folder of the run to go on with")
+    restarted = check_restarts(args.logs_path)
     config = find_config(args.config_path)
     checkpoints = find_checkpoints(
         checkpoint_names(args.checkpoint, args.exp_path, config),
@@ -164,8 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"no --checkpoint: using {DEFAULT_CHECKPOINT}", file=sys.stderr)
     datasets = open_datasets(names(args.datasets), config)
 
-    with join_processes(device) as processes:
-        folder = processes.from_first(args.logs_path or default_folder(checkpoints, protocol, config))
+    with join_processes(device, timeout=args.timeout) as processes:
+        wanted_folder = args.logs_path or default_folder(checkpoints, protocol, config)
+        folder = Path(processes.from_first(str(wanted_folder), "where to write"))
         vis = args.vis_path or (folder / "vis" if args.vis else None)
         evaluation = Evaluation(
             checkpoints=checkpoints,
@@ -178,8 +195,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             compiled=args.compile,
             batch_size=args.batch_size,
             replace=args.force,
+            resume=args.resume or restarted,
         )
         return evaluate(evaluation, device, processes)
+
+
+def check_restarts(logs_path: Path | None) -> bool:
+    """Tell whether torchrun has started this run anew after a crash: then it goes on.
+
+    Raises:
+        InputError: torchrun may start it anew, but would not find again what was done.
+    """
+    if logs_path is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
+        raise InputError(
+            "--max-restarts of torchrun: needs a --logs-path, where a restart finds what is done"
+        )
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def tidy_arguments(argv: Sequence[str]) -> list[str]:

@@ -47,6 +47,9 @@ from isegm.training.sources import nifti_window, open_mixture, parse_source  # n
 from isegm.training.state import STATE_FILE  # noqa: E402
 from isegm.training.trainer import Trainer, TrainingRun  # noqa: E402
 
+CACHE_SECONDS = 86400.0
+"""How long the other processes wait for the first one to make the cache of volumes."""
+
 
 def build_parser() -> Parser:
     """The command line: the recipe, where and how to run it, and every setting of a recipe."""
@@ -121,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         merge_probability=recipe.merge_probability,
     )
 
-    with join_processes(device) as processes:
+    with join_processes(device, timeout=CACHE_SECONDS, collectives=True) as processes:
         cache = args.cache or args.folder / "cache"
         mixture = open_mixture(recipe.sources, cache) if processes.rank == 0 else None
         processes.from_first(None)  # the others find the cache made

@@ -83,7 +83,7 @@ import json, sys, time
 import torch
 from isegm.distributed import join_processes
 
-with join_processes(torch.device("cpu")) as processes:
+with join_processes(torch.device("cpu"), collectives=True) as processes:
     taken = []
     for number in processes.hand_out("job", 40):
         taken.append(number)

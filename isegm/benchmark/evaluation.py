@@ -27,7 +27,7 @@ from isegm.distributed import Processes, cores_for
 from isegm.errors import InputError
 from isegm.evaluation.evaluate import open_datasets
 from isegm.evaluation.protocol import EVAL_MODES, Protocol
-from isegm.evaluation.run import evaluate_dataset, predictor_for, samples_at_once
+from isegm.evaluation.run import Results, evaluate_dataset, predictor_for, samples_at_once
 from isegm.evaluation.sample import SampleResult, evaluate_sample
 from isegm.inference.load import load_network
 from isegm.inference.reference import ReferencePredictor
@@ -160,11 +160,12 @@ def evaluate_here(
         InputError: A sample cannot be read.
     """
     processes = Processes(0, 1, 0, 1, None)  # of its own: they count what is done
-    results = evaluate_dataset(
-        new_segmenter, device, dataset, protocol, processes, dataset.name, lambda *_: None
+    kept = Results()
+    evaluate_dataset(
+        new_segmenter, device, dataset, protocol, processes, dataset.name, range(len(dataset)), kept
     )
     done = []
-    for result in (results or {}).values():
+    for _, result in sorted(kept.results.items()):
         if not isinstance(result, SampleResult):
             raise InputError(result.problem)
         done.append(result)

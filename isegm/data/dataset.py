@@ -30,6 +30,11 @@ class Record:
     read_truth: Callable[[], Truth]
     initial_mask: Path | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the sample is read from."""
+        return (self.image, self.mask, *([self.initial_mask] if self.initial_mask else []))
+
 
 class DatasetProblems(InputError):  # noqa: N818 - it is a list of them
     """A data set's files do not fit together.
@@ -53,19 +58,22 @@ class Dataset:
     Args:
         name: Its name in its canonical spelling, such as ``GrabCut`` or ``liver``.
         records: Where each sample comes from, in order.
+
+    Attributes:
+        names: The samples' names, in order.
     """
 
     def __init__(self, name: str, records: Sequence[Record]) -> None:
         self.name = name
         self.names: tuple[str, ...] = tuple(record.name for record in records)
-        self._records = tuple(records)
+        self.records = tuple(records)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def part(self, start: int, stop: int | None) -> "Dataset":
         """A data set of the samples from ``start`` up to, but without, ``stop``; None for all that follow."""
-        return Dataset(self.name, self._records[start:stop])
+        return Dataset(self.name, self.records[start:stop])
 
     def __getitem__(self, index: int) -> Sample:
         """Read one sample.
@@ -75,7 +83,7 @@ class Dataset:
                 has no object pixel. The line names the file.
             IndexError: ``index`` is outside the data set.
         """
-        record = self._records[index]
+        record = self.records[index]
         try:
             return _read_sample(record)
         except OSError as error:

@@ -1,10 +1,15 @@
 """A whole evaluation: some checkpoints on some data sets, by the run's processes together."""
 
+import contextlib
 import datetime
+import importlib.metadata
 import platform
 import secrets
+import signal
+import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,18 +21,34 @@ import torch
 import torchvision
 
 from isegm._version import __version__
-from isegm.cli import report_problems
+from isegm.cli import counted, report_problems
 from isegm.config import EXPERIMENTS_KEY, Config
-from isegm.data import Dataset, DatasetProblems, available_datasets, open_dataset
+from isegm.data import Dataset, DatasetProblems, Sample, available_datasets, open_dataset
 from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, format_table
-from isegm.evaluation.output import RunFolder, Wanted
+from isegm.evaluation.journal import (
+    JOURNAL_FORMAT,
+    Digests,
+    Entry,
+    JournalWriter,
+    digest_dataset,
+    digest_samples,
+)
+from isegm.evaluation.output import Job, RunFolder, Wanted
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import GPU_BATCH, evaluate_dataset, predictor_for, samples_at_once
+from isegm.evaluation.run import (
+    GPU_BATCH,
+    SampleFailure,
+    evaluate_dataset,
+    predictor_for,
+    samples_at_once,
+)
+from isegm.evaluation.sample import SamplePictures, SampleResult
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.inference.load import check_file, load_network
+from isegm.inference.onnx_pair import paths_of_pair
 from isegm.inference.segmenter import Segmenter
 from isegm.storage import sha256
 
@@ -72,6 +93,8 @@ class Evaluation:
     """Samples whose clicks are computed in one batch; None for 1 on CPUs and more on GPUs."""
     replace: bool = False
     """Replace an evaluation that ``folder`` holds already."""
+    resume: bool = False
+    """Go on with an evaluation that ``folder`` holds, if it holds one."""
 
 
 def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes) -> int:
@@ -86,37 +109,86 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
         The exit status, the same in every process: 0, or 1 if some samples could not be evaluated.
 
     Raises:
-        InputError: The folder is taken, a checkpoint cannot be used, or one has the baseline's name.
+        InputError: The folder is taken, or holds another evaluation than the one to go on with; a checkpoint
+            cannot be used, or one has the baseline's name; another process hangs.
         OSError: A file cannot be written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came. What is done is kept.
     """
-    protocol = evaluation.protocol
     folder = RunFolder(evaluation.folder, evaluation.wanted, by_checkpoint=len(names_of(evaluation)) > 1)
     if names_of(evaluation).count(BASELINE) > 1:
         raise InputError(f"--baseline: a checkpoint is called {BASELINE}, too; give it a --model-name")
-    if not evaluation.replace:
-        folder.check_unused()
+    if folder.holds_results() and not (evaluation.replace or evaluation.resume):
+        raise InputError(
+            f"{folder.folder}: already holds an evaluation; --resume to go on with it, --force to replace "
+            "it, or another --logs-path"
+        )
+    if evaluation.resume and folder.holds_results() and not folder.journal.exists():
+        raise InputError(
+            f"{folder.folder}: holds an evaluation without a journal, which cannot be gone on with; "
+            "--force to replace it, or another --logs-path"
+        )
     for checkpoint in evaluation.checkpoints[1:]:
         check_file(checkpoint.path)  # a bad file is told now, not after hours of work on the first
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_terminated_like_interrupted())
+        rows = _evaluate(evaluation, folder, device, processes, stack)
+    if processes.rank == 0:
+        _print(evaluation, rows)
+    problems = [problem for row in rows for problem in row.problems]
+    return processes.from_first(report_problems(problems), "how it ended")
+
+
+def _evaluate(
+    evaluation: Evaluation,
+    folder: RunFolder,
+    device: torch.device,
+    processes: Processes,
+    stack: contextlib.ExitStack,
+) -> list[Figures]:
+    protocol = evaluation.protocol
     batch = evaluation.batch_size or (GPU_BATCH if device.type == "cuda" else 1)
-    about = _describe(evaluation, device, processes, batch) if processes.rank == 0 else {}
+    first = processes.rank == 0
+    digests = digest_samples(evaluation.datasets) if first else {}
+    about = describe(evaluation, device, processes, batch, digests) if first else {}
     rows: list[Figures] = []
+    writer: JournalWriter | None = None
+
+    def begin() -> JournalWriter:
+        """Begin to write; only now, when it is clear that there will be something to write."""
+        attempt = 0
+        if first:
+            stack.enter_context(folder.journal.locked())
+            stack.enter_context(_hint_at_resume(folder.folder))
+            if evaluation.replace and not evaluation.resume:
+                folder.remove_earlier(jobs_of(evaluation))
+            attempt = folder.journal.begin(identity_of(about), digests)
+            folder.remove_unfinished()
+        attempt = processes.from_first(attempt, "where to write")
+        return stack.enter_context(folder.journal.writer(attempt, processes.rank))
 
     def measure(
-        name: str,
+        job: Job,
         preset: str,
         dataset: Dataset,
         segmenter: Callable[[], Segmenter],
         on: torch.device,
         batched: BatchedNetwork | None = None,
     ) -> None:
+        nonlocal writer
+        writer = writer or begin()
         started = time.perf_counter()
-        save = partial(folder.save_pictures, name, dataset.name)
-        job = f"{name}/{dataset.name}"
-        results = evaluate_dataset(segmenter, on, dataset, protocol, processes, job, save, batched)
-        if results is not None:
-            seconds = time.perf_counter() - started
-            rows.append(figures_of(name, preset, dataset.name, results, protocol, seconds))
-            folder.save_results(rows, results, protocol, about)
+        earlier = folder.journal.entries(dataset, job.key, protocol.n_clicks) if first else {}
+        done = [index for index, entry in earlier.items() if _is_kept(folder, job, entry)]
+        missing = sorted(set(range(len(dataset))) - set(processes.from_first(done, "what is done")))
+        keeper = _Keeper(folder, writer, job)
+        evaluate_dataset(segmenter, on, dataset, protocol, processes, job.key, missing, keeper, batched)
+        if first:
+            entries = folder.journal.entries(dataset, job.key, protocol.n_clicks)
+            _check_all_there(folder, dataset, entries)
+            seconds = time.perf_counter() - started + _seconds_of(earlier.values())
+            results = {index: entry.outcome for index, entry in entries.items()}
+            rows.append(figures_of(job.model, preset, dataset.name, results, protocol, seconds))
+            folder.save_results(job, rows, results, protocol, about)
 
     for checkpoint in evaluation.checkpoints:
         network = load_network(
@@ -129,21 +201,95 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
             compiled=evaluation.compiled,
         )
         batched = BatchedNetwork(network, batch) if batch > 1 else None
-        if evaluation.replace and checkpoint is evaluation.checkpoints[0]:
-            if processes.rank == 0:
-                folder.remove_earlier(names_of(evaluation), [dataset.name for dataset in evaluation.datasets])
-            processes.from_first(None)  # the others write only now
-        for dataset in evaluation.datasets:
+        for job, dataset in _jobs(evaluation, checkpoint.name):
             segmenter = partial(predictor_for, batched or network, dataset, protocol)
-            measure(checkpoint.name, network.name, dataset, segmenter, device, batched)
-    if evaluation.baseline:
-        for dataset in evaluation.datasets:
-            geodesic = partial(GeodesicSegmenter, threshold=protocol.thresh)
-            measure(BASELINE, BASELINE, dataset, geodesic, torch.device("cpu"))
+            measure(job, network.name, dataset, segmenter, device, batched)
+    for job, dataset in _jobs(evaluation, BASELINE) if evaluation.baseline else []:
+        geodesic = partial(GeodesicSegmenter, threshold=protocol.thresh)
+        measure(job, BASELINE, dataset, geodesic, torch.device("cpu"))
+    return rows
 
-    if processes.rank == 0:
-        _print(evaluation, rows)
-    return processes.from_first(report_problems([problem for row in rows for problem in row.problems]))
+
+@dataclass(frozen=True)
+class _Keeper:
+    """Keeps what one process evaluates: first the pictures, then the line that says that they are there."""
+
+    folder: RunFolder
+    writer: JournalWriter
+    job: Job
+
+    def __post_init__(self) -> None:
+        self.writer.start(self.job.key)
+
+    def keep(self, index: int, sample: Sample, result: SampleResult, pictures: SamplePictures) -> None:
+        mask_sha256 = self.folder.save_pictures(self.job, sample, result, pictures)
+        self.writer.add(self.job.key, index, result, mask_sha256)
+
+    def keep_failure(self, index: int, failure: SampleFailure) -> None:
+        self.writer.add_failure(self.job.key, index, failure)
+
+
+def _is_kept(folder: RunFolder, job: Job, entry: Entry) -> bool:
+    """Whether nothing is left to do for a sample: it has a result, and its mask is there."""
+    if isinstance(entry.outcome, SampleFailure):
+        return False
+    path = folder.mask_path(job, entry.outcome.name)
+    return path.is_file() and sha256(path) == entry.mask_sha256
+
+
+def _check_all_there(folder: RunFolder, dataset: Dataset, entries: Mapping[int, Entry]) -> None:
+    missing = [name for index, name in enumerate(dataset.names) if index not in entries]
+    if missing:
+        raise InputError(
+            f"{folder.journal.folder}: process 0 cannot see what others wrote of {dataset.name} "
+            f"({counted(len(missing), 'sample')}, {missing[0]} the first); give a --logs-path that all nodes "
+            "share"
+        )
+
+
+def _seconds_of(entries: Iterable[Entry]) -> float:
+    """How long earlier starts worked on a data set, each until the last sample that it finished."""
+    longest: dict[int, float] = {}
+    for entry in entries:
+        longest[entry.attempt] = max(entry.seconds, longest.get(entry.attempt, 0.0))
+    return sum(longest.values())
+
+
+@contextlib.contextmanager
+def _hint_at_resume(folder: Path) -> Iterator[None]:
+    """Say how to go on after Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        line = f"what is done is kept; go on by the same command with --logs-path={folder} --resume"
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the user's terminal
+        raise
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM, by which clusters and launchers end a process, stop as cleanly as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only that one may change handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def jobs_of(evaluation: Evaluation) -> list[Job]:
+    """All parts of the run, in order."""
+    return [job for name in names_of(evaluation) for job, _ in _jobs(evaluation, name)]
+
+
+def _jobs(evaluation: Evaluation, model: str) -> list[tuple[Job, Dataset]]:
+    return [(Job(model, dataset.name), dataset) for dataset in evaluation.datasets]
 
 
 def names_of(evaluation: Evaluation) -> list[str]:
@@ -160,22 +306,40 @@ def _print(evaluation: Evaluation, rows: Sequence[Figures]) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201 - the table is what was asked for
 
 
-def _describe(
-    evaluation: Evaluation, device: torch.device, processes: Processes, batch: int
+def describe(
+    evaluation: Evaluation, device: torch.device, processes: Processes, batch: int, digests: Digests
 ) -> dict[str, Any]:
-    """What ``results.json`` says besides the figures."""
+    """What ``results.json`` says besides the figures.
+
+    Args:
+        evaluation: What, and how.
+        device: What process 0 computes on.
+        processes: The run's processes.
+        batch: Samples whose clicks are computed in one batch.
+        digests: Of the samples' files.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "settings": asdict(evaluation.protocol),
         "checkpoints": [
-            {"name": checkpoint.name, "path": str(checkpoint.path), "sha256": sha256(checkpoint.path)}
+            {"name": checkpoint.name, "path": str(checkpoint.path), **_hashes(checkpoint.path)}
             for checkpoint in evaluation.checkpoints
         ],
-        "datasets": [{"name": dataset.name, "samples": len(dataset)} for dataset in evaluation.datasets],
+        "baseline": evaluation.baseline,
+        "datasets": [
+            {
+                "name": dataset.name,
+                "samples": len(dataset),
+                "sha256": digest_dataset(digests[dataset.name]),
+            }
+            for dataset in evaluation.datasets
+        ],
+        "pictures": evaluation.wanted.vis is not None,
         "device": {
             "type": device.type,
             "name": name or platform.machine(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
             "processes": processes.size,
             "samples_at_once": (batch if batch > 1 else samples_at_once(device, processes)) * processes.size,
             "batch_size": batch,
@@ -186,8 +350,38 @@ def _describe(
             "python": platform.python_version(),
             "platform": platform.platform(),
             **{module.__name__: module.__version__ for module in (torch, torchvision, np, cv2)},
+            **_runtime_version(evaluation.protocol.backend),
         },
     }
+
+
+def identity_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a description that two runs must have in common to have the same results.
+
+    Not in it: where the files are, how many processes there are, and what they run on but for its kind.
+    """
+    device, versions = about["device"], about["versions"]
+    return {
+        "format": JOURNAL_FORMAT,
+        **{name: about[name] for name in ("settings", "baseline", "datasets", "pictures")},
+        "checkpoints": [
+            {name: text for name, text in row.items() if name != "path"} for row in about["checkpoints"]
+        ],
+        "device": {name: device[name] for name in ("type", "instructions", "batch_size", "compiled")},
+        "versions": {name: text for name, text in versions.items() if name not in ("python", "platform")},
+    }
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    """SHA-256 of a network's file, or of both files of an exported pair."""
+    if path.suffix != ".onnx":
+        return {"sha256": sha256(path)}
+    first_stage, correction_head = paths_of_pair(path)
+    return {"sha256": sha256(first_stage), "correction_head_sha256": sha256(correction_head)}
+
+
+def _runtime_version(backend: str) -> dict[str, str]:
+    return {} if backend == "torch" else {backend: importlib.metadata.version(backend)}
 
 
 def find_checkpoints(names: Sequence[str], folder: Path, model_name: str | None) -> list[Checkpoint]:

@@ -9,6 +9,7 @@
 ``vis/<dataset>/<name>_probability.png``     the probability, 0 to 255 (``--vis``)
 ``ious/<dataset>.csv``                       IoU after every click, a row a sample (``--save-ious``)
 ``iou_analysis/<dataset>.csv``, ``.png``     mean IoU against clicks (``--iou-analysis``)
+``journal/``                                 what is done, sample by sample (``isegm/evaluation/journal.py``)
 ===========================================  =============================================================
 
 With several checkpoints, ``<dataset>`` is ``<checkpoint>/<dataset>``.
@@ -26,13 +27,13 @@ from typing import Any
 import numpy as np
 
 from isegm.data import Sample
-from isegm.errors import InputError
 from isegm.evaluation.figures import Figures, carry_on, format_table
+from isegm.evaluation.journal import Journal
 from isegm.evaluation.pictures import draw_probability, draw_result
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
 from isegm.evaluation.sample import SamplePictures, SampleResult
-from isegm.storage import whole_file, write_image, write_text
+from isegm.storage import TEMPORARY_PREFIX, sha256, whole_file, write_image, write_text
 
 RESULTS_FORMAT = 1
 """Version of the layout of ``results.json`` and ``samples.jsonl``."""
@@ -50,6 +51,26 @@ class Wanted:
     """Save and plot the mean IoU against clicks."""
 
 
+@dataclass(frozen=True)
+class Job:
+    """A part of a run: one network on one data set, by one simulated user.
+
+    Attributes:
+        model: The network's name in tables and files.
+        dataset: The data set's name.
+        seed: Of the simulated user's slips; None if there is only one.
+    """
+
+    model: str
+    dataset: str
+    seed: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in the run."""
+        return "/".join([self.model, self.dataset, *([] if self.seed is None else [f"seed_{self.seed}"])])
+
+
 class RunFolder:
     """Where one evaluation's files go.
 
@@ -62,23 +83,16 @@ class RunFolder:
     def __init__(self, folder: Path, wanted: Wanted, *, by_checkpoint: bool) -> None:
         self.folder = folder
         self.wanted = wanted
+        self.journal = Journal(folder)
         self._by_checkpoint = by_checkpoint
         self._lines: list[str] = []
 
-    def check_unused(self) -> None:
-        """Make sure that no earlier results would be replaced.
+    def holds_results(self) -> bool:
+        """Whether an evaluation, whole or cut short, has left its results here."""
+        return self.journal.exists() or (self.folder / "results.json").exists()
 
-        Raises:
-            InputError: The folder holds results already.
-        """
-        if (self.folder / "results.json").exists():
-            raise InputError(
-                f"{self.folder}: already holds an evaluation; choose another --logs-path, "
-                "or --force to replace it"
-            )
-
-    def remove_earlier(self, models: Sequence[str], datasets: Sequence[str]) -> None:
-        """Remove what an earlier evaluation left that this one replaces: its figures, and the masks.
+    def remove_earlier(self, jobs: Sequence[Job]) -> None:
+        """Remove what an earlier evaluation left that this one replaces: figures, journal, and masks.
 
         Otherwise a sample that has no result this time would show the mask of the last, and a run that is cut
         short the last one's figures. Other files in the folder stay.
@@ -88,30 +102,46 @@ class RunFolder:
         """
         for name in ("results.json", "results.txt", "samples.jsonl"):
             (self.folder / name).unlink(missing_ok=True)
-        for model in models:
-            for dataset in datasets:
-                for mask in (self.folder / "predictions" / self._place(model, dataset)).glob("*.png"):
-                    mask.unlink()
+        self.journal.remove()
+        for job in jobs:
+            for mask in (self.folder / "predictions" / self._place(job)).glob("*.png"):
+                mask.unlink()
 
-    def save_pictures(
-        self, model: str, dataset: str, sample: Sample, result: SampleResult, pictures: SamplePictures
-    ) -> None:
+    def remove_unfinished(self) -> None:
+        """Remove the unnamed halves of files that a killed process has left.
+
+        Raises:
+            OSError: A file cannot be removed.
+        """
+        for folder in filter(None, (self.folder, self.wanted.vis)):
+            for path in folder.rglob(f"{TEMPORARY_PREFIX}????????-*"):
+                path.unlink(missing_ok=True)
+
+    def mask_path(self, job: Job, name: str) -> Path:
+        """The file of a sample's final mask."""
+        return self.folder / "predictions" / self._place(job) / f"{name}.png"
+
+    def save_pictures(self, job: Job, sample: Sample, result: SampleResult, pictures: SamplePictures) -> str:
         """Write a sample's final mask, and its overlay and probability map if they are wanted.
+
+        Returns:
+            The SHA-256 of the mask's file.
 
         Raises:
             OSError: A file cannot be written.
         """
-        place = self._place(model, dataset)
         name = sample.name
-        mask = pictures.mask.astype(np.uint8) * 255
-        write_image(self.folder / "predictions" / place / f"{name}.png", mask)
+        path = self.mask_path(job, name)
+        write_image(path, pictures.mask.astype(np.uint8) * 255)
         if self.wanted.vis is not None:
-            vis = self.wanted.vis / place
+            vis = self.wanted.vis / self._place(job)
             write_image(vis / f"{name}.jpg", draw_result(sample, pictures.mask, result))
             write_image(vis / f"{name}_probability.png", draw_probability(pictures.probability))
+        return sha256(path)
 
     def save_results(
         self,
+        job: Job,
         rows: Sequence[Figures],
         results: Mapping[int, SampleResult | SampleFailure],
         protocol: Protocol,
@@ -120,8 +150,9 @@ class RunFolder:
         """Write what is known after a data set: nothing of it is lost if the next one fails.
 
         Args:
-            rows: The figures of all data sets so far; the last are those of ``results``.
-            results: The samples of the last data set.
+            job: Whose results they are.
+            rows: The figures of all jobs so far; the last are this one's.
+            results: This job's samples.
             protocol: How they were got.
             about: What else belongs into ``results.json``.
 
@@ -131,20 +162,22 @@ class RunFolder:
         latest = rows[-1]
         done = {i: result for i, result in results.items() if isinstance(result, SampleResult)}
         for index, result in done.items():
-            line = sample_line(latest.model, latest.dataset, index, result, protocol.metric)
-            self._lines.append(json.dumps(line))
+            line = sample_line(job.model, job.dataset, index, result, protocol.metric)
+            seed = {} if job.seed is None else {"seed": job.seed}
+            self._lines.append(json.dumps(line | seed))
         write_text(self.folder / "samples.jsonl", "".join(line + "\n" for line in self._lines))
         write_text(self.folder / "results.txt", format_table(rows, protocol) + "\n")
         document = {"format": RESULTS_FORMAT, **about, "results": [_as_json(row, protocol) for row in rows]}
         write_text(self.folder / "results.json", json.dumps(document, indent=2) + "\n")
-        place = self._place(latest.model, latest.dataset)
+        place = self._place(job)
         if self.wanted.ious and done:
             self._save_scores(place, list(done.values()), protocol)
         if self.wanted.iou_analysis and done:
             self._save_analysis(place, latest, protocol)
 
-    def _place(self, model: str, dataset: str) -> Path:
-        return Path(model, dataset) if self._by_checkpoint else Path(dataset)
+    def _place(self, job: Job) -> Path:
+        parts = Path(job.key).parts
+        return Path(*parts) if self._by_checkpoint else Path(*parts[1:])
 
     def _save_scores(self, place: Path, results: Sequence[SampleResult], protocol: Protocol) -> None:
         header = ["name", *range(1, protocol.n_clicks + 1)]

@@ -7,17 +7,19 @@ layer of one network among the cores. On a GPU, many samples' clicks are compute
 """
 
 import contextlib
+import json
 import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol as Interface
 
 import cv2
 import torch
 from tqdm import tqdm
 
 from isegm.data import Dataset, Sample
-from isegm.distributed import Processes, cores_for
+from isegm.distributed import Processes, SignsOfLife, cores_for
 from isegm.errors import InputError
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.sample import SamplePictures, SampleResult, evaluate_sample
@@ -33,7 +35,8 @@ MAX_THREADS = 16
 GPU_BATCH = 16
 """Samples in a batch on a GPU where nothing else is asked for."""
 
-Save = Callable[[Sample, SampleResult, SamplePictures], None]
+_LOOK_SECONDS = 0.2
+"""How often the main thread looks how the work goes."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,37 @@ class SampleFailure:
 
     name: str
     problem: str
+
+
+class Keeper(Interface):
+    """What keeps the samples that a process has evaluated; it is called from several threads."""
+
+    def keep(self, index: int, sample: Sample, result: SampleResult, pictures: SamplePictures) -> None:
+        """Keep what came of a sample; the next one begins when this has returned."""
+        ...
+
+    def keep_failure(self, index: int, failure: SampleFailure) -> None:
+        """Keep why a sample has no result."""
+        ...
+
+
+class Results:
+    """Keeps results in memory.
+
+    Attributes:
+        results: What came of each sample, by number.
+    """
+
+    def __init__(self) -> None:
+        self.results: dict[int, SampleResult | SampleFailure] = {}
+
+    def keep(self, index: int, sample: Sample, result: SampleResult, pictures: SamplePictures) -> None:  # noqa: ARG002
+        """Keep a result."""
+        self.results[index] = result
+
+    def keep_failure(self, index: int, failure: SampleFailure) -> None:
+        """Keep why there is none."""
+        self.results[index] = failure
 
 
 def samples_at_once(device: torch.device, processes: Processes) -> int:
@@ -72,10 +106,13 @@ def evaluate_dataset(
     protocol: Protocol,
     processes: Processes,
     job: str,
-    save: Save,
+    missing: Sequence[int],
+    keeper: Keeper,
     batched: BatchedNetwork | None = None,
-) -> dict[int, SampleResult | SampleFailure] | None:
-    """Evaluate a data set together with the run's other processes.
+) -> None:
+    """Evaluate samples of a data set together with the run's other processes.
+
+    When it returns in process 0, all of them have been kept; in the others, when no sample is left to take.
 
     Args:
         new_segmenter: Makes what segments, set up as the protocol says; each thread has its own.
@@ -83,26 +120,30 @@ def evaluate_dataset(
         dataset: The samples; the same in every process.
         protocol: How to evaluate.
         processes: The run's processes.
-        job: A name for this data set's part of the run, unique in it and the same in every process.
-        save: Called with every sample that this process has evaluated, from several threads.
+        job: A name for this part of the run, unique in it and the same in every process.
+        missing: The samples to evaluate, by number; the same in every process.
+        keeper: Keeps what this process has evaluated.
         batched: What the segmenters share if as many samples as it takes shall be computed on at once.
 
-    Returns:
-        In process 0 the result of every sample, or why it has none, by number and in data-set order; None in
-        the others.
+    Raises:
+        InputError: Another process gave no sign of life for as long as the timeout says.
+        OSError: A result cannot be kept.
     """
-    results: dict[int, SampleResult | SampleFailure] = {}
     stop = threading.Event()
+    under_way = _UnderWay(processes, job)
+    errors: list[BaseException] = []
 
     def work() -> None:
         if device.type == "cpu":
             torch.set_num_threads(1)  # this thread's own setting
         segmenter = new_segmenter()
         with batched.member() if batched else contextlib.nullcontext():
-            for index in processes.hand_out(job, len(dataset)):
-                result = _evaluate(segmenter, dataset, index, protocol, save)
-                results[index] = result
-                if isinstance(result, SampleResult):
+            for number in processes.hand_out(job, len(missing)):
+                index = missing[number]
+                under_way.begin(dataset.names[index])
+                result = _evaluate(segmenter, dataset, index, protocol, keeper)
+                under_way.end()
+                if result is not None:
                     clicks = noc(result.scores, shown_threshold(protocol), protocol.n_clicks)
                     processes.add(f"{job}/noc", clicks)
                     processes.add(f"{job}/solved")
@@ -110,37 +151,134 @@ def evaluate_dataset(
                 if stop.is_set():
                     return
 
+    def work_or_tell() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            errors.append(error)
+            stop.set()
+
     cv2.setNumThreads(1)
     workers = batched.size if batched else samples_at_once(device, processes)
-    with ThreadPoolExecutor(workers) as pool, _Progress(processes, job, dataset, protocol) as progress:
-        waiting = {pool.submit(work) for _ in range(workers)}
+    # Daemons: one that hangs must not keep the process from ending.
+    threads = [threading.Thread(target=work_or_tell, daemon=True) for _ in range(workers)]
+    with _Progress(processes, job, dataset, protocol, len(missing)) as progress:
+        watch = _Watch(processes, job, len(missing))
+        for thread in threads:
+            thread.start()
         try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
-                progress.show()
-                for future in done:
-                    future.result()
-        except BaseException:
-            stop.set()  # the other threads end with the sample they are at
+            for thread in threads:
+                while thread.is_alive() and not errors:
+                    thread.join(_LOOK_SECONDS)
+                    watch.look()
+                    progress.show()
+        except KeyboardInterrupt:
+            _end(threads, stop)
             raise
-        # Collectives give up after some minutes; the slowest sample may take longer than that.
-        while processes.add(f"{job}/done", 0) < len(dataset):
-            stop.wait(0.2)
+        if errors:
+            _end(threads, stop)
+            raise errors[0]
+        under_way.leave()
+        while processes.rank == 0 and not watch.finished:
+            time.sleep(_LOOK_SECONDS)
+            watch.look()
             progress.show()
-        progress.show()
-    return processes.gather(results)
+
+
+def _end(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
+    """Let each thread end with the sample it is at, which is kept."""
+    stop.set()
+    for thread in threads:
+        thread.join()
 
 
 def _evaluate(
-    segmenter: Segmenter, dataset: Dataset, index: int, protocol: Protocol, save: Save
-) -> SampleResult | SampleFailure:
+    segmenter: Segmenter, dataset: Dataset, index: int, protocol: Protocol, keeper: Keeper
+) -> SampleResult | None:
     try:
         sample = dataset[index]
     except InputError as error:
-        return SampleFailure(dataset.names[index], str(error))
+        keeper.keep_failure(index, SampleFailure(dataset.names[index], str(error)))
+        return None
     result, pictures = evaluate_sample(segmenter, sample, protocol)
-    save(sample, result, pictures)
+    keeper.keep(index, sample, result, pictures)
     return result
+
+
+class _UnderWay:
+    """Tells the other processes which samples this one is at, by name."""
+
+    def __init__(self, processes: Processes, job: str) -> None:
+        self._processes = processes
+        self._key = f"{job}/at"
+        self._names: dict[int, str] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, name: str) -> None:
+        """The calling thread begins with a sample."""
+        with self._lock:
+            self._names[threading.get_ident()] = name
+            self._note()
+
+    def end(self) -> None:
+        """It has ended with it."""
+        with self._lock:
+            del self._names[threading.get_ident()]
+            self._note()
+
+    def leave(self) -> None:
+        """This process has ended with the job."""
+        self._processes.note(self._key, json.dumps(None))
+
+    def _note(self) -> None:
+        self._processes.note(self._key, json.dumps(sorted(self._names.values())))
+
+
+class _Watch:
+    """Notices when nothing moves any more: process 0 watches all samples, the others watch process 0."""
+
+    def __init__(self, processes: Processes, job: str, count: int) -> None:
+        self._processes = processes
+        self._job = job
+        self._count = count
+        self._done = 0
+        self._since = time.monotonic()
+        self._first = SignsOfLife(processes)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every sample was done when last looked at."""
+        return self._done >= self._count
+
+    def look(self) -> None:
+        """Look what has been done.
+
+        Raises:
+            InputError: Nothing has, for as long as the timeout says.
+        """
+        if self._processes.rank != 0:
+            self._first.look("what is done")
+            return
+        self._processes.beat()
+        done, now = self._processes.add(f"{self._job}/done", 0), time.monotonic()
+        if done != self._done:
+            self._done, self._since = done, now
+        elif not self.finished and now - self._since > self._processes.timeout:
+            raise InputError(
+                f"no sample was finished for {self._processes.timeout:g} s; {self._who_is_where()}; look "
+                "what holds it, or allow more by --timeout; --resume goes on with what is missing"
+            )
+
+    def _who_is_where(self) -> str:
+        """What the processes are at that have not ended with this job."""
+        places = []
+        for rank in range(self._processes.size):
+            text = self._processes.noted(f"{self._job}/at", rank)
+            at = json.loads(text) if text else []
+            if at is not None:
+                where = f"{self._job} {', '.join(at)}" if at else f"no sample of {self._job}"
+                places.append(f"{self._processes.name_of(rank)} is at {where}")
+        return "; ".join(places) or f"all processes have left {self._job}"
 
 
 def shown_threshold(protocol: Protocol) -> float:
@@ -151,12 +289,20 @@ def shown_threshold(protocol: Protocol) -> float:
 class _Progress:
     """A bar on process 0 that counts all processes' samples, with the NoC so far."""
 
-    def __init__(self, processes: Processes, job: str, dataset: Dataset, protocol: Protocol) -> None:
+    def __init__(
+        self, processes: Processes, job: str, dataset: Dataset, protocol: Protocol, missing: int
+    ) -> None:
         self._processes = processes
         self._job = job
         self._label = f"NoC@{shown_threshold(protocol) * 100:g}"
+        self._resumed = len(dataset) - missing
         self._bar = tqdm(
-            total=len(dataset), desc=dataset.name, unit="sample", disable=processes.rank != 0, leave=False
+            total=len(dataset),
+            initial=self._resumed,
+            desc=dataset.name,
+            unit="sample",
+            disable=processes.rank != 0,
+            leave=False,
         )
 
     def __enter__(self) -> "_Progress":
@@ -174,5 +320,5 @@ class _Progress:
         )
         if solved:
             self._bar.set_postfix_str(f"{self._label} {clicks / solved:.2f}", refresh=False)
-        if done > self._bar.n:
-            self._bar.update(done - self._bar.n)
+        if self._resumed + done > self._bar.n:
+            self._bar.update(self._resumed + done - self._bar.n)

@@ -35,7 +35,7 @@ from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation.figures import figures_of
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import evaluate_dataset, predictor_for
+from isegm.evaluation.run import Results, evaluate_dataset, predictor_for
 from isegm.inference.load import prepare_network
 from isegm.model.checkpoint import save_checkpoint
 from isegm.model.emc_click import EMCClick
@@ -318,15 +318,18 @@ class Trainer:
             network = prepare_network(model.eval())
             for dataset in self.run.validation:
                 started = time.perf_counter()
-                results = evaluate_dataset(
+                kept = Results()
+                evaluate_dataset(
                     partial(predictor_for, network, dataset, self.run.protocol),
                     self.device,
                     dataset,
                     self.run.protocol,
                     self.processes,
                     job=f"validation/{self.step}/{dataset.name}",
-                    save=lambda *_: None,
+                    missing=range(len(dataset)),
+                    keeper=kept,
                 )
+                results = self.processes.gather(kept.results)
                 if results is not None:
                     seconds = time.perf_counter() - started
                     figures = figures_of("", model.name, dataset.name, results, self.run.protocol, seconds)

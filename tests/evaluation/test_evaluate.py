@@ -157,7 +157,10 @@ def test_the_default_folder_is_new_each_time_and_says_what_was_run(tmp_path):
 
 
 class Named:
-    """Stands in for a data set."""
+    """Stands in for a data set of two samples."""
+
+    names = ("a", "b")
+    records = ()
 
     def __init__(self, name):
         self.name = name
@@ -185,10 +188,17 @@ def evaluation(tmp_path, monkeypatch):
         model.name = "hr18s"
         return model
 
-    def run(new_segmenter, device, dataset, protocol, processes, job, save, batched):
+    def run(new_segmenter, device, dataset, protocol, processes, job, missing, keeper, batched):
         events.append(("run", job, device, new_segmenter, batched))
-        broken = SampleFailure("b", f"{dataset.name}/b.png: not a readable picture; is it complete?")
-        return {0: result_of([0.9]), 1: broken} if dataset.name == "liver" else {0: result_of([0.9])}
+        mask = row_of(4).astype(np.bool_)
+        for index in missing:
+            name = dataset.names[index]
+            if (dataset.name, name) == ("liver", "b"):
+                line = "liver/b.png: not a readable picture; is it complete?"
+                keeper.keep_failure(index, SampleFailure(name, line))
+            else:
+                pictures = SamplePictures(mask, mask.astype(np.float32))
+                keeper.keep(index, sample_of(row_of(4), name), result_of([0.9], name), pictures)
 
     monkeypatch.setattr(module, "check_file", check)
     monkeypatch.setattr(module, "load_network", load)
@@ -268,7 +278,8 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
     evaluate(make(), CPU, ALONE)
     document = json.loads((tmp_path / "run" / "results.json").read_text())
     assert set(document) == {
-        "format", "started", "settings", "checkpoints", "datasets", "device", "versions", "results"
+        "format", "started", "settings", "checkpoints", "baseline", "datasets", "pictures", "device",
+        "versions", "results",
     }  # fmt: skip
     assert document["settings"] == {
         "eval_mode": "emc-click",
@@ -286,7 +297,11 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
         {"name": "a", "path": str(tmp_path / "a.pth"), "sha256": hashlib.sha256(b"x").hexdigest()},
         {"name": "b", "path": str(tmp_path / "b.pth"), "sha256": hashlib.sha256(b"other").hexdigest()},
     ]
-    assert document["datasets"] == [{"name": "lung", "samples": 2}, {"name": "liver", "samples": 2}]
+    nothing = hashlib.sha256(b"[]").hexdigest()
+    assert document["datasets"] == [
+        {"name": "lung", "samples": 2, "sha256": nothing},
+        {"name": "liver", "samples": 2, "sha256": nothing},
+    ]
     assert document["device"]["type"] == "cpu"
     assert document["device"]["processes"] == 1
     assert document["versions"]["isegm"] == isegm.__version__
@@ -338,7 +353,7 @@ def test_the_table_has_left_this_process_before_the_others_may_end(evaluation, m
     seen = []
 
     class Watching(Processes):
-        def from_first(self, value):
+        def from_first(self, value, what):
             seen.append(out.getvalue().decode())
             return value
 
@@ -348,8 +363,14 @@ def test_the_table_has_left_this_process_before_the_others_may_end(evaluation, m
 
 def test_only_the_first_process_writes_and_speaks(evaluation, tmp_path, capsys, monkeypatch):
     make, _ = evaluation
+    told = iter([1, [], [], 0])  # the start, what is done of either data set, the exit status
+
+    class Second(Processes):
+        def from_first(self, value, what):
+            return next(told)
+
     monkeypatch.setattr(module, "evaluate_dataset", lambda *_, **__: None)
-    assert evaluate(make("a"), CPU, Processes(1, 2, 1, 2, None)) == 0
+    assert evaluate(make("a"), CPU, Second(1, 2, 1, 2, None)) == 0
     assert not (tmp_path / "run").exists()
     assert capsys.readouterr() == ("", "")
 
@@ -367,7 +388,7 @@ def test_the_baselines_rows_come_after_the_networks_on_every_data_set(evaluation
     assert [row["preset"] for row in document["results"]] == ["hr18s"] * 4 + ["geodesic"] * 2
     assert [checkpoint["name"] for checkpoint in document["checkpoints"]] == ["a", "b"]
     lines = (tmp_path / "run" / "samples.jsonl").read_text().splitlines()
-    assert [json.loads(line)["model"] for line in lines] == ["a", "a", "b", "b", "geodesic", "geodesic"]
+    assert [json.loads(line)["model"] for line in lines] == ["a"] * 4 + ["b"] * 4 + ["geodesic"] * 4
     table = capsys.readouterr().out.splitlines()
     assert [row.split("|")[1].strip() for row in table if row.startswith("|")][1:] == [
         "a", "a", "b", "b", "geodesic", "geodesic"
@@ -410,13 +431,14 @@ def painting(evaluation, monkeypatch):
     """The evaluation, whose contenders leave masks: of one pixel the first, of two the second, and so on."""
     contenders = []
 
-    def run(new_segmenter, device, dataset, protocol, processes, job, save, batched):
+    def run(new_segmenter, device, dataset, protocol, processes, job, missing, keeper, batched):
         name = job.partition("/")[0]
         if name not in contenders:
             contenders.append(name)
         mask = row_of(contenders.index(name) + 1).astype(np.bool_)
-        save(sample_of(row_of(4), "s"), result_of([0.9]), SamplePictures(mask, mask.astype(np.float32)))
-        return {0: result_of([0.9], "s")}
+        pictures = SamplePictures(mask, mask.astype(np.float32))
+        keeper.keep(0, sample_of(row_of(4), "a"), result_of([0.9]), pictures)
+        keeper.keep_failure(1, SampleFailure("b", "b.png: broken"))
 
     monkeypatch.setattr(module, "evaluate_dataset", run)
     return evaluation[0]
@@ -431,16 +453,16 @@ def masks_in(folder):
 def test_masks_are_kept_apart_by_contender(painting, tmp_path):
     evaluate(painting("a", baseline=True), CPU, ALONE)
     assert masks_in(tmp_path / "run" / "predictions") == {
-        "a/lung/s.png": 1,
-        "a/liver/s.png": 1,
-        "geodesic/lung/s.png": 2,
-        "geodesic/liver/s.png": 2,
+        "a/lung/a.png": 1,
+        "a/liver/a.png": 1,
+        "geodesic/lung/a.png": 2,
+        "geodesic/liver/a.png": 2,
     }
 
 
 def test_masks_of_one_network_alone_need_no_folder_of_its_name(painting, tmp_path):
     evaluate(painting("a"), CPU, ALONE)
-    assert masks_in(tmp_path / "run" / "predictions") == {"lung/s.png": 1, "liver/s.png": 1}
+    assert masks_in(tmp_path / "run" / "predictions") == {"lung/a.png": 1, "liver/a.png": 1}
 
 
 def test_replacing_removes_the_baselines_earlier_masks_too(painting, tmp_path):
@@ -451,7 +473,7 @@ def test_replacing_removes_the_baselines_earlier_masks_too(painting, tmp_path):
     evaluate(painting("a", baseline=True, replace=True), CPU, ALONE)
     assert not any(path.exists() for path in stale)
     assert other.exists()
-    assert (predictions / "geodesic" / "lung" / "s.png").exists()
+    assert (predictions / "geodesic" / "lung" / "a.png").exists()
 
 
 @pytest.mark.parametrize("names", [("geodesic",), ("a", "geodesic")])

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from isegm.data import Sample
-from isegm.errors import InputError
 from isegm.evaluation.figures import clicks_sha256, figures_of, format_table
-from isegm.evaluation.output import RunFolder, Wanted, sample_line
+from isegm.evaluation.output import Job, RunFolder, Wanted, sample_line
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
 from isegm.evaluation.sample import SamplePictures
@@ -29,7 +28,7 @@ def save(tmp_path):
         for model, dataset, results in parts:
             numbered = dict(enumerate(results))
             rows.append(figures_of(model, "hr18s", dataset, numbered, protocol, 7.0))
-            folder.save_results(rows, numbered, protocol, {"started": "now"})
+            folder.save_results(Job(model, dataset), rows, numbered, protocol, {"started": "now"})
         return tmp_path / "run", rows
 
     return save
@@ -172,7 +171,7 @@ def pictures():
 def test_the_mask_is_a_png_of_0_and_255_named_after_its_image(tmp_path, pictures, by_checkpoint, place):
     sample, drawn = pictures
     folder = RunFolder(tmp_path, Wanted(), by_checkpoint=by_checkpoint)
-    folder.save_pictures("hr32", "lung", sample, result_of([0.9]), drawn)
+    folder.save_pictures(Job("hr32", "lung"), sample, result_of([0.9]), drawn)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [
         tmp_path / "predictions" / place / "x.y.png"
     ]
@@ -184,7 +183,7 @@ def test_the_mask_is_a_png_of_0_and_255_named_after_its_image(tmp_path, pictures
 def test_overlays_and_probabilities_go_where_they_are_wanted(tmp_path, pictures, by_checkpoint, place):
     sample, drawn = pictures
     folder = RunFolder(tmp_path / "run", Wanted(vis=tmp_path / "vis"), by_checkpoint=by_checkpoint)
-    folder.save_pictures("hr32", "lung", sample, result_of([0.9]), drawn)
+    folder.save_pictures(Job("hr32", "lung"), sample, result_of([0.9]), drawn)
     vis = tmp_path / "vis" / place
     assert sorted(path.name for path in vis.iterdir()) == ["x.y.jpg", "x.y_probability.png"]
     height, width, _ = cv2.imread(str(vis / "x.y.jpg")).shape
@@ -193,27 +192,59 @@ def test_overlays_and_probabilities_go_where_they_are_wanted(tmp_path, pictures,
     np.testing.assert_array_equal(grey, np.where(drawn.mask, 204, 51))
 
 
-def test_a_folder_with_results_is_in_use(save):
+def test_a_folder_with_results_or_a_journal_is_in_use(save):
     folder, _ = save(("hr32", "lung", [result_of([0.9])]))
-    with pytest.raises(InputError, match=r"run: already holds an evaluation; .* --force to replace it$"):
-        RunFolder(folder, Wanted(), by_checkpoint=False).check_unused()
+    run = RunFolder(folder, Wanted(), by_checkpoint=False)
+    assert run.holds_results()
     (folder / "results.json").unlink()
-    RunFolder(folder, Wanted(), by_checkpoint=False).check_unused()
-    RunFolder(folder / "new", Wanted(), by_checkpoint=False).check_unused()
+    assert not run.holds_results()
+    run.journal.folder.mkdir()
+    run.journal.begin({}, {})
+    assert run.holds_results()
+    assert not RunFolder(folder / "new", Wanted(), by_checkpoint=False).holds_results()
+
+
+def test_masks_of_several_users_are_kept_apart(tmp_path, pictures):
+    sample, drawn = pictures
+    folder = RunFolder(tmp_path, Wanted(), by_checkpoint=False)
+    for seed in (0, 1):
+        folder.save_pictures(Job("hr32", "lung", seed), sample, result_of([0.9]), drawn)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")) == [
+        "predictions/lung/seed_0/x.y.png",
+        "predictions/lung/seed_1/x.y.png",
+    ]
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    left = [tmp_path / "predictions/lung/.tmp-0a1b2c3d-x.png", tmp_path / "vis/lung/.tmp-ffffffff-x.jpg"]
+    kept = [tmp_path / "predictions/lung/x.png", tmp_path / ".tmp", tmp_path / "vis/.tmp-notes"]
+    for path in left + kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    RunFolder(tmp_path, Wanted(vis=tmp_path / "vis"), by_checkpoint=False).remove_unfinished()
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in kept)
 
 
 @pytest.mark.parametrize(("by_checkpoint", "place"), [(False, "lung"), (True, "hr32/lung")])
 def test_what_is_replaced_is_removed_and_nothing_else(tmp_path, pictures, by_checkpoint, place):
-    kept = ["notes.txt", "predictions/spleen/x.png", f"predictions/{place}/notes.txt", "vis/lung/x.png"]
+    kept = [
+        "notes.txt",
+        "journal/notes.txt",
+        "predictions/spleen/x.png",
+        f"predictions/{place}/notes.txt",
+        "vis/lung/x.png",
+    ]
     replaced = ["results.json", "results.txt", "samples.jsonl", f"predictions/{place}/x.png"]
+    replaced += ["journal/run.json", "journal/data.json", "journal/1/process_0.jsonl"]
     for name in kept + replaced:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     folder = RunFolder(tmp_path, Wanted(), by_checkpoint=by_checkpoint)
-    folder.remove_earlier(["hr32"], ["lung"])
+    folder.remove_earlier([Job("hr32", "lung")])
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert left == sorted(kept)
-    folder.remove_earlier(["hr32"], ["lung", "never there"])
+    folder.remove_earlier([Job("hr32", "lung"), Job("hr32", "never there")])
 
 
 def test_nothing_half_written_is_left(save, monkeypatch):

@@ -1,6 +1,7 @@
 """Evaluating a data set with a stand-in for the predictor, so that only the handing out is looked at."""
 
 import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from isegm.errors import InputError
 from isegm.evaluation import run
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import (
+    Results,
     SampleFailure,
     evaluate_dataset,
     predictor_for,
@@ -71,10 +73,22 @@ def cores(monkeypatch):
     return cores
 
 
-def evaluate(dataset, processes=None, save=lambda *_: None, protocol=PROTOCOL, device=CPU, segmenter=None):
+def evaluate(
+    dataset, processes=None, save=lambda *_: None, protocol=PROTOCOL, device=CPU, segmenter=None, missing=None
+):
+    """The results by number, and in its order."""
     segmenter = segmenter or partial(predictor_for, torch.nn.Linear(1, 1), dataset, protocol)
     processes = processes or Processes(0, 1, 0, 1, None)
-    return evaluate_dataset(segmenter, device, dataset, protocol, processes, "job", save)
+    missing = range(len(dataset)) if missing is None else missing
+
+    class Saving(Results):
+        def keep(self, index, *what):
+            super().keep(index, *what)
+            save(*what)
+
+    kept = Saving()
+    evaluate_dataset(segmenter, device, dataset, protocol, processes, "job", missing, kept)
+    return dict(sorted(kept.results.items()))
 
 
 # The object's first k pixels against 4: IoU k / 4 up to 4 and 4 / k above. Up to k = 2 and from 6 on the
@@ -87,6 +101,12 @@ def test_results_come_in_the_order_of_the_data_set_whoever_finishes_first(cores)
     assert list(results) == list(range(8))
     assert [result.name for result in results.values()] == [f"row{i}" for i in range(8)]
     assert [result.scores for result in results.values()] == SCORES
+
+
+def test_only_what_is_missing_is_evaluated(cores):
+    results = evaluate(Rows(), missing=[6, 1, 3])
+    assert {index: result.scores for index, result in results.items()} == {i: SCORES[i] for i in (1, 3, 6)}
+    assert evaluate(Rows(), missing=[]) == {}
 
 
 def test_a_sample_that_cannot_be_read_leaves_the_others_as_they_are(cores):
@@ -163,25 +183,22 @@ def test_there_are_no_more_samples_than_are_in_the_data_set(cores):
 
 def test_all_processes_take_part_and_wait_for_the_slowest(cores, capfd):
     store = dist.HashStore()
-    gathered = {}
-
-    class Meeting(Processes):
-        def gather(self, results):
-            assert self.add("job/done", 0) == 240
-            gathered[self.rank] = results
-            return results if self.rank == 0 else None
+    shares = {}
 
     def process(rank):
-        evaluate(Rows(count=240, broken=(3,)), Meeting(rank, 2, rank, 2, store))
+        processes = Processes(rank, 2, rank, 2, store)
+        shares[rank] = evaluate(Rows(count=240, broken=(3,)), processes)
+        if rank == 0:
+            assert processes.add("job/done", 0) == 240
 
     threads = [threading.Thread(target=process, args=(rank,)) for rank in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert gathered[0]
-    assert gathered[1]
-    assert sorted([*gathered[0], *gathered[1]]) == list(range(240))
+    assert shares[0]
+    assert shares[1]
+    assert sorted([*shares[0], *shares[1]]) == list(range(240))
     bars = re.findall(r"(\d+)/240 .*NoC@75 (\d\.\d\d)", capfd.readouterr().err.replace("\r", "\n"))
     assert bars
     assert all(1 <= float(clicks) <= 3 for _, clicks in bars)
@@ -208,3 +225,103 @@ def test_every_sample_is_computed_by_one_thread(cores):
 @pytest.mark.parametrize(("target", "shown"), [(0.85, 0.85), (0.9, 0.9), (0.95, 0.9), (1.01, 0.9)])
 def test_the_bar_shows_a_threshold_that_can_be_reached(target, shown):
     assert shown_threshold(Protocol(target_iou=target)) == shown
+
+
+def test_a_sample_that_hangs_is_named_with_its_process(cores):
+    started = threading.Event()
+
+    class Rows5(Rows):
+        def __getitem__(self, index):
+            if index == 5:
+                started.set()
+                over.wait(60)
+            return super().__getitem__(index)
+
+    over = threading.Event()
+    processes = Processes(0, 1, 0, 1, None, timeout=0.5)
+    try:
+        with pytest.raises(InputError) as caught:
+            evaluate(Rows5(), processes)
+    finally:
+        over.set()
+    host = re.escape(socket.gethostname())
+    assert started.is_set()
+    assert re.fullmatch(
+        rf"no sample was finished for 0.5 s; process 0 on {host} is at job row5; look what holds it, or "
+        "allow more by --timeout; --resume goes on with what is missing",
+        str(caught.value),
+    )
+
+
+def test_another_process_that_hangs_is_named_once_nothing_else_is_left(cores):
+    store = dist.HashStore()
+    over = threading.Event()
+
+    class HangingRows(Rows):
+        def __getitem__(self, index):
+            over.wait(60)
+            return super().__getitem__(index)
+
+    cores(2)
+    hanging = threading.Thread(
+        target=lambda: evaluate(HangingRows(count=30), Processes(1, 2, 1, 2, store)), daemon=True
+    )
+    hanging.start()
+    while not store.check(["job/at/1"]):
+        time.sleep(0.01)
+    try:
+        with pytest.raises(
+            InputError, match=r"^no sample was finished for 1 s; process 1 on .* is at job row0;"
+        ):
+            evaluate(Rows(count=30), Processes(0, 2, 0, 2, store, timeout=1.0))
+        assert store.add("job/done", 0) == 29
+    finally:
+        over.set()
+    hanging.join()
+
+
+def test_a_first_process_that_hangs_is_noticed_by_the_others(cores):
+    store = dist.HashStore()
+    Processes(0, 2, 0, 2, store)
+    over = threading.Event()
+
+    class SlowRows(Rows):
+        def __getitem__(self, index):
+            over.wait(60)
+            return super().__getitem__(index)
+
+    try:
+        with pytest.raises(
+            InputError, match=r"^process 0 on .* has not told what is done for 0.5 s: it hangs;"
+        ):
+            evaluate(SlowRows(), Processes(1, 2, 1, 2, store, timeout=0.5))
+    finally:
+        over.set()
+
+
+def test_interrupting_ends_each_thread_with_the_sample_it_is_at(cores, monkeypatch):
+    kept = []
+
+    class Watch:
+        finished = False
+
+        def __init__(self, *_):
+            self.looks = 0
+
+        def look(self):
+            if len(kept) >= 4:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_Watch", Watch)
+    monkeypatch.setattr(run, "_LOOK_SECONDS", 0.001)
+    begun = []
+
+    class Counted(Rows):
+        def __getitem__(self, index):
+            begun.append(index)
+            return super().__getitem__(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Counted(count=4000), save=lambda sample, *_: kept.append(sample.name))
+    assert 4 <= len(kept) < 400
+    assert len(kept) == len(begun)

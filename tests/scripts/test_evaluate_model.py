@@ -187,7 +187,7 @@ def test_every_way_of_telling_the_local_rank_picks_the_gpu(
     monkeypatch.setenv("LOCAL_RANK", "1" if local_rank == "LOCAL_RANK" else "0")
     devices = []
 
-    def join(device):
+    def join(device, timeout):
         devices.append(device)
         raise evaluate_model.InputError("that is enough")
 
@@ -445,7 +445,7 @@ def test_results_are_not_replaced_unless_it_is_said(evaluate_model, workspace, c
     (workspace / "run").mkdir()
     (workspace / "run" / "results.json").write_text("mine")
     assert evaluate_model.main([*FAST, "--datasets=spleen", "--cpu"]) == 2
-    assert "error: run: already holds an evaluation; choose another --logs-path" in capsys.readouterr().err
+    assert "error: run: already holds an evaluation; --resume to go on with it" in capsys.readouterr().err
     assert (workspace / "run" / "results.json").read_text() == "mine"
     assert [path.name for path in (workspace / "run").iterdir()] == ["results.json"]
     assert evaluate_model.main([*FAST, "--datasets=spleen", "--cpu", "--force"]) == 0

@@ -152,7 +152,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     die_at(args.die)
-    with join_processes(torch.device("cpu")) as processes:
+    with join_processes(torch.device("cpu"), collectives=True) as processes:
         small = small_trainer(
             args.data,
             args.folder,

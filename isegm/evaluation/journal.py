@@ -1,0 +1,374 @@
+"""What an evaluation has done so far, on disk sample by sample, so that a run that was cut short can go on.
+
+=================================  =======================================================================
+``journal/run.json``               what decides the results: settings, SHA-256 of weights and data, versions
+``journal/data.json``              a digest of every sample's files, by data set and name
+``journal/<n>/process_<k>.jsonl``  what process k finished at the n-th start: a line a sample, appended
+``journal/lock``                   held while an evaluation writes here
+=================================  =======================================================================
+
+A line is on the disk before its process begins with the next sample. A line without an end, which is all that
+a killed process or a full disk can leave, counts for nothing: its sample is computed again.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from isegm.data import Dataset
+from isegm.errors import InputError
+from isegm.evaluation.run import SampleFailure
+from isegm.evaluation.sample import SampleResult
+from isegm.geometry import Click
+from isegm.storage import sha256, write_text
+
+JOURNAL_FORMAT = 1
+"""Version of the layout of these files."""
+
+_MEND = "take another --logs-path, or --force to begin anew"
+
+_ABSENT = object()
+
+Digests = dict[str, dict[str, str]]
+"""Of each sample's files, by data set and sample name."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the journal says of one sample.
+
+    Attributes:
+        outcome: Its result, or why it has none.
+        mask_sha256: Of the file of its final mask; empty if there is no result.
+        attempt: At which start it was computed.
+        seconds: Since that start began with the sample's data set.
+    """
+
+    outcome: SampleResult | SampleFailure
+    mask_sha256: str
+    attempt: int
+    seconds: float
+
+
+class Journal:
+    """The journal of a run.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "journal"
+
+    def exists(self) -> bool:
+        """Whether an evaluation was begun in this folder."""
+        return (self.folder / "run.json").exists()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other evaluations from writing here; the lock ends with the process, however that ends.
+
+        Raises:
+            InputError: Another evaluation is writing here.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a", encoding="utf-8") as file:
+            if not _lock(file):
+                raise InputError(
+                    f"{self.folder.parent}: another evaluation is writing here; wait for it, or end it"
+                )
+            yield
+
+    def begin(self, identity: Mapping[str, Any], digests: Digests) -> int:
+        """Begin, or go on if a run of this identity was begun.
+
+        Args:
+            identity: All that decides the results, as JSON has it.
+            digests: Of the samples' files.
+
+        Returns:
+            Which start this is, from 1.
+
+        Raises:
+            InputError: The run that was begun is another one; the line says in what it differs.
+            OSError: A file cannot be written.
+        """
+        if self.exists():
+            self.check_same(identity, digests)
+        else:
+            write_text(self.folder / "data.json", json.dumps(digests) + "\n")
+            write_text(self.folder / "run.json", json.dumps(identity, indent=2) + "\n")
+        attempt = max(self._attempts(), default=0) + 1
+        (self.folder / str(attempt)).mkdir()
+        return attempt
+
+    def check_same(self, identity: Mapping[str, Any], digests: Digests) -> None:
+        """Make sure that the run that was begun here is the one of this identity.
+
+        Raises:
+            InputError: It is another one.
+        """
+        differences = _differences(self._read("run.json"), json.loads(json.dumps(identity)))
+        if any(line.startswith("datasets") for line in differences):
+            differences += _changed_samples(self._read("data.json"), digests)
+        if differences:
+            raise InputError(
+                f"{self.folder / 'run.json'}: this run was begun with other settings, weights or data and "
+                f"cannot go on with these: {'; '.join(differences)}; {_MEND}"
+            )
+
+    @contextlib.contextmanager
+    def writer(self, attempt: int, process: int) -> Iterator["JournalWriter"]:
+        """What one process writes."""
+        writer = JournalWriter(self.folder / str(attempt) / f"process_{process}.jsonl")
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+    def entries(self, dataset: Dataset, job: str, n_clicks: int) -> dict[int, Entry]:
+        """Read what was done of a data set, by number and in data-set order.
+
+        Of a sample that was computed again the last result counts.
+
+        Args:
+            dataset: The samples.
+            job: The data set's part of the run.
+            n_clicks: The largest number of clicks on a sample.
+
+        Raises:
+            InputError: A line that is not the last one cannot be read, or does not fit the data set.
+        """
+        found: dict[int, Entry] = {}
+        for attempt in sorted(self._attempts()):
+            for path in sorted((self.folder / str(attempt)).glob("process_*.jsonl")):
+                for where, line in _whole_lines(path):
+                    if isinstance(line, dict) and line.get("job") != job:
+                        continue
+                    index, entry = _parse(where, line, attempt, dataset, n_clicks)
+                    found[index] = entry
+        return dict(sorted(found.items()))
+
+    def remove(self) -> None:
+        """Remove what an earlier run has left, but not the lock, which this one holds."""
+        for name in ("run.json", "data.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        for attempt in self._attempts():
+            shutil.rmtree(self.folder / str(attempt))
+
+    def _attempts(self) -> list[int]:
+        return [int(path.name) for path in self.folder.glob("*") if path.name.isdecimal() and path.is_dir()]
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError, FileNotFoundError):
+            raise InputError(f"{path}: not a readable part of a journal; {_MEND}") from None
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: not a part of a journal; {_MEND}")
+        return content
+
+
+class JournalWriter:
+    """One process's file of a journal.
+
+    Args:
+        path: The file, which does not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        self._started: dict[str, float] = {}
+
+    def start(self, job: str) -> None:
+        """Begin with a data set: its samples' times count from now."""
+        self._started[job] = time.monotonic()
+
+    def add(self, job: str, index: int, result: SampleResult, mask_sha256: str) -> None:
+        """Append a result. When this returns, it is on the disk.
+
+        Raises:
+            OSError: It cannot be written. What is in the file already, is kept.
+        """
+        outcome = dataclasses.asdict(result)
+        outcome["clicks"] = [[click.row, click.col, click.positive] for click in result.clicks]
+        self._append(job, index, outcome | {"mask_sha256": mask_sha256})
+
+    def add_failure(self, job: str, index: int, failure: SampleFailure) -> None:
+        """Append why a sample has no result.
+
+        Raises:
+            OSError: As for :meth:`add`.
+        """
+        self._append(job, index, dataclasses.asdict(failure))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+            self._file = None
+
+    def _append(self, job: str, index: int, outcome: Mapping[str, Any]) -> None:
+        since = round(time.monotonic() - self._started.get(job, time.monotonic()), 3)
+        line = {"job": job, "index": index, "at": since, **outcome}
+        content = memoryview((json.dumps(line) + "\n").encode())
+        with self._lock:
+            try:
+                if self._file is None:
+                    self._file = self._path.open("ab", buffering=0)
+                while content:
+                    content = content[self._file.write(content) :]
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._path)) from None
+
+
+def _lock(file: IO[str]) -> bool:
+    """Lock a file against other processes; False if one of them has it. Not all systems can."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True
+
+
+def digest_samples(datasets: Sequence[Dataset]) -> Digests:
+    """Digest every sample's files; a file of several samples is read once.
+
+    A file that cannot be read has an empty digest: the sample's evaluation will say what is wrong with it.
+    """
+    files = sorted({path for dataset in datasets for record in dataset.records for path in record.files})
+    with ThreadPoolExecutor(8) as pool:
+        digests = dict(zip(files, pool.map(_digest, files), strict=True))
+    return {
+        dataset.name: {
+            record.name: hashlib.sha256("".join(digests[path] for path in record.files).encode()).hexdigest()[
+                :16
+            ]
+            for record in dataset.records
+        }
+        for dataset in datasets
+    }
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError:
+        return ""
+
+
+def digest_dataset(samples: Mapping[str, str]) -> str:
+    """SHA-256 of a data set: of its samples' names and digests, in order."""
+    return hashlib.sha256(json.dumps(list(samples.items())).encode()).hexdigest()
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines of a file that have an end, each with its place."""
+    *lines, _torn = path.read_bytes().split(b"\n")
+    for number, text in enumerate(lines, start=1):
+        where = f"{path}: line {number}"
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            line = None
+        if not isinstance(line, dict):
+            raise _damaged(where)
+        yield where, line
+
+
+def _parse(
+    where: str, line: dict[str, Any], attempt: int, dataset: Dataset, n_clicks: int
+) -> tuple[int, Entry]:
+    """Check a line, which anybody may have written."""
+    try:
+        index, seconds = line["index"], _number(line["at"])
+        if type(index) is not int or index < 0 or dataset.names[index] != line["name"]:
+            raise ValueError
+        if "problem" in line:
+            return index, Entry(SampleFailure(line["name"], str(line["problem"])), "", attempt, seconds)
+        result = SampleResult(
+            name=line["name"],
+            clicks=tuple(Click(_number(row), _number(col), _flag(sign)) for row, col, sign in line["clicks"]),
+            scores=tuple(map(_number, line["scores"])),
+            seconds=tuple(map(_number, line["seconds"])),
+        )
+        if not (1 <= len(result.scores) <= n_clicks and len(result.seconds) == len(result.clicks)):
+            raise ValueError
+        return index, Entry(result, str(line["mask_sha256"]), attempt, seconds)
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise _damaged(where) from None
+
+
+def _number(value: object) -> float:
+    """A finite number as JSON has it; whole ones stay whole."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _damaged(where: str) -> InputError:
+    return InputError(f"{where}: no line of a journal; remove the line, and its sample is computed again")
+
+
+def _differences(then: object, now: object, place: str = "") -> list[str]:
+    """What differs between two JSON values, each as ``place: ... then, ... now``."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        keys = dict.fromkeys([*then, *now])
+        parts = [
+            _differences(then.get(k, _ABSENT), now.get(k, _ABSENT), f"{place}.{k}" if place else k)
+            for k in keys
+        ]
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        parts = [_differences(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(then, now, strict=True))]
+    else:
+        parts = [] if then == now else [[f"{place}: {_shown(then)} then, {_shown(now)} now"]]
+    return [line for part in parts for line in part]
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is _ABSENT else json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _changed_samples(then: Mapping[str, Any], now: Digests) -> list[str]:
+    """For each data set that differs, the first sample that does."""
+    lines = []
+    for name, samples in now.items():
+        earlier = then.get(name)
+        if not isinstance(earlier, dict) or earlier == samples:
+            continue
+        changed = [s for s in dict.fromkeys([*earlier, *samples]) if earlier.get(s) != samples.get(s)]
+        first = changed[0]
+        how = "has other files now" if first in earlier else "is new"
+        how = how if first in samples else "is gone"
+        lines.append(f"{name}: {first} {how}, the first of {len(changed)}")
+    return lines

@@ -130,7 +130,7 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
     for checkpoint in evaluation.checkpoints[1:]:
         check_file(checkpoint.path)  # a bad file is told now, not after hours of work on the first
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_terminated_like_interrupted())
+        stack.enter_context(_interrupted_once(launched=processes.size > 1))
         rows = _evaluate(evaluation, folder, device, processes, stack)
     if processes.rank == 0:
         _print(evaluation, rows)
@@ -267,20 +267,28 @@ def _hint_at_resume(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM, by which clusters and launchers end a process, stop as cleanly as Ctrl-C does."""
+def _interrupted_once(*, launched: bool) -> Iterator[None]:
+    """Let SIGTERM, by which clusters and launchers end a process, stop as cleanly as Ctrl-C does.
+
+    A launcher passes on the Ctrl-C that its processes have got already, and may send SIGTERM more than once:
+    only the first signal counts, or the samples under way would be given up. Without a launcher a second
+    Ctrl-C does that.
+    """
 
     def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if launched else signal.default_int_handler)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # only that one may change handlers
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def jobs_of(evaluation: Evaluation) -> list[Job]:

@@ -151,45 +151,49 @@ def evaluate_dataset(
                 if stop.is_set():
                     return
 
-    def work_or_tell() -> None:
+    def work_or_tell(ended: threading.Event) -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
             errors.append(error)
             stop.set()
+        finally:
+            ended.set()
 
     cv2.setNumThreads(1)
     workers = batched.size if batched else samples_at_once(device, processes)
-    # Daemons: one that hangs must not keep the process from ending.
-    threads = [threading.Thread(target=work_or_tell, daemon=True) for _ in range(workers)]
+    # Not Thread.join: a signal during it makes Python 3.11 take the thread for ended.
+    all_ended = [threading.Event() for _ in range(workers)]
     with _Progress(processes, job, dataset, protocol, len(missing)) as progress:
         watch = _Watch(processes, job, len(missing))
-        for thread in threads:
-            thread.start()
+        for ended in all_ended:
+            # A daemon: one that hangs must not keep the process from ending.
+            threading.Thread(target=work_or_tell, args=(ended,), daemon=True).start()
         try:
-            for thread in threads:
-                while thread.is_alive() and not errors:
-                    thread.join(_LOOK_SECONDS)
+            for ended in all_ended:
+                while not ended.wait(_LOOK_SECONDS) and not errors:
                     watch.look()
                     progress.show()
         except KeyboardInterrupt:
-            _end(threads, stop)
+            _end(all_ended, stop)
             raise
         if errors:
-            _end(threads, stop)
+            _end(all_ended, stop)
             raise errors[0]
         under_way.leave()
-        while processes.rank == 0 and not watch.finished:
-            time.sleep(_LOOK_SECONDS)
+        while processes.rank == 0:
             watch.look()
             progress.show()
+            if watch.finished:
+                break
+            time.sleep(_LOOK_SECONDS)
 
 
-def _end(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
+def _end(all_ended: Sequence[threading.Event], stop: threading.Event) -> None:
     """Let each thread end with the sample it is at, which is kept."""
     stop.set()
-    for thread in threads:
-        thread.join()
+    for ended in all_ended:
+        ended.wait()
 
 
 def _evaluate(

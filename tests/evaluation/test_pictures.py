@@ -14,6 +14,7 @@ from isegm.evaluation.pictures import (
 )
 from isegm.evaluation.sample import SampleResult
 from isegm.geometry import Click
+from tests.evaluation.by_hand import FINAL
 
 GREY = (90, 90, 90)
 RADIUS = 6
@@ -21,7 +22,7 @@ RADIUS = 6
 
 
 def result_with(*clicks):
-    return SampleResult("a", clicks, (0.5,) * len(clicks), (0.1,) * len(clicks))
+    return SampleResult("a", clicks, (0.5,) * len(clicks), (0.1,) * len(clicks), FINAL)
 
 
 def area(rows, columns, shape=(520, 600)):

@@ -44,6 +44,7 @@ from isegm.evaluation.output import Wanted  # noqa: E402
 from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol  # noqa: E402
 from isegm.evaluation.run import GPU_BATCH  # noqa: E402
 from isegm.inference.load import BACKENDS, PRECISIONS, check_settings, resolve_precision  # noqa: E402
+from isegm.report import write_report  # noqa: E402
 
 DEFAULT_CHECKPOINT = REPOSITORY / "weights" / "emcclick_ct_hr18s.pth"
 """The weights that come with the project; weights/README.md is their model card."""
@@ -179,7 +180,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             batch_size=args.batch_size,
             replace=args.force,
         )
-        return evaluate(evaluation, device, processes)
+        status = evaluate(evaluation, device, processes)
+        if processes.rank == 0:
+            write_report(folder, datasets)
+        return status
 
 
 def tidy_arguments(argv: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from isegm.metrics.overlap import mask_dice
 from isegm.simulation.next_click import NextClick
 
 SURFACE_TOLERANCE = 2.0
-"""Pixels that boundaries may lie apart and still agree in the surface Dice; the default of metricas.py, too."""
+"""Pixels that boundaries may lie apart and still agree in the surface Dice, as in metricas.py by default."""
 
 
 @dataclass(frozen=True)

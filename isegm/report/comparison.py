@@ -18,7 +18,7 @@ from isegm.report.measures import Measure, Values
 from isegm.report.plots import Curve, Plot, plot_curves
 from isegm.report.run import Group, Run, SampleLine
 from isegm.report.single import BANDS, Report, file_names, interval_cell, mean_cell, total
-from isegm.report.tables import UNDEFINED, Cell, Table, as_html
+from isegm.report.tables import UNDEFINED, Cell, Table
 
 LISTED = 10
 """Samples that are named on which one wins most, and as many on which the other does."""
@@ -118,8 +118,8 @@ def make_comparison(runs: Sequence[Run]) -> Report:
         )
 
     threshold = min(measures.shown_threshold(run) for run in runs)
-    means = means_table(contenders, names)
-    tables, plots = [means], {}
+    means = means_tables(contenders, names)
+    tables, plots = list(means), {}
     rows: list[list[object]] = [["dataset", "sample", "measure", "first", "other", "by_first", "by_other"]]
     parts: dict[str, list[str]] = {}
     for name in names:
@@ -134,10 +134,10 @@ def make_comparison(runs: Sequence[Run]) -> Report:
             rows += rows_of(pair, differences)
     keys = {f"data-{number}": name for number, name in enumerate(names)}
     body = [
-        page.header(" against ".join(contender.label for contender in contenders), described(runs)),
+        page.header(title(contenders), described(runs)),
         page.warnings(cautions(runs, contenders, names)),
-        page.contents({"means": means.title} | keys),
-        page.section("means", means.title, [as_html(means)]),
+        page.contents({"means": "Means"} | keys),
+        page.section("means", "Means", [page.titled(table) for table in means]),
         *(page.section(key, name, parts[name]) for key, name in keys.items()),
     ]
     files = file_names(names)
@@ -213,6 +213,12 @@ def _cut(line: SampleLine, clicks: int) -> SampleLine:
 # -- what stands first
 
 
+def title(contenders: Sequence[Contender]) -> str:
+    """Who is compared with whom."""
+    first, *others = (contender.label for contender in contenders)
+    return f"{', '.join(others)} against {first}"
+
+
 def described(runs: Sequence[Run]) -> list[str]:
     """What is compared, and when each was run."""
     lines = [
@@ -280,30 +286,39 @@ def _different_data(
 # -- tables and plots
 
 
-def means_table(contenders: Sequence[Contender], names: Sequence[str]) -> Table:
-    """What each found on its own samples."""
+def means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list[Table]:
+    """What each found on its own samples: of clicks, and of masks."""
     runs = [contender.run for contender in contenders]
     thresholds = [t for t in measures.known_thresholds(runs[0]) if all(t <= run.target for run in runs)]
-    columns: dict[str, tuple[Measure, int]] = {
-        **{f"NoC@{t * 100:g}": (partial(measures.noc_at, t), 2) for t in thresholds},
+    clicks: dict[str, tuple[Measure, int]] = {
+        f"NoC@{t * 100:g}": (partial(measures.noc_at, t), 2) for t in thresholds
+    }
+    masks: dict[str, tuple[Measure, int]] = {
         "AUC IoU": (measures.auc_iou, 3),
         "AUC Dice": (measures.auc_dice, 3),
         "Final Dice": (measures.final_dice, 3),
         "HD95, px": (measures.final_hd95, 2),
         "Surface Dice": (measures.final_nsd, 3),
     }
-    rows = []
-    for name in names:
-        for contender in contenders:
-            if name not in contender.groups:
-                continue
-            group = contender.groups[name]
-            row = [Cell(name), Cell(contender.label), Cell(str(len(group.samples)))]
-            row += [mean_cell(group, measure, digits) for measure, digits in columns.values()]
-            row += [Cell(total(group, partial(measures.failed_at, t))) for t in thresholds[-1:]]
-            rows.append(row)
-    header = ["Data set", "Run", "Samples", *columns, *(f"failed@{t * 100:g}" for t in thresholds[-1:])]
-    return Table("Means", header, rows, note=f"Of each run on its own samples. {BANDS}")
+    found = [(name, c.label, c.groups[name]) for name in names for c in contenders if name in c.groups]
+
+    def rows_of_means(columns: Mapping[str, tuple[Measure, int]]) -> list[list[Cell]]:
+        return [
+            [Cell(name), Cell(label), *(mean_cell(group, *column) for column in columns.values())]
+            for name, label, group in found
+        ]
+
+    counts = [
+        [str(len(group.samples)), *(total(group, partial(measures.failed_at, t)) for t in thresholds)]
+        for *_, group in found
+    ]
+    click_rows = [[*row, *map(Cell, more)] for row, more in zip(rows_of_means(clicks), counts, strict=True)]
+    failed = [f"failed@{t * 100:g}" for t in thresholds]
+    note = f"Of each run on its own samples. {BANDS}"
+    return [
+        Table("Number of clicks", ["Data set", "Run", *clicks, "Samples", *failed], click_rows, note=note),
+        Table("Masks", ["Data set", "Run", *masks], rows_of_means(masks)),
+    ]
 
 
 def curves_plot(contenders: Sequence[Contender], name: str) -> Plot:

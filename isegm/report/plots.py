@@ -12,6 +12,7 @@ import numpy.typing as npt
 from isegm.report.measures import Values
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#2f74d0", "#d9722e", "#2b9a76", "#b8509a", "#8a7a1f", "#6a5fd0", "#c2404e", "#2a93a8")
@@ -22,6 +23,8 @@ _VARIABLES = {INK: "var(--ink)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 """Colours that a page replaces by its own; no line or bar has one of them."""
 
 _SIZE = 4.8, 3.1
+_LABEL = 32
+"""Characters of a name that a legend has room for."""
 _STYLES = ("-", "--", "-.", ":")
 _RC: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and is set in the page's own font
@@ -113,7 +116,7 @@ def plot_curves(curves: Sequence[Curve], measure: str, target: float) -> Plot:
                 linewidth=1.8,
                 marker="o",
                 markersize=3,
-                label=curve.label,
+                label=_shortened(curve.label),
             )
         lowest = min(float(np.nanmin([curve.mean, curve.low])) for curve in curves)
         axes.set_ylim(max(0.0, np.floor(lowest * 10 - 0.2) / 10), 1.005)
@@ -124,8 +127,7 @@ def plot_curves(curves: Sequence[Curve], measure: str, target: float) -> Plot:
         axes.set_ylabel(f"mean {measure}")
         axes.set_xticks(_ticks(longest))
         axes.grid(color=RULE, linewidth=0.6)
-        if len(curves) > 1:
-            axes.legend(loc="lower right", fontsize=9)
+        _add_legend(figure, axes, len(curves))
         return _rendered(figure)
 
 
@@ -151,7 +153,11 @@ def plot_histograms(histograms: Sequence[Histogram], counted: str) -> Plot:
             colour = COLOURS[number % len(COLOURS)]
             shift = (number - (len(histograms) - 1) / 2) * width
             axes.bar(
-                np.arange(1, clicks + 1) + shift, histogram.counts, width, color=colour, label=histogram.label
+                np.arange(1, clicks + 1) + shift,
+                histogram.counts,
+                width,
+                color=colour,
+                label=_shortened(histogram.label),
             )
             axes.bar(
                 apart + shift,
@@ -169,8 +175,7 @@ def plot_histograms(histograms: Sequence[Histogram], counted: str) -> Plot:
         axes.set_ylabel(counted)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(axis="y", color=RULE, linewidth=0.6)
-        if len(histograms) > 1:
-            axes.legend(loc="upper right", fontsize=9)
+        _add_legend(figure, axes, len(histograms))
         return _rendered(figure)
 
 
@@ -178,6 +183,18 @@ def _ticks(clicks: int) -> list[int]:
     """Where an axis of so many clicks has its numbers: at the first click, and at some round ones."""
     step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if clicks / step <= 6)
     return [1, *range(max(2, step), clicks + 1, step)]
+
+
+def _add_legend(figure: "Figure", axes: "Axes", entries: int) -> None:
+    """Say above the plot, where nothing is drawn, whose line is which; not of one alone."""
+    if entries < 2:
+        return
+    figure.subplots_adjust(top=0.97 - 0.07 * -(-entries // 2))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9, borderaxespad=0.2)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= _LABEL else f"{label[: _LABEL - 3]}..."
 
 
 def _rendered(figure: "Figure") -> Plot:

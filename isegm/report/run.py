@@ -7,7 +7,7 @@ from pathlib import Path
 from isegm.errors import InputError
 from isegm.evaluation.figures import carry_on
 from isegm.evaluation.output import RESULTS_FORMAT
-from isegm.evaluation.sample import FinalScores
+from isegm.evaluation.sample import SURFACE_TOLERANCE, FinalScores
 from isegm.geometry import Click
 from isegm.metrics.curves import dice_of_iou, iou_of_dice
 from isegm.report.entries import MEND, Entry, read_entry
@@ -88,6 +88,7 @@ class Run:
         target: Where clicking stopped; above 1, never.
         settings: The protocol, to be shown.
         groups: Each network on each data set, in the table's order.
+        tolerance: Of the surface Dice, in pixels.
         warnings: What the evaluation had to say of its data.
     """
 
@@ -98,6 +99,7 @@ class Run:
     target: float
     settings: Mapping[str, str]
     groups: tuple[Group, ...]
+    tolerance: float
     warnings: tuple[str, ...]
 
     @property
@@ -142,6 +144,8 @@ def read_run(folder: Path) -> Run:
         raise settings.wrong("metric", "iou or dice")
     n_clicks = settings.integer("n_clicks", 1, MAX_CLICKS)
     found = _read_samples(folder / "samples.jsonl", metric, n_clicks, finals=version > 1)
+    rows = about.entries("results")
+    tolerances = [row.entry("final").number("nsd_tolerance_px", SURFACE_TOLERANCE) for row in rows]
     return Run(
         folder=folder,
         about=about,
@@ -149,7 +153,8 @@ def read_run(folder: Path) -> Run:
         n_clicks=n_clicks,
         target=settings.number("target_iou"),
         settings=settings.plain(),
-        groups=_groups(path, about.entries("results"), found),
+        groups=_groups(path, rows, found),
+        tolerance=tolerances[0] if tolerances else SURFACE_TOLERANCE,
         warnings=about.texts("warnings"),
     )
 

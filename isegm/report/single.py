@@ -11,7 +11,6 @@ import numpy as np
 from isegm.cli import counted
 from isegm.data import Dataset
 from isegm.evaluation.figures import THRESHOLDS, UNKNOWN
-from isegm.evaluation.sample import SURFACE_TOLERANCE
 from isegm.metrics.bootstrap import Interval
 from isegm.report import measures, page
 from isegm.report.gallery import Card, Gallery, make_gallery
@@ -150,7 +149,7 @@ def missing_pictures(run: Run, at_hand: Mapping[str, Dataset]) -> list[str]:
 
 def key_figures(run: Run) -> str:
     """For each network and data set its NoC, how good the final masks are, and how many samples failed."""
-    groups = [group for group in run.groups if group.samples]
+    groups = [group for name in run.datasets for group in run.of(name) if group.samples]
     if len(groups) > MAX_KEYS:
         return ""
     threshold = measures.shown_threshold(run)
@@ -233,7 +232,7 @@ def final_table(run: Run) -> Table:
         ]
         rows.append([*row, Cell(UNDEFINED if old else str(undefined))])
     note = (
-        f"Median (quartiles) over samples. Surface Dice at a tolerance of {SURFACE_TOLERANCE:g} px. Ignored "
+        f"Median (quartiles) over samples. Surface Dice at a tolerance of {run.tolerance:g} px. Ignored "
         "pixels are left out of both masks. HD95 is undefined where a mask is empty."
     )
     return Table("Final masks", ["Model", "Data set", *columns, "HD95 undefined"], rows, note=note)

@@ -147,7 +147,7 @@ def mask_path(run: Run, group: Group, line: SampleLine) -> Path:
         InputError: There is none, or the names are none that an evaluation gives its files.
     """
     names = group.model, group.dataset, line.name
-    if any(set(name) & set("/\\\0") or name in ("", ".", "..") for name in names):
+    if any(set(name) & set("/\0") or name in ("", ".", "..") for name in names):
         raise InputError(f"{line.name!a}: cannot be the name of a file, so that its mask is not to be found")
     masks = run.folder / "predictions"
     places = [masks / group.model / group.dataset, masks / group.dataset]

@@ -45,7 +45,7 @@ def as_html(table: Table) -> str:
     for row in table.rows:
         cells = "".join(
             f"<td{_kind(table, i)}>{text(cell.text)}"
-            + (f"<small>{text(cell.note)}</small>" * bool(cell.note))
+            + (f" <small>{text(cell.note)}</small>" * bool(cell.note))
             + "</td>"
             for i, cell in enumerate(row)
         )
@@ -54,7 +54,7 @@ def as_html(table: Table) -> str:
     return (
         '<div class="scroll" tabindex="0" role="region" '
         f'aria-label="{text(table.title)}"><table><thead><tr>{head}'
-        f"</tr></thead>\n<tbody>{''.join(lines)}</tbody></table></div>{note}"
+        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{note}"
     )
 
 

@@ -123,6 +123,7 @@ def plot_curves(curves: Sequence[Curve], measure: str, target: float) -> Plot:
         axes.set_xlim(0.5, longest + 0.5)
         if target <= 1:
             axes.axhline(target, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
+            axes.text(longest + 0.4, target - 0.005, "target", fontsize=9, ha="right", va="top")
         axes.set_xlabel("clicks")
         axes.set_ylabel(f"mean {measure}")
         axes.set_xticks(_ticks(longest))

@@ -343,10 +343,9 @@ def dataset_plots(run: Run, groups: Sequence[Group]) -> dict[str, tuple[str, Plo
         for group in groups
     ]
     histograms = [histogram(group, threshold, run.n_clicks) for group in groups]
-    band = " with its 95 % band" if any(len(group.samples) > 1 for group in groups) else ""
-    words = f"Mean {run.measure} by clicks{band}"
-    if run.target <= 1:
-        words += f"; clicking stopped at {run.target:g} (dashed)"
+    words = f"Mean {run.measure} by clicks"
+    if any(len(group.samples) > 1 for group in groups):
+        words += ", with its 95 % band"
     unit = "samples" if seeds == 1 else "samples, all seeds"
     return {
         f"{run.metric}_by_click": (words, plot_curves(curves, run.measure, run.target)),

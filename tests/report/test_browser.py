@@ -73,11 +73,10 @@ def open_page(tmp_path_factory):
     def open_page(path):
         folder = tmp_path_factory.mktemp("browser")
         (folder / "probe.html").write_text(PROBE.replace("PAGE", path.as_uri()))
-        done = subprocess.run(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr", "--dump-dom",
-             (folder / "probe.html").as_uri()],
-            capture_output=True, text=True, timeout=120, check=True,
-        )  # fmt: skip
+        profile = f"--user-data-dir={folder / 'profile'}"
+        command = [CHROMIUM, *FLAGS, profile, "--enable-logging=stderr", "--dump-dom"]
+        command.append((folder / "probe.html").as_uri())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         content = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)[1]
         return json.loads(html.unescape(content)), [
             line for line in done.stderr.splitlines() if "CONSOLE" in line

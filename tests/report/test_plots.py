@@ -68,7 +68,8 @@ def test_several_networks_have_bars_and_lines_of_their_own_and_a_legend():
 
 @pytest.mark.parametrize(("target", "drawn"), [(0.9, True), (1.0, True), (1.01, False), (math.inf, False)])
 def test_the_target_is_marked_where_clicking_stopped_at_it(target, drawn):
-    assert ("stroke-dasharray" in plot_curves([curve(0.5, 0.6)], "IoU", target).svg) == drawn
+    svg = plot_curves([curve(0.5, 0.6)], "IoU", target).svg
+    assert ("stroke-dasharray" in svg) == ("target" in words_of(svg)) == drawn
 
 
 @pytest.mark.parametrize("means", [[0.5], [0.0] * 20, [1.0] * 20, [0.5] * 1000])

@@ -126,6 +126,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "\N{REPLACEMENT CHARACTER}": "?",
+    "±": r"$\pm$",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
 

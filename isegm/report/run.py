@@ -142,6 +142,9 @@ def read_run(folder: Path) -> Run:
     metric = settings.text("metric")
     if metric not in ("iou", "dice"):
         raise settings.wrong("metric", "iou or dice")
+    target = settings.number("target_iou")
+    if target == 0:
+        raise settings.wrong("target_iou", "above 0")
     n_clicks = settings.integer("n_clicks", 1, MAX_CLICKS)
     found = _read_samples(folder / "samples.jsonl", metric, n_clicks, finals=version > 1)
     rows = about.entries("results")
@@ -151,7 +154,7 @@ def read_run(folder: Path) -> Run:
         about=about,
         metric=metric,
         n_clicks=n_clicks,
-        target=settings.number("target_iou"),
+        target=target,
         settings=settings.plain(),
         groups=_groups(path, rows, found),
         tolerance=tolerances[0] if tolerances else SURFACE_TOLERANCE,

@@ -94,16 +94,12 @@ def under(run: Run) -> list[str]:
     """How much was evaluated, when, and by what."""
     samples = {group.dataset: len(group.samples) for group in run.groups}
     started = run.about.text("started", default="").replace("T", " ").replace("+00:00", " UTC")
+    seeds = max((len(group.seeds) for group in run.groups), default=1)
+    until = f" at most, until {run.measure} {run.target:g}" if run.target <= 1 else ""
     facts = [
         counted(sum(samples.values()), "sample"),
-        f"{counted(run.n_clicks, 'click')} at most, until {run.measure} {run.target:g}"
-        if run.target <= 1
-        else f"{counted(run.n_clicks, 'click')}",
-        *(
-            [f"{max(len(group.seeds) for group in run.groups)} seeds"]
-            if any(len(group.seeds) > 1 for group in run.groups)
-            else []
-        ),
+        counted(run.n_clicks, "click") + until,
+        f"{seeds} seeds" * (seeds > 1),
         started,
     ]
     return [
@@ -163,7 +159,7 @@ def key_figures(run: Run) -> str:
             f'<div class="key"><h3>{text(name)}</h3><p class="value">{mean.mean:.2f}'
             f"{'' if math.isnan(mean.low) else f' <small>{mean.low:.2f} to {mean.high:.2f}</small>'}</p>"
             f"<p>clicks to {run.measure} {threshold:g}</p>"
-            f"<p>final Dice <b>{dice:.3f}</b>, failed <b>{failures}</b> of "
+            f"<p>final Dice <b>{_number(dice, 3)}</b>, failed <b>{failures}</b> of "
             f"<b>{len(group.samples)}</b></p></div>"
         )
     return f'<div class="keys">{"".join(cards)}</div>'
@@ -396,11 +392,10 @@ def gallery_html(run: Run, group: Group, gallery: Gallery, key: str) -> str:
         if gallery.whole
         else {"Worst samples": gallery.worst, "Random samples": gallery.random}
     )
+    whose = f"{group.model}: " * (len(run.models) > 1)
     parts = []
     for number, (name, cards) in enumerate(kinds.items()):
-        parts.append(
-            page.heading(name if len(run.models) == 1 else f"{group.model}: {name[0].lower()}{name[1:]}")
-        )
+        parts.append(page.heading(whose + name))
         if pictures and not number:
             parts.append(page.legend())
         shown = "".join(card_html(run, group, card, f"{key}-{number}-{i}") for i, card in enumerate(cards))
@@ -432,11 +427,10 @@ def card_html(run: Run, group: Group, card: Card, key: str) -> str:
         missing = f'<div class="missing">{text(card.why)}</div>' if card.why else ""
         return f'<figure class="card"{attributes}>{missing}{caption}</figure>'
     return (
-        f'<figure class="card" id="{key}"{attributes}><a class="close" href="#{key}-at" '
-        'aria-label="Close">×</a>'
+        f'<figure class="card" id="{key}"{attributes}>'
+        f'<a class="close" href="#{key}-at" aria-label="Close">×</a>'
         f'<a class="open" id="{key}-at" href="#{key}"><img loading="lazy" alt="{text(line.name)}: '
-        f'{text(words)}" '
-        f'src="{card.picture}"></a>{caption}</figure>'
+        f'{text(words)}" src="{card.picture}"></a>{caption}</figure>'
     )
 
 

@@ -12,6 +12,7 @@ from isegm.errors import InputError
 from isegm.evaluation.sample import FinalScores
 from isegm.geometry import Click
 from isegm.report.run import read_run
+from isegm.report.single import make_report
 from tests.evaluation.by_hand import FINAL, result_of
 from tests.report.by_hand import HOSTILE, small_run, write_run
 
@@ -126,6 +127,7 @@ def remove(*keys):
         (put("settings", "n_clicks", 10**9), "n_clicks must be a whole number, 1 to 1000, not 1000000000"),
         (put("settings", "n_clicks", 4.5), "n_clicks must be a whole number"),
         (put("settings", "target_iou", None), "target_iou must be a number that is not negative, not None"),
+        (put("settings", "target_iou", 0), "target_iou must be above 0, not 0"),
         (put("settings", "target_iou", 10**400), "target_iou must be a number"),
         (put("settings", "eval_mode", "\ud800"), "settings: holds half of a surrogate pair"),
         (put("results", {}), "results must be a list of objects"),
@@ -248,3 +250,29 @@ def test_whatever_is_in_the_files_nothing_else_is_raised(tmp_path_factory, file,
         (folder / file).write_bytes((folder / file).read_bytes()[: -(cut - 200)])
     with contextlib.suppress(InputError):
         read_run(folder)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    settings_of_run=st.fixed_dictionaries(
+        {}, optional={"target_iou": st.floats(0, 2), "thresh": json_values}
+    ),
+    keys=st.dictionaries(
+        st.sampled_from(["started", "device", "versions", "checkpoints", "datasets"]), json_values
+    ),
+    final=st.fixed_dictionaries(
+        {}, optional={"dice": st.none(), "hd95": st.floats(0), "nsd": st.floats(0, 1)}
+    ),
+)
+def test_whatever_is_believed_can_be_shown(tmp_path_factory, settings_of_run, keys, final):
+    folder = small_run(tmp_path_factory.mktemp("run"))
+    spoil(folder, "results.json", lambda document: document.update(keys))
+    spoil(folder, "results.json", lambda document: document["settings"].update(settings_of_run))
+    spoil(folder, "samples.jsonl", lambda line: line.update(final))
+    try:
+        run = read_run(folder)
+        page = make_report(run, []).html
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - it may be refused, or be shown
+    else:
+        page.encode("utf-8")

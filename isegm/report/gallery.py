@@ -82,7 +82,7 @@ def make_gallery(run: Run, group: Group, dataset: Dataset | None, threshold: flo
             return Card(line, None)
         try:
             return Card(line, _draw(run, group, dataset, positions, line))
-        except InputError as error:
+        except (InputError, OSError) as error:  # one picture that cannot be read costs no report
             return Card(line, None, str(error))
 
     return Gallery(
@@ -118,10 +118,7 @@ def draw(sample: Sample, mask: Mask, line: SampleLine) -> Picture:
     clicks = [click for click in line.clicks if click.row < mask.shape[0] and click.col < mask.shape[1]]
     marked = mask | (sample.truth == 1)
     for click in clicks:
-        marked[
-            round(click.row) - (round(click.row) == mask.shape[0]),
-            round(click.col) - (round(click.col) == mask.shape[1]),
-        ] = True
+        marked[int(click.row), int(click.col)] = True
     _widen(marked)
     rows, cols = view(marked)
     part = Sample(sample.name, sample.image[rows, cols], sample.truth[rows, cols], None)

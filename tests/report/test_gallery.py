@@ -172,3 +172,16 @@ def test_a_tiny_object_is_shown_with_its_surroundings_and_a_large_one_whole(with
     for corner in (far[:12, :12], far[-12:, -12:]):  # both clicks are in view, whatever the object's size
         assert close(corner, POSITIVE_COLOUR).sum() > 10
     assert drawn(tiny, (Click(9e5, 9e5, True),)).shape == picture.shape  # one that lies beyond is not
+
+
+def test_a_mask_that_may_not_be_read_costs_no_report(with_pictures, monkeypatch):
+    folder, dataset = with_pictures
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(gallery, "read_grey", refuse)
+    run = read_run(folder)
+    first = make_gallery(run, run.groups[0], dataset, 0.9).worst[0]
+    assert first.picture is None
+    assert "Permission denied" in first.why

@@ -181,8 +181,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             replace=args.force,
         )
         status = evaluate(evaluation, device, processes)
-        if processes.rank == 0:
-            write_report(folder, datasets)
+        try:
+            if processes.rank == 0:
+                write_report(folder, datasets)
+        finally:
+            processes.from_first(None)  # a launcher ends all as soon as one has left with status 1
         return status
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from isegm.cli import counted
 from isegm.data import Dataset
 from isegm.evaluation.figures import THRESHOLDS, UNKNOWN
-from isegm.metrics.bootstrap import Interval
+from isegm.metrics.bootstrap import RESAMPLES, Interval
 from isegm.report import measures, page
 from isegm.report.gallery import Card, Gallery, make_gallery
 from isegm.report.measures import Measure
@@ -23,7 +23,7 @@ MAX_KEYS = 8
 """Networks and data sets whose key figures stand above the tables; of more the tables alone can be read."""
 NAMED = 3
 """Samples without a result that a warning names."""
-BANDS = "In brackets and as bands: 95 % bootstrap intervals over samples (percentiles of 2000 resamples)."
+BANDS = f"Intervals and bands: 95 % bootstrap over samples (percentiles of {RESAMPLES} resamples)."
 
 
 @dataclass(frozen=True)

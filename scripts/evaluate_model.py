@@ -45,6 +45,7 @@ from isegm.evaluation.output import Wanted  # noqa: E402
 from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol  # noqa: E402
 from isegm.evaluation.run import GPU_BATCH  # noqa: E402
 from isegm.inference.load import BACKENDS, PRECISIONS, check_settings, resolve_precision  # noqa: E402
+from isegm.report import write_report  # noqa: E402
 
 DEFAULT_CHECKPOINT = REPOSITORY / "weights" / "emcclick_ct_hr18s.pth"
 """The weights that come with the project; weights/README.md is their model card."""
@@ -197,7 +198,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             replace=args.force,
             resume=args.resume or restarted,
         )
-        return evaluate(evaluation, device, processes)
+        status = evaluate(evaluation, device, processes)
+        try:
+            if processes.rank == 0:
+                write_report(folder, datasets)
+        finally:
+            processes.from_first(
+                None, "that it has written the report"
+            )  # a launcher ends all as soon as one has left with status 1
+        return status
 
 
 def check_restarts(logs_path: Path | None) -> bool:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import SampleResult
+from isegm.evaluation.sample import FinalScores, SampleResult
+from isegm.metrics.curves import DICE_CLICKS, area_under_curve, dice_of_iou, iou_of_dice
 from isegm.metrics.noc import NocSummary, summarise_noc
 
 THRESHOLDS = (0.80, 0.85, 0.90)
@@ -15,6 +17,19 @@ SHOWN_CLICKS = (1, 2, 3, 5, 10, 20)
 
 UNKNOWN = "?"
 """Shown where clicking stopped at a target below the threshold, so that the figure is not known."""
+
+
+@dataclass(frozen=True)
+class FinalMean:
+    """A measure of the final masks over a data set.
+
+    Attributes:
+        mean: Over the samples where it is defined; NaN if it is so nowhere.
+        undefined: On how many samples it is not.
+    """
+
+    mean: float
+    undefined: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,10 @@ class Figures:
         noc: A summary for each threshold that the clicking went up to.
         mean_scores: Mean IoU (or Dice) after 1, 2, ... clicks; a sample that was done counts with its last
             value.
+        auc_iou: Area under the curve of mean IoU by clicks, 0 to 1 (docs/metrics.md); NaN without samples.
+        auc_dice: The same of Dice.
+        dice_at: Mean Dice after 1, 3, 5 and 10 clicks, as far as there are so many, by clicks.
+        final: Dice, HD95 (pixels) and surface Dice of the final masks, by the names of their fields.
         seconds_a_click: SPC, the samples' click times over their clicks.
         seconds: Wall-clock time of the data set, of all processes together.
         problems: A line for every sample that has no result.
@@ -42,6 +61,10 @@ class Figures:
     samples: int
     noc: tuple[NocSummary, ...]
     mean_scores: tuple[float, ...]
+    auc_iou: float
+    auc_dice: float
+    dice_at: Mapping[int, float]
+    final: Mapping[str, FinalMean]
     seconds_a_click: float
     seconds: float
     problems: tuple[str, ...]
@@ -69,6 +92,7 @@ def figures_of(
     done = [result for result in results.values() if isinstance(result, SampleResult)]
     scores = [result.scores for result in done]
     carried = [carry_on(row, protocol.n_clicks) for row in scores]
+    ious, dices = mean_curves(carried, protocol.metric)
     clicks = sum(len(result.seconds) for result in done)
     known = [t for t in THRESHOLDS if t <= protocol.target_iou] if done else []
     return Figures(
@@ -78,11 +102,39 @@ def figures_of(
         samples=len(done),
         noc=tuple(summarise_noc(scores, threshold, protocol.n_clicks) for threshold in known),
         mean_scores=tuple(sum(column) / len(done) for column in zip(*carried, strict=True)),
+        auc_iou=area_under_curve(ious),
+        auc_dice=area_under_curve(dices),
+        dice_at={click: dices[click - 1] for click in DICE_CLICKS if click <= len(dices)},
+        final={field.name: _final_mean(done, field.name) for field in fields(FinalScores)},
         seconds_a_click=sum(sum(result.seconds) for result in done) / clicks if clicks else 0.0,
         seconds=seconds,
         problems=tuple(r.problem for r in results.values() if isinstance(r, SampleFailure)),
         clicks_sha256=clicks_sha256(done),
     )
+
+
+def mean_curves(scores: Sequence[Sequence[float]], metric: str) -> tuple[list[float], list[float]]:
+    """Mean IoU and mean Dice after 1, 2, ... clicks; IoU and Dice of one mask follow from each other.
+
+    Args:
+        scores: Of each sample after every click, all of one length.
+        metric: Which of the two they are, ``iou`` or ``dice``.
+
+    Returns:
+        Two lists of that length, empty without samples.
+    """
+    columns = list(zip(*scores, strict=True))
+    ious = [[score if metric == "iou" else iou_of_dice(score) for score in column] for column in columns]
+    dices = [[score if metric == "dice" else dice_of_iou(score) for score in column] for column in columns]
+    iou_curve, dice_curve = ([sum(column) / len(column) for column in kind] for kind in (ious, dices))
+    return iou_curve, dice_curve
+
+
+def _final_mean(results: Sequence[SampleResult], name: str) -> FinalMean:
+    values = [getattr(result.final, name) for result in results]
+    defined = [value for value in values if not math.isnan(value)]
+    mean = sum(defined) / len(defined) if defined else math.nan
+    return FinalMean(mean, len(values) - len(defined))
 
 
 def clicks_sha256(results: Iterable[SampleResult]) -> str:

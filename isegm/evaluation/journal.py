@@ -30,7 +30,7 @@ from typing import IO, Any
 from isegm.data import Dataset
 from isegm.errors import InputError
 from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import SampleResult
+from isegm.evaluation.sample import FinalScores, SampleResult
 from isegm.geometry import Click
 from isegm.storage import sha256, write_text
 
@@ -40,6 +40,7 @@ JOURNAL_FORMAT = 1
 _MEND = "take another --logs-path, or --force to begin anew"
 
 _ABSENT = object()
+_FINAL = tuple(field.name for field in dataclasses.fields(FinalScores))
 
 Digests = dict[str, dict[str, str]]
 """Of each sample's files, by data set and sample name."""
@@ -207,6 +208,8 @@ class JournalWriter:
         """
         outcome = dataclasses.asdict(result)
         outcome["clicks"] = [[click.row, click.col, click.positive] for click in result.clicks]
+        final = dataclasses.asdict(result.final)
+        outcome["final"] = {name: None if math.isnan(value) else value for name, value in final.items()}
         self._append(job, index, outcome | {"mask_sha256": mask_sha256})
 
     def add_failure(self, job: str, index: int, failure: SampleFailure) -> None:
@@ -314,6 +317,7 @@ def _parse(
             clicks=tuple(Click(_number(row), _number(col), _flag(sign)) for row, col, sign in line["clicks"]),
             scores=tuple(map(_number, line["scores"])),
             seconds=tuple(map(_number, line["seconds"])),
+            final=FinalScores(**{name: _number_or_nan(line["final"][name]) for name in _FINAL}),
         )
         if not (1 <= len(result.scores) <= n_clicks and len(result.seconds) == len(result.clicks)):
             raise ValueError
@@ -327,6 +331,10 @@ def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise ValueError
     return value
+
+
+def _number_or_nan(value: object) -> float:
+    return math.nan if value is None else _number(value)
 
 
 def _flag(value: object) -> bool:

@@ -19,6 +19,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,10 @@ from isegm.evaluation.journal import Journal
 from isegm.evaluation.pictures import draw_probability, draw_result
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import SamplePictures, SampleResult
+from isegm.evaluation.sample import SURFACE_TOLERANCE, SamplePictures, SampleResult
 from isegm.storage import TEMPORARY_PREFIX, sha256, whole_file, write_image, write_text
 
-RESULTS_FORMAT = 1
+RESULTS_FORMAT = 2
 """Version of the layout of ``results.json`` and ``samples.jsonl``."""
 
 
@@ -100,7 +101,7 @@ class RunFolder:
         Raises:
             OSError: A file cannot be removed.
         """
-        for name in ("results.json", "results.txt", "samples.jsonl"):
+        for name in ("results.json", "results.txt", "samples.jsonl", "report.html"):
             (self.folder / name).unlink(missing_ok=True)
         self.journal.remove()
         for job in jobs:
@@ -204,7 +205,8 @@ def sample_line(model: str, dataset: str, index: int, result: SampleResult, metr
         metric: ``iou`` or ``dice``; the scores are called ``ious`` or ``dices``.
 
     Returns:
-        Clicks are [row, col, positive] in the image's pixels; scores and seconds are one a click.
+        Clicks are [row, col, positive] in the image's pixels; scores and seconds are one a click. Dice, HD95
+        (pixels) and surface Dice are of the final mask, None where undefined.
     """
     return {
         "model": model,
@@ -214,6 +216,7 @@ def sample_line(model: str, dataset: str, index: int, result: SampleResult, metr
         "clicks": [[click.row, click.col, click.positive] for click in result.clicks],
         f"{metric}s": list(result.scores),
         "seconds": [round(seconds, 6) for seconds in result.seconds],
+        **{name: _null_if_nan(value) for name, value in dataclasses.asdict(result.final).items()},
     }
 
 
@@ -226,11 +229,24 @@ def _as_json(figures: Figures, protocol: Protocol) -> dict[str, Any]:
         "samples": figures.samples,
         "noc": [dataclasses.asdict(summary) for summary in figures.noc],
         f"mean_{protocol.metric}_by_click": list(figures.mean_scores),
+        "auc_iou": _null_if_nan(figures.auc_iou),
+        "auc_dice": _null_if_nan(figures.auc_dice),
+        "dice_at": {str(click): dice for click, dice in figures.dice_at.items()},
+        "final": {
+            **{name: _null_if_nan(measure.mean) for name, measure in figures.final.items()},
+            "undefined": {name: measure.undefined for name, measure in figures.final.items()},
+            "nsd_tolerance_px": SURFACE_TOLERANCE,
+        },
         "seconds_a_click": figures.seconds_a_click,
         "seconds": figures.seconds,
         "problems": list(figures.problems),
         "clicks_sha256": figures.clicks_sha256,
     }
+
+
+def _null_if_nan(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else value
 
 
 def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:

@@ -1,6 +1,6 @@
 """Pictures of a result, to be looked at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from isegm.data.sample import Sample
 from isegm.evaluation.sample import SampleResult
+from isegm.geometry import Click
 from isegm.inference.segmenter import Mask, Probability
 
 MASK_COLOUR = (40, 120, 255)
@@ -20,6 +21,8 @@ LEGIBLE = 500
 """Pixels of the shorter side from which on numbers can be read: smaller images are drawn larger."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_CONTOUR_DISK = 5
+"""Radius of a click's disk among outlines, in pixels."""
 
 Picture = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -41,7 +44,36 @@ def draw_result(sample: Sample, mask: Mask, result: SampleResult) -> Picture:
         (k H, k W, 3) RGB: every pixel is k by k, k being 1 unless the image is small (:func:`enlargement`).
     """
     picture = draw_areas(sample, mask)
-    _draw_clicks(picture, result, enlargement(*mask.shape))
+    factor = enlargement(*mask.shape)
+    _draw_clicks(picture, result.clicks, (factor, factor), max(4, min(picture.shape[:2]) // 100))
+    return picture
+
+
+def draw_contours(sample: Sample, mask: Mask, clicks: Sequence[Click], height: int, width: int) -> Picture:
+    """Draw a result as outlines, so that the image below stays visible, as large as a box holds it.
+
+    The truth's outline is wide and yellow, the mask's narrow and blue upon it; clicks as for
+    :func:`draw_result`.
+
+    Args:
+        sample: The image (H, W, 3) and its truth (H, W).
+        mask: (H, W).
+        clicks: In the image's pixels.
+        height: Of the box, in pixels.
+        width: Of the box, in pixels.
+
+    Returns:
+        (h, w, 3) RGB in the image's proportions, with h = ``height`` or w = ``width``.
+    """
+    factor = min(height / mask.shape[0], width / mask.shape[1])
+    rows, cols = (max(1, round(side * factor)) for side in mask.shape)
+    smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    picture = np.asarray(cv2.resize(sample.image, (cols, rows), interpolation=smooth), np.uint8)
+    for area, colour, line in ((sample.truth == 1, TRUTH_COLOUR, 4), (mask, MASK_COLOUR, 2)):
+        pixels = cv2.resize(area.astype(np.uint8), (cols, rows), interpolation=cv2.INTER_NEAREST)
+        contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, contours, -1, colour, line, cv2.LINE_AA)
+    _draw_clicks(picture, clicks, (rows / mask.shape[0], cols / mask.shape[1]), _CONTOUR_DISK)
     return picture
 
 
@@ -85,15 +117,23 @@ def enlarged(pixels: Picture) -> Picture:
     return np.ascontiguousarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
 
 
-def _draw_clicks(picture: Picture, result: SampleResult, factor: int) -> None:
-    """Draw a disk a click, then the numbers, each where it covers no disk and no other number if possible."""
-    radius = max(4, min(picture.shape[:2]) // 100)
+def _draw_clicks(
+    picture: Picture, clicks: Sequence[Click], factors: tuple[float, float], radius: int
+) -> None:
+    """Draw a disk a click, then the numbers, each where it covers no disk and no other number if possible.
+
+    Args:
+        picture: (H, W, 3), drawn on.
+        clicks: In the image's pixels.
+        factors: How many times higher and wider than the image the picture is.
+        radius: Of a disk, in the picture's pixels.
+    """
     scale = radius / 10
+    down, across = factors
     centres = [
-        (round((click.col + 0.5) * factor - 0.5), round((click.row + 0.5) * factor - 0.5))
-        for click in result.clicks
+        (round((click.col + 0.5) * across - 0.5), round((click.row + 0.5) * down - 0.5)) for click in clicks
     ]
-    for centre, click in zip(centres, result.clicks, strict=True):
+    for centre, click in zip(centres, clicks, strict=True):
         colour = POSITIVE_COLOUR if click.positive else NEGATIVE_COLOUR
         cv2.circle(picture, centre, radius, colour, -1, cv2.LINE_AA)
         cv2.circle(picture, centre, radius, (255, 255, 255), 1, cv2.LINE_AA)

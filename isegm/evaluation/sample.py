@@ -5,11 +5,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isegm.data.sample import Sample
+from isegm.data.sample import Sample, Truth
 from isegm.evaluation.protocol import METRICS, Protocol
 from isegm.geometry import Click
 from isegm.inference.segmenter import Mask, Probability, Segmenter
+from isegm.metrics.boundary import hd95, nsd, surface_distances
+from isegm.metrics.overlap import mask_dice
 from isegm.simulation.next_click import NextClick
+
+SURFACE_TOLERANCE = 2.0
+"""Pixels that boundaries may lie apart and still agree in the surface Dice, as in metricas.py by default."""
+
+
+@dataclass(frozen=True)
+class FinalScores:
+    """What a sample's final mask is worth; NaN is undefined (docs/metrics.md).
+
+    Attributes:
+        dice: Dice.
+        hd95: 95 % Hausdorff distance in pixels; NaN where the mask is empty.
+        nsd: Surface Dice at :data:`SURFACE_TOLERANCE`.
+    """
+
+    dice: float
+    hd95: float
+    nsd: float
 
 
 @dataclass(frozen=True)
@@ -24,12 +44,14 @@ class SampleResult:
             than clicks.
         seconds: Time of each click: simulating it, the network, scoring. The first includes preparing the
             image.
+        final: What the final mask is worth.
     """
 
     name: str
     clicks: tuple[Click, ...]
     scores: tuple[float, ...]
     seconds: tuple[float, ...]
+    final: FinalScores
 
 
 @dataclass(frozen=True)
@@ -80,4 +102,19 @@ def evaluate_sample(
 
     probability = segmenter.probability
     pictures = SamplePictures(mask, mask.astype(np.float32) if probability is None else probability)
-    return SampleResult(sample.name, segmenter.clicks, tuple(scores), tuple(seconds)), pictures
+    final = final_scores(mask, sample.truth)
+    return SampleResult(sample.name, segmenter.clicks, tuple(scores), tuple(seconds), final), pictures
+
+
+def final_scores(mask: Mask, truth: Truth) -> FinalScores:
+    """Measure a final mask.
+
+    Ignored pixels count neither way: they are left out of the mask and of the truth alike, before boundaries
+    are found, so that Dice, HD95 and surface Dice are those of the same two masks.
+
+    Args:
+        mask: (H, W).
+        truth: (H, W): 1 object, 0 background, -1 ignored.
+    """
+    distances = surface_distances(mask & (truth != -1), truth == 1)
+    return FinalScores(mask_dice(mask, truth), hd95(distances), nsd(distances, SURFACE_TOLERANCE))

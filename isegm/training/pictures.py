@@ -8,7 +8,7 @@ import torch
 
 from isegm.data.sample import Sample
 from isegm.evaluation.pictures import Picture, draw_result
-from isegm.evaluation.sample import SampleResult
+from isegm.evaluation.sample import SampleResult, final_scores
 from isegm.model.emc_click import EMCClick, EMCClickState
 from isegm.training.samples import TrainingSample
 from isegm.training.step import THRESHOLD, Batch, simulate_clicks, stack_clicks
@@ -44,7 +44,9 @@ def draw_training(model: EMCClick, samples: Sequence[TrainingSample], pool: Exec
     masks = (output.corrected.sigmoid() > THRESHOLD)[:, 0].cpu().numpy()
     pictures = [
         draw_result(
-            Sample("", sample.image, sample.label, None), mask, SampleResult("", tuple(placed), (), ())
+            Sample("", sample.image, sample.label, None),
+            mask,
+            SampleResult("", tuple(placed), (), (), final_scores(mask, sample.label)),
         )
         for sample, mask, placed in zip(samples, masks, clicks, strict=True)
     ]

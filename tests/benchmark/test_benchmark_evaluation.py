@@ -9,13 +9,14 @@ from isegm.data.dataset import Record
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.sample import SampleResult
 from isegm.geometry import Click
+from tests.evaluation.by_hand import FINAL
 
 PROTOCOL = Protocol(n_clicks=4)
 A, B = Click(1.0, 2.0, True), Click(3.0, 4.0, False)
 
 
 def result(clicks, scores):
-    return SampleResult("name", tuple(clicks), tuple(scores), (0.1,) * len(clicks))
+    return SampleResult("name", tuple(clicks), tuple(scores), (0.1,) * len(clicks), FINAL)
 
 
 def test_noc_its_difference_and_the_share_of_images_with_the_same_clicks():

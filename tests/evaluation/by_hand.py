@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.data import Sample
-from isegm.evaluation.sample import SampleResult
+from isegm.evaluation.sample import FinalScores, SampleResult
 from isegm.geometry import Click
 
 
@@ -47,10 +47,17 @@ def sample_of(truth: npt.NDArray[np.int8], name: str = "a", initial: npt.ArrayLi
     return Sample(name, image, truth, None if initial is None else np.asarray(initial, np.bool_))
 
 
+FINAL = FinalScores(0.75, 3.0, 0.5)
+
+
 def result_of(
-    scores: Sequence[float], name: str = "a", clicks: int | None = None, seconds: float = 0.5
+    scores: Sequence[float],
+    name: str = "a",
+    clicks: int | None = None,
+    seconds: float = 0.5,
+    final: FinalScores = FINAL,
 ) -> SampleResult:
     """A result with these scores; as many clicks as scores unless said otherwise, each of so many seconds."""
     count = len(scores) if clicks is None else clicks
     placed = tuple(Click(float(i), float(2 * i), i % 2 == 0) for i in range(count))
-    return SampleResult(name, placed, tuple(scores), (seconds,) * count)
+    return SampleResult(name, placed, tuple(scores), (seconds,) * count, final)

@@ -1,10 +1,12 @@
 """On one row of 12 pixels whose first 8 are the object: a mask of the first k <= 8 has IoU k / 8."""
 
+import math
+
 import numpy as np
 import pytest
 
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.sample import evaluate_sample
+from isegm.evaluation.sample import FinalScores, evaluate_sample, final_scores
 from isegm.geometry import Click
 from tests.evaluation.by_hand import ScriptedPredictor, row_of, sample_of
 
@@ -108,3 +110,29 @@ def test_seconds_are_one_a_click_and_the_first_has_the_preparation(monkeypatch):
 
     result, _ = run([row_of(1), row_of(2), row_of(8)], predictor=Slow)
     assert result.seconds == (101, 2, 3)
+
+
+def test_the_final_mask_is_measured_and_only_it():
+    # Of the two rows of boundary, 8 and 6 pixels of one row: pixels 6 and 7 of the truth are 1 and 2 away.
+    result, _ = run([row_of(1), row_of(6)])
+    assert result.final == FinalScores(
+        dice=12 / 14, hd95=pytest.approx(np.percentile([0] * 6 + [1, 2], 95)), nsd=1.0
+    )
+    result, _ = run([row_of(1), row_of(1), row_of(1), row_of(1), row_of(5)], target_iou=1.0)
+    assert result.final.nsd == 12 / 13  # pixel 7 is 3 away, beyond the tolerance of 2
+
+
+def test_an_empty_final_mask_has_no_hd95():
+    result, _ = run([row_of(0)] * 5)
+    assert (result.final.dice, result.final.nsd) == (0.0, 0.0)
+    assert math.isnan(result.final.hd95)
+
+
+def test_ignored_pixels_are_left_out_of_both_masks_of_the_final_scores():
+    truth = TRUTH.copy()
+    truth[0, 6:11] = -1
+    # Without pixels 6 to 10 both are the first 6; pixel 11 is a false positive, 6 from the others.
+    assert final_scores(row_of(9).astype(bool), truth) == FinalScores(1.0, 0.0, 1.0)
+    spilt = final_scores(row_of(12).astype(bool), truth)
+    assert (spilt.dice, spilt.nsd) == (12 / 13, 12 / 13)
+    assert spilt.hd95 == pytest.approx(np.percentile([0] * 6 + [6], 95))

@@ -1,18 +1,22 @@
 import dataclasses
 import hashlib
+import math
 
 import pytest
 
 from isegm.evaluation.figures import (
     Figures,
+    FinalMean,
     carry_on,
     clicks_sha256,
     figures_of,
     format_mean_scores,
     format_table,
+    mean_curves,
 )
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
+from isegm.evaluation.sample import FinalScores
 from isegm.metrics.noc import NocSummary
 from tests.evaluation.by_hand import result_of
 
@@ -25,6 +29,11 @@ def figures(results, seconds=7.0, **settings):
 SOLVED = result_of([0.5, 0.82, 0.9], seconds=0.5)  # NoC 2, 3, 3
 AT_THE_LAST_CLICK = result_of([0.1, 0.2, 0.3, 0.9], seconds=1.0)  # NoC 4, 4, 4
 NEVER = result_of([0.1, 0.84, 0.6, 0.7], seconds=0.25)  # NoC 2, 4, 4
+# Mean Dice, 2 IoU / (1 + IoU), after each click.
+DICE = [
+    sum(2 * iou / (1 + iou) for iou in column) / 3
+    for column in ((0.5, 0.1, 0.1), (0.82, 0.2, 0.84), (0.9, 0.3, 0.6), (0.9, 0.9, 0.7))
+]
 BROKEN = SampleFailure("b", "b.png: not a readable picture; is it complete?")
 
 
@@ -41,6 +50,10 @@ def test_figures_are_those_of_the_samples_that_have_a_result():
             NocSummary(0.90, 4, 3, pytest.approx(11 / 3), 2, 1),
         ),
         mean_scores=(pytest.approx(0.7 / 3), pytest.approx(1.86 / 3), 0.6, pytest.approx(2.5 / 3)),
+        auc_iou=pytest.approx((0.7 / 6 + 1.86 / 3 + 0.6 + 2.5 / 6) / 3),
+        auc_dice=pytest.approx((DICE[0] / 2 + DICE[1] + DICE[2] + DICE[3] / 2) / 3),
+        dice_at={1: pytest.approx(DICE[0]), 3: pytest.approx(DICE[2])},
+        final={"dice": FinalMean(0.75, 0), "hd95": FinalMean(3.0, 0), "nsd": FinalMean(0.5, 0)},
         seconds_a_click=pytest.approx((1.5 + 4 + 1) / 11),
         seconds=7.0,
         problems=("b.png: not a readable picture; is it complete?",),
@@ -81,7 +94,30 @@ def test_samples_are_counted_even_where_no_threshold_is_known():
 def test_without_any_result_there_are_no_figures_but_problems():
     found = figures([BROKEN, BROKEN])
     assert (found.samples, found.noc, found.mean_scores, found.seconds_a_click) == (0, (), (), 0.0)
+    assert math.isnan(found.auc_iou)
+    assert math.isnan(found.auc_dice)
+    assert found.dice_at == {}
+    assert all(math.isnan(measure.mean) and measure.undefined == 0 for measure in found.final.values())
     assert found.problems == (BROKEN.problem,) * 2
+
+
+def test_undefined_final_scores_are_counted_and_not_averaged():
+    missed = result_of([0.0] * 4, final=FinalScores(0.0, math.nan, 0.0))
+    found = figures([SOLVED, missed, NEVER])
+    assert found.final["hd95"] == FinalMean(3.0, 1)
+    assert found.final["dice"] == FinalMean(0.5, 0)
+    assert math.isnan(figures([missed]).final["hd95"].mean)
+
+
+def test_scores_that_are_dice_give_the_same_iou_and_dice():
+    ious = [[0.5, 0.82, 0.9], [0.1, 0.2, 0.3]]
+    dices = [[2 * iou / (1 + iou) for iou in row] for row in ious]
+    for by_iou, by_dice in zip(mean_curves(ious, "iou"), mean_curves(dices, "dice"), strict=True):
+        assert by_iou == pytest.approx(by_dice)
+    found = figures([result_of(row) for row in dices], metric="dice", n_clicks=3)
+    assert found.auc_dice == pytest.approx(sum(d[0] / 2 + d[1] + d[2] / 2 for d in dices) / 4)
+    assert found.auc_iou == pytest.approx(((0.6 + 1.2) / 2 + 1.02) / 4)
+    assert list(found.dice_at) == [1, 3]
 
 
 def test_samples_without_a_click_take_no_time_a_click():

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from isegm.evaluation.figures import clicks_sha256, figures_of, format_table
 from isegm.evaluation.output import Job, RunFolder, Wanted, sample_line
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import SamplePictures
+from isegm.evaluation.sample import FinalScores, SamplePictures
 from tests.evaluation.by_hand import result_of
 
 PROTOCOL = Protocol(n_clicks=4)
@@ -49,8 +50,24 @@ def test_a_samples_line_says_what_was_clicked_and_what_came_of_it():
         "clicks": [[0.0, 0.0, True], [1.0, 2.0, False]],
         "ious": [0.25, 0.5, 0.5],
         "seconds": [0.123457, 0.123457],
+        "dice": 0.75,
+        "hd95": 3.0,
+        "nsd": 0.5,
     }
     assert sample_line("hr32", "liver", 3, result, "dice")["dices"] == [0.25, 0.5, 0.5]
+
+
+def test_what_is_undefined_is_null_as_json_has_no_nan(save):
+    missed = result_of([0.0] * 4, final=FinalScores(0.0, math.nan, 0.0))
+    folder, _ = save(("hr32", "lung", [missed]), ("hr32", "liver", [BROKEN]))
+    (line,) = read_lines(folder)
+    assert (line["dice"], line["hd95"], line["nsd"]) == (0.0, None, 0.0)
+    text = (folder / "results.json").read_text()
+    assert "NaN" not in text
+    lung, liver = json.loads(text)["results"]
+    undefined = {"dice": 0, "hd95": 1, "nsd": 0}
+    assert lung["final"] == {"dice": 0, "hd95": None, "nsd": 0, "undefined": undefined, "nsd_tolerance_px": 2}
+    assert (liver["auc_iou"], liver["auc_dice"], liver["dice_at"]) == (None, None, {})
 
 
 def test_samples_are_in_the_order_of_the_data_sets_and_those_without_a_result_are_left_out(save):
@@ -71,7 +88,7 @@ def test_the_table_and_every_figure_are_kept(save):
     )
     assert (folder / "results.txt").read_text() == format_table(rows, PROTOCOL) + "\n"
     document = json.loads((folder / "results.json").read_text())
-    assert (document["format"], document["started"]) == (1, "now")
+    assert (document["format"], document["started"]) == (2, "now")
     lung, liver = document["results"]
     assert lung == {
         "model": "hr32",
@@ -84,6 +101,16 @@ def test_the_table_and_every_figure_are_kept(save):
             for t, noc in ((0.8, 2.0), (0.85, 3.0), (0.9, 3.0))
         ],
         "mean_iou_by_click": [0.5, 0.82, 0.9, 0.9],
+        "auc_iou": pytest.approx((0.25 + 0.82 + 0.9 + 0.45) / 3),
+        "auc_dice": pytest.approx((0.5 / 1.5 + 1.64 / 1.82 + 1.8 / 1.9 + 0.9 / 1.9) / 3),
+        "dice_at": {"1": pytest.approx(1 / 1.5), "3": pytest.approx(1.8 / 1.9)},
+        "final": {
+            "dice": 0.75,
+            "hd95": 3.0,
+            "nsd": 0.5,
+            "undefined": {"dice": 0, "hd95": 0, "nsd": 0},
+            "nsd_tolerance_px": 2.0,
+        },
         "seconds_a_click": 0.5,
         "seconds": 7.0,
         "problems": [BROKEN.problem],

@@ -30,7 +30,7 @@ from isegm.evaluation.sample import SampleResult
 from isegm.geometry import Click
 from isegm.metrics.overlap import mask_iou
 from isegm.storage import write_text
-from tests.evaluation.by_hand import ScriptedPredictor, row_of, sample_of
+from tests.evaluation.by_hand import FINAL, ScriptedPredictor, row_of, sample_of
 from tests.scripts.workspace import bright_network, easy_sample, save_sample
 
 
@@ -206,7 +206,7 @@ def test_the_overview_replays_the_first_networks_first_samples(tmp_path, monkeyp
                     : 2 - (index != indices[0])
                 ]
                 scores = (iou, 0.9)[: len(clicks)]
-                result = SampleResult(f"{name}_{index}", clicks, scores, (0.1,) * len(clicks))
+                result = SampleResult(f"{name}_{index}", clicks, scores, (0.1,) * len(clicks), FINAL)
                 lines.append(json.dumps(sample_line(model, name, index, result, "iou")) + "\n")
     results = tmp_path / "results"
     write_text(results / "results.json", json.dumps(about))

@@ -8,12 +8,14 @@ from isegm.evaluation.pictures import (
     POSITIVE_COLOUR,
     TRUTH_COLOUR,
     draw_areas,
+    draw_contours,
     draw_probability,
     draw_result,
     enlargement,
 )
 from isegm.evaluation.sample import SampleResult
 from isegm.geometry import Click
+from tests.evaluation.by_hand import FINAL
 
 GREY = (90, 90, 90)
 RADIUS = 6
@@ -21,7 +23,7 @@ RADIUS = 6
 
 
 def result_with(*clicks):
-    return SampleResult("a", clicks, (0.5,) * len(clicks), (0.1,) * len(clicks))
+    return SampleResult("a", clicks, (0.5,) * len(clicks), (0.1,) * len(clicks), FINAL)
 
 
 def area(rows, columns, shape=(520, 600)):
@@ -133,3 +135,41 @@ def test_probabilities_are_grey_levels_to_the_nearest():
     grey = draw_probability(np.array([[0.0, 0.5, 1.0], [0.4 / 255, 0.6 / 255, 254.4 / 255]], np.float32))
     assert grey.dtype == np.uint8
     np.testing.assert_array_equal(grey, [[0, 128, 255], [0, 1, 254]])
+
+
+def near(picture, colour):
+    """Where a picture with smooth edges has a colour, nearly."""
+    return (abs(picture.astype(int) - colour) < 70).all(axis=-1)
+
+
+def test_outlines_leave_the_image_visible_and_the_masks_lies_on_the_truths():
+    truth, mask = area(np.s_[10:30], np.s_[10:30], (40, 50)), area(np.s_[10:30], np.s_[20:40], (40, 50))
+    picture = draw_contours(sample_with(truth), mask, [], 400, 600)
+    assert picture.shape == (400, 500, 3)
+    assert near(picture[200, 90:110], TRUTH_COLOUR).any()
+    assert near(picture[200, 390:410], MASK_COLOUR).any()
+    assert near(picture[95:105, 250], MASK_COLOUR).any()  # both outlines run here
+    assert near(picture[95:105, 250], TRUTH_COLOUR).any()  # the truth's is wider
+    for row, col in ((50, 50), (200, 150), (200, 250), (200, 350)):
+        assert tuple(picture[row, col]) == GREY
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"),
+    [((40, 50), (360, 450)), ((40, 100), (192, 480)), ((720, 480), (360, 240)), ((1, 960), (1, 480))],
+)
+def test_a_picture_of_outlines_is_as_large_as_its_box_holds_in_the_images_proportions(shape, drawn):
+    truth = area(np.s_[:], np.s_[:3], shape)
+    assert draw_contours(sample_with(truth), truth, [Click(0, 1, True)], 360, 480).shape == (*drawn, 3)
+
+
+@pytest.mark.parametrize("scale", [10, 0.5])
+def test_clicks_among_outlines_are_in_the_middle_of_their_pixel(scale):
+    shape = (round(400 / scale), round(600 / scale))
+    row, col = round(shape[0] * 0.25), round(shape[1] * 0.75)
+    nothing = area(0, np.s_[:0], shape)
+    picture = draw_contours(sample_with(nothing), nothing, [Click(row, col, False)], 400, 600)
+    red = np.argwhere(near(picture, NEGATIVE_COLOUR))
+    np.testing.assert_allclose(
+        red.mean(axis=0), [scale * (row + 0.5) - 0.5, scale * (col + 0.5) - 0.5], atol=0.8
+    )

@@ -168,6 +168,8 @@ def test_a_corrupt_file_is_told_at_the_end_and_the_rest_is_kept(template, tmp_pa
     assert masks_of(run) == masks
     assert not OUR_TRACEBACK.search(done.stderr)
     assert cells_of(done.stdout)[1][:3] == ["hr32", "kidney", "6"]
+    # Written by the first process, for which the others wait: their launcher would end it with them.
+    assert (run / "report.html").read_text().count("1 sample could not be evaluated: datasets/") == 2
 
 
 def test_what_is_wrong_before_the_start_is_said_once_for_all_processes(template, tmp_path):

@@ -33,6 +33,7 @@ from isegm.training.samples import SampleSettings, TrainingSamples
 from isegm.training.scenes import Scene
 from isegm.training.state import load_state, plain_recipe
 from isegm.training.trainer import TrainingRun, averaging, part_indices, synchronise
+from tests.evaluation.by_hand import FINAL
 from tests.scripts.workspace import environment, free_port
 from tests.training.small_run import HRNET, RECIPE, small_trainer
 
@@ -488,7 +489,7 @@ def test_bfloat16_trains_float32_weights(data, tmp_path, monkeypatch):
 
 def results(*scores):
     clicks = len(scores)
-    return {0: SampleResult("a", (), tuple(scores), (1.0,) * clicks)}
+    return {0: SampleResult("a", (), tuple(scores), (1.0,) * clicks, FINAL)}
 
 
 @pytest.fixture

@@ -1,0 +1,156 @@
+"""What is told of a network on a data set: measures of single evaluations, and their means.
+
+With several seeds a sample's value is its mean over the seeds: samples are what a bootstrap draws, and seeds
+of one sample are no new samples. How far seeds differ is told apart, as the spread of the data set's mean.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from isegm.evaluation.figures import THRESHOLDS
+from isegm.metrics.bootstrap import Interval, bootstrap_band, mean_interval
+from isegm.metrics.curves import DICE_CLICKS, area_under_curve
+from isegm.metrics.noc import failed, noc
+from isegm.report.run import Group, Run, SampleLine
+
+Values = npt.NDArray[np.float64]
+Measure = Callable[[SampleLine], float]
+
+
+def by_sample(group: Group, measure: Measure) -> Values:
+    """The measure of each sample, (n,); of several seeds the mean of what is defined, else NaN."""
+    return np.array([_mean([measure(line) for line in lines]) for lines in group.samples], np.float64)
+
+
+def by_seed(group: Group, measure: Measure) -> Values:
+    """The data set's mean for each seed that has a sample, (seeds,)."""
+    means = [
+        _mean([measure(line) for line in group.lines() if line.seed == seed])
+        for seed in group.seeds
+        if any(line.seed == seed for line in group.lines())
+    ]
+    return np.array(means, np.float64)
+
+
+def interval(group: Group, measure: Measure) -> Interval:
+    """The mean over the samples, and its 95 % bootstrap interval."""
+    return mean_interval(by_sample(group, measure))
+
+
+def spread(group: Group, measure: Measure) -> float:
+    """Standard deviation (divisor n - 1) over the seeds of the data set's mean; NaN for fewer than two."""
+    means = by_seed(group, measure)
+    means = means[~np.isnan(means)]
+    return float(means.std(ddof=1)) if means.size > 1 else math.nan
+
+
+def curves(group: Group, scores: Callable[[SampleLine], Sequence[float]]) -> Values:
+    """Each sample's curve, (n, clicks): the mean over its seeds."""
+    return np.array(
+        [np.mean([scores(line) for line in lines], axis=0) for lines in group.samples], np.float64
+    )
+
+
+def mean_curve(samples: Values) -> tuple[Values, Values, Values]:
+    """The mean of curves (n, clicks) after each click, and the ends of its 95 % band."""
+    low, high = bootstrap_band(samples)
+    return samples.mean(axis=0), low, high
+
+
+def scores_of(line: SampleLine) -> Sequence[float]:
+    """What the protocol counts after each click."""
+    return line.scores
+
+
+def ious_of(line: SampleLine) -> Sequence[float]:
+    """IoU after each click."""
+    return line.ious
+
+
+# -- measures
+
+
+def noc_at(threshold: float, line: SampleLine) -> float:
+    """NoC at a threshold."""
+    return noc(line.scores, threshold, len(line.scores))
+
+
+def failed_at(threshold: float, line: SampleLine) -> float:
+    """1 if no click reached the threshold, else 0."""
+    return float(failed(line.scores, threshold))
+
+
+def at_limit_at(threshold: float, line: SampleLine) -> float:
+    """1 if NoC is the largest number of clicks, else 0."""
+    return float(noc(line.scores, threshold, len(line.scores)) == len(line.scores))
+
+
+def iou_after(clicks: int, line: SampleLine) -> float:
+    """IoU after so many clicks."""
+    return line.ious[clicks - 1]
+
+
+def dice_after(clicks: int, line: SampleLine) -> float:
+    """Dice after so many clicks."""
+    return line.dices[clicks - 1]
+
+
+def auc_iou(line: SampleLine) -> float:
+    """Area under the IoU curve."""
+    return area_under_curve(line.ious)
+
+
+def auc_dice(line: SampleLine) -> float:
+    """Area under the Dice curve."""
+    return area_under_curve(line.dices)
+
+
+def final_dice(line: SampleLine) -> float:
+    """Dice of the final mask."""
+    return line.dices[-1] if line.final is None else line.final.dice
+
+
+def final_hd95(line: SampleLine) -> float:
+    """HD95 of the final mask in pixels; NaN where it is not known."""
+    return math.nan if line.final is None else line.final.hd95
+
+
+def final_nsd(line: SampleLine) -> float:
+    """Surface Dice of the final mask; NaN where it is not known."""
+    return math.nan if line.final is None else line.final.nsd
+
+
+def clicks_placed(line: SampleLine) -> float:
+    """How many clicks were placed."""
+    return len(line.clicks)
+
+
+def known_thresholds(run: Run) -> list[float]:
+    """The table's thresholds that clicking went up to."""
+    return [threshold for threshold in THRESHOLDS if threshold <= run.target]
+
+
+def shown_threshold(run: Run) -> float:
+    """The threshold of the figures that are shown first: 0.9, or the target where that is lower."""
+    return min(0.9, run.target)
+
+
+def dice_clicks(run: Run) -> list[int]:
+    """The numbers of clicks after which Dice is told."""
+    return [click for click in DICE_CLICKS if click <= run.n_clicks]
+
+
+def robustness(run: Run) -> dict[str, Measure]:
+    """The measures whose spread over seeds is told, by their names."""
+    nocs = {f"NoC@{t * 100:g}": partial(noc_at, t) for t in known_thresholds(run) if t >= 0.85}
+    dices = {f"Dice@{click}": partial(dice_after, click) for click in dice_clicks(run)}
+    return {**nocs, **dices, "AUC IoU": auc_iou, "AUC Dice": auc_dice}
+
+
+def _mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan

@@ -1,0 +1,486 @@
+"""The page of one run: what an evaluation found, for a reader who was not there."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from isegm.cli import counted
+from isegm.data import Dataset
+from isegm.evaluation.figures import THRESHOLDS, UNKNOWN
+from isegm.metrics.bootstrap import RESAMPLES, Interval
+from isegm.report import measures, page
+from isegm.report.gallery import Card, Gallery, make_gallery
+from isegm.report.measures import Measure
+from isegm.report.plots import Curve, Histogram, Plot, plot_curves, plot_histograms
+from isegm.report.run import Group, Run
+from isegm.report.tables import UNDEFINED, Cell, Table, as_html, text
+
+MAX_KEYS = 8
+"""Networks and data sets whose key figures stand above the tables; of more the tables alone can be read."""
+NAMED = 3
+"""Samples without a result that a warning names."""
+BANDS = f"Intervals and bands: 95 % bootstrap over samples (percentiles of {RESAMPLES} resamples)."
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page, and what goes beside it.
+
+    Attributes:
+        html: The page.
+        tables: What stands in it as tables.
+        plots: What stands in it as plots, by file name without a suffix.
+        texts: Other files, by name.
+    """
+
+    html: str
+    tables: tuple[Table, ...]
+    plots: Mapping[str, Plot]
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_report(run: Run, datasets: Sequence[Dataset]) -> Report:
+    """Make the page of a run.
+
+    Args:
+        run: What was found.
+        datasets: For pictures, as many of the run's data sets as are at hand.
+    """
+    at_hand = {dataset.name: dataset for dataset in datasets}
+    nocs, others = noc_table(run), [curve_table(run), final_table(run), *seeds_tables(run), time_table(run)]
+    drawn = {name: dataset_plots(run, run.of(name)) for name in run.datasets}
+    samples = {f"samples-{number}": name for number, name in enumerate(run.datasets)}
+    sections = {"clicks": nocs.title, "masks": "Masks and time"}
+    sections |= {key: f"Samples of {name}" for key, name in samples.items()}
+    sections["about"] = "Settings, data, versions"
+
+    clicks = [as_html(nocs)]
+    for name, found in drawn.items():
+        clicks += [page.heading(name), page.figures([(words, plot.inline) for words, plot in found.values()])]
+    body = [
+        page.header(title(run), under(run)),
+        page.warnings([*cautions(run), *missing_pictures(run, at_hand)]),
+        key_figures(run),
+        page.contents(sections),
+        page.section("clicks", sections["clicks"], clicks),
+        page.section("masks", sections["masks"], [page.titled(table) for table in others]),
+        *(
+            page.section(key, sections[key], galleries(run, name, at_hand.get(name), key))
+            for key, name in samples.items()
+        ),
+        page.section("about", sections["about"], [about(run)]),
+    ]
+    names = file_names(run.datasets)
+    plots = {
+        f"{kind}_{names[name]}": plot for name, found in drawn.items() for kind, (_, plot) in found.items()
+    }
+    return Report(page.page(f"{title(run)}: evaluation by simulated clicks", body), (nocs, *others), plots)
+
+
+# -- what stands first
+
+
+def title(run: Run) -> str:
+    """The networks and the data."""
+    models, datasets = run.models, run.datasets
+    return f"{_listed(models, 'network')} on {_listed(datasets, 'data set')}"
+
+
+def under(run: Run) -> list[str]:
+    """How much was evaluated, when, and by what."""
+    samples = {group.dataset: len(group.samples) for group in run.groups}
+    started = run.about.text("started", default="").replace("T", " ").replace("+00:00", " UTC")
+    seeds = max((len(group.seeds) for group in run.groups), default=1)
+    until = f" at most, until {run.measure} {run.target:g}" if run.target <= 1 else ""
+    facts = [
+        counted(sum(samples.values()), "sample"),
+        counted(run.n_clicks, "click") + until,
+        f"{seeds} seeds" * (seeds > 1),
+        started,
+    ]
+    return [
+        "Click-based segmentation, evaluated by simulated clicks.",
+        ", ".join(fact for fact in facts if fact),
+    ]
+
+
+def cautions(run: Run) -> list[str]:
+    """What a reader has to know before any figure."""
+    lines = list(run.warnings)
+    if run.target < 1:
+        lines.append(
+            f"Clicking stopped at {run.measure} {run.target:g}: curves, areas, Dice after clicks and final "
+            "masks are those of samples left alone from there on, the last value carried on."
+        )
+    if run.metric == "dice":
+        lines.append(
+            "NoC is counted by Dice, not by IoU: it is lower than, and not comparable with, published values."
+        )
+    lines += [_missing_samples(group) for group in run.groups if group.problems]
+    if any(line.final is None for group in run.groups for line in group.lines()):
+        lines.append("The results are of an older format, without HD95 and surface Dice.")
+    return lines
+
+
+def _missing_samples(group: Group) -> str:
+    named = "; ".join(group.problems[:NAMED]) + "; ..." * (len(group.problems) > NAMED)
+    missing = counted(len(group.problems), "sample")
+    return f"{group.model} on {group.dataset}: {missing} could not be evaluated: {named}"
+
+
+def missing_pictures(run: Run, at_hand: Mapping[str, Dataset]) -> list[str]:
+    """A line that names the data sets without pictures."""
+    missing = [name for name in run.datasets if name not in at_hand]
+    if not missing:
+        return []
+    return [
+        f"Without pictures of {', '.join(missing)}: the data were not at hand. scripts/report.py makes the "
+        "page anew, with --config-path where they are."
+    ]
+
+
+def key_figures(run: Run) -> str:
+    """For each network and data set its NoC, how good the final masks are, and how many samples failed."""
+    groups = [group for name in run.datasets for group in run.of(name) if group.samples]
+    if len(groups) > MAX_KEYS:
+        return ""
+    threshold = measures.shown_threshold(run)
+    cards = []
+    for group in groups:
+        name = group.dataset if len(run.models) == 1 else f"{group.dataset}, {group.model}"
+        mean = measures.interval(group, partial(measures.noc_at, threshold))
+        dice = measures.interval(group, measures.final_dice).mean
+        failures = total(group, partial(measures.failed_at, threshold))
+        cards.append(
+            f'<div class="key"><h3>{text(name)}</h3><p class="value">{mean.mean:.2f}'
+            f"{'' if math.isnan(mean.low) else f' <small>{mean.low:.2f} to {mean.high:.2f}</small>'}</p>"
+            f"<p>clicks to {run.measure} {threshold:g}</p>"
+            f"<p>final Dice <b>{_number(dice, 3)}</b>, failed <b>{failures}</b> of "
+            f"<b>{len(group.samples)}</b></p></div>"
+        )
+    return f'<div class="keys">{"".join(cards)}</div>'
+
+
+# -- tables
+
+
+def noc_table(run: Run) -> Table:
+    """NoC at every threshold, with intervals, and the failures."""
+    known = measures.known_thresholds(run)
+    limit = run.n_clicks
+    header = ["Model", "Data set", "Samples", *(f"NoC@{t * 100:g}" for t in THRESHOLDS)]
+    header += [f">={limit}@{t * 100:g}" for t in THRESHOLDS[1:]] + [
+        f"failed@{t * 100:g}" for t in THRESHOLDS[1:]
+    ]
+    rows = []
+    for group in run.groups:
+        row = [*names_of(group), Cell(str(len(group.samples)))]
+        row += [
+            mean_cell(group, partial(measures.noc_at, t), 2) if t in known else Cell(UNKNOWN)
+            for t in THRESHOLDS
+        ]
+        for measure in (measures.at_limit_at, measures.failed_at):
+            row += [
+                Cell(total(group, partial(measure, t)) if t in known else UNKNOWN) for t in THRESHOLDS[1:]
+            ]
+        rows.append(row)
+    measure_name = "" if run.metric == "iou" else " of Dice"
+    note = (
+        f"NoC@t: mean number of clicks to {run.measure} t %. >={limit}@t: samples whose NoC is {limit}, "
+        f"those that the last click solved among them. failed@t: samples that no click solved. {BANDS}"
+    )
+    if len(known) < len(THRESHOLDS):
+        note += " ?: clicking stopped before."
+    return Table(f"Number of clicks{measure_name}", header, rows, note=note)
+
+
+def curve_table(run: Run) -> Table:
+    """Dice after some clicks, and the areas under the curves."""
+    clicks = measures.dice_clicks(run)
+    columns: dict[str, Measure] = {f"Dice@{click}": partial(measures.dice_after, click) for click in clicks}
+    columns |= {"AUC IoU": measures.auc_iou, "AUC Dice": measures.auc_dice}
+    rows = [
+        [*names_of(group), *(mean_cell(group, measure, 3) for measure in columns.values())]
+        for group in run.groups
+    ]
+    note = "Dice@k: mean Dice after k clicks. AUC: area under the curve of the mean over all clicks, 0 to 1."
+    return Table("Quality by clicks", ["Model", "Data set", *columns], rows, note=note)
+
+
+def final_table(run: Run) -> Table:
+    """Median and quartiles of the final masks' scores."""
+    columns: dict[str, tuple[Measure, int]] = {
+        "Dice": (measures.final_dice, 3),
+        "HD95, px": (measures.final_hd95, 2),
+        "Surface Dice": (measures.final_nsd, 3),
+    }
+    rows = []
+    for group in run.groups:
+        undefined = np.isnan(measures.by_sample(group, measures.final_hd95)).sum()
+        old = all(line.final is None for line in group.lines())
+        row = [
+            *names_of(group),
+            *(median_cell(group, measure, digits) for measure, digits in columns.values()),
+        ]
+        rows.append([*row, Cell(UNDEFINED if old else str(undefined))])
+    note = (
+        f"Median (quartiles) over samples. Surface Dice at a tolerance of {run.tolerance:g} px. Ignored "
+        "pixels are left out of both masks. HD95 is undefined where a mask is empty."
+    )
+    return Table("Final masks", ["Model", "Data set", *columns, "HD95 undefined"], rows, note=note)
+
+
+def time_table(run: Run) -> Table:
+    """Seconds a click, the first apart from the others."""
+    rows = []
+    for group in run.groups:
+        first = [line.seconds[0] for line in group.lines() if line.seconds]
+        further = [seconds for line in group.lines() for seconds in line.seconds[1:]]
+        every = first + further
+        placed = measures.interval(group, measures.clicks_placed).mean
+        cells = [_number(float(np.median(kind)) if kind else math.nan, 3) for kind in (first, further)]
+        cells += [
+            _number(sum(every) / len(every) if every else math.nan, 3),
+            _number(placed, 2),
+            _duration(group.seconds),
+        ]
+        rows.append([*names_of(group), *map(Cell, cells)])
+    header = ["Model", "Data set", "First click, s", "Further click, s", "SPC, s", "Clicks placed", "Time"]
+    note = (
+        "Medians of the first click, which prepares the image and runs the backbone, and of the others; "
+        "SPC: mean seconds a click. Time: wall-clock, all processes together."
+    )
+    return Table("Time", header, rows, note=note)
+
+
+def seeds_tables(run: Run) -> list[Table]:
+    """How far the data set's means differ between seeds; nothing with one seed."""
+    groups = [group for group in run.groups if len(group.seeds) > 1]
+    if not groups:
+        return []
+    columns = measures.robustness(run)
+    rows = []
+    for group in groups:
+        cells = []
+        for name, measure in columns.items():
+            digits = 2 if name.startswith("NoC") else 3
+            mean, spread = measures.interval(group, measure).mean, measures.spread(group, measure)
+            cells.append(Cell(_number(mean, digits), f"± {_number(spread, digits)}"))
+        rows.append([*names_of(group), Cell(str(len(group.seeds))), *cells])
+    header = ["Model", "Data set", "Seeds", *columns]
+    note = "Mean over samples and seeds; beside it the standard deviation over seeds of the data set's mean."
+    return [Table("Robustness to the click model's seed", header, rows, note=note)]
+
+
+def names_of(group: Group) -> list[Cell]:
+    """The first two cells of a row."""
+    return [Cell(group.model), Cell(group.dataset)]
+
+
+def mean_cell(group: Group, measure: Measure, digits: int) -> Cell:
+    """A mean and its interval."""
+    return interval_cell(measures.interval(group, measure), digits)
+
+
+def interval_cell(found: Interval, digits: int, sign: str = "") -> Cell:
+    """A mean and its interval, with so many digits behind the point."""
+    if math.isnan(found.low):
+        return Cell(_number(found.mean, digits, sign))
+    return Cell(
+        _number(found.mean, digits, sign), f"{found.low:{sign}.{digits}f} to {found.high:{sign}.{digits}f}"
+    )
+
+
+def median_cell(group: Group, measure: Measure, digits: int) -> Cell:
+    """The median over samples and the quartiles."""
+    values = measures.by_sample(group, measure)
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return Cell(UNDEFINED)
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return Cell(f"{middle:.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}")
+
+
+def total(group: Group, measure: Measure) -> str:
+    """How many samples have a measure of 0 or 1; with several seeds their mean number."""
+    number = float(measures.by_sample(group, measure).sum())
+    return f"{number:.0f}" if number.is_integer() else f"{number:.1f}"
+
+
+def _number(value: float, digits: int, sign: str = "") -> str:
+    return UNDEFINED if math.isnan(value) else f"{value:{sign}.{digits}f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _listed(names: Sequence[str], noun: str) -> str:
+    return ", ".join(names) if 0 < len(names) <= 3 else counted(len(names), noun)
+
+
+# -- plots
+
+
+def dataset_plots(run: Run, groups: Sequence[Group]) -> dict[str, tuple[str, Plot]]:
+    """A data set's curves and histogram, by kind: what they show, and the plot; none without samples."""
+    groups = [group for group in groups if group.samples]
+    if not groups:
+        return {}
+    threshold = measures.shown_threshold(run)
+    seeds = max(len(group.seeds) for group in groups)
+    curves = [
+        Curve(group.model, *measures.mean_curve(measures.curves(group, measures.scores_of)))
+        for group in groups
+    ]
+    histograms = [histogram(group, threshold, run.n_clicks) for group in groups]
+    words = f"Mean {run.measure} by clicks"
+    if any(len(group.samples) > 1 for group in groups):
+        words += ", with its 95 % band"
+    unit = "samples" if seeds == 1 else "samples, all seeds"
+    return {
+        f"{run.metric}_by_click": (words, plot_curves(curves, run.measure, run.target)),
+        "clicks_needed": (f"Clicks needed to {run.measure} {threshold:g}", plot_histograms(histograms, unit)),
+    }
+
+
+def histogram(group: Group, threshold: float, n_clicks: int) -> Histogram:
+    """How many clicks a network's evaluations needed."""
+    solved = [line for line in group.lines() if not measures.failed_at(threshold, line)]
+    needed = np.array([measures.noc_at(threshold, line) for line in solved], np.int64)
+    counts = np.bincount(needed, minlength=n_clicks + 1)[1:]
+    return Histogram(group.model, counts, sum(1 for _ in group.lines()) - len(solved))
+
+
+def file_names(names: Sequence[str]) -> dict[str, str]:
+    """A different name for each that every file system takes."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = "".join(
+            sign if sign.isascii() and (sign.isalnum() or sign in "-_") else "_" for sign in name
+        )[:60]
+        taken = {other.lower() for other in found.values()}
+        choices = [plain or "_", *(f"{plain}_{number}" for number in range(2, len(names) + 2))]
+        found[name] = next(choice for choice in choices if choice.lower() not in taken)
+    return found
+
+
+# -- the gallery
+
+
+def galleries(run: Run, name: str, dataset: Dataset | None, key: str) -> list[str]:
+    """The galleries of a data set, one a network."""
+    threshold = measures.shown_threshold(run)
+    return [
+        gallery_html(run, group, make_gallery(run, group, dataset, threshold), f"{key}-{number}")
+        for number, group in enumerate(run.of(name))
+    ]
+
+
+def gallery_html(run: Run, group: Group, gallery: Gallery, key: str) -> str:
+    """A network's samples on a data set: the worst, and some at random."""
+    if not gallery.worst:
+        return page.heading(f"{group.model}: no sample has a result")
+    pictures = any(card.picture for card in gallery.worst + gallery.random)
+    kinds = (
+        {"All samples, worst first": gallery.worst + gallery.random}
+        if gallery.whole
+        else {"Worst samples": gallery.worst, "Random samples": gallery.random}
+    )
+    whose = f"{group.model}: " * (len(run.models) > 1)
+    parts = []
+    for number, (name, cards) in enumerate(kinds.items()):
+        parts.append(page.heading(whose + name))
+        if pictures and not number:
+            parts.append(page.legend())
+        shown = "".join(card_html(run, group, card, f"{key}-{number}-{i}") for i, card in enumerate(cards))
+        parts.append(f'<div class="gallery">{shown}</div>')
+    return "\n".join(parts)
+
+
+def card_html(run: Run, group: Group, card: Card, key: str) -> str:
+    """A sample: its picture, which can be enlarged, and its figures."""
+    line, threshold = card.line, measures.shown_threshold(run)
+    needed = int(measures.noc_at(threshold, line))
+    clicks = (
+        f"NoC@{threshold * 100:g} {f'>{run.n_clicks}' if measures.failed_at(threshold, line) else needed}"
+    )
+    dice, hd95 = measures.final_dice(line), measures.final_hd95(line)
+    figures = [f"IoU {line.ious[-1]:.3f}", f"Dice {dice:.3f}"]
+    if line.final is not None:
+        figures.append("HD95 undefined" if math.isnan(hd95) else f"HD95 {hd95:.1f} px")
+    figures += [clicks, counted(len(line.clicks), "click")]
+    if len(group.seeds) > 1:
+        figures.append(f"seed {line.seed}")
+    data = {"iou": line.ious[-1], "dice": dice, "hd95": hd95, "noc": needed, "clicks": len(line.clicks)}
+    attributes = "".join(
+        f' data-{name}="{"" if math.isnan(value) else f"{value:.6g}"}"' for name, value in data.items()
+    )
+    words = ", ".join(figures)
+    caption = f"<figcaption><b>{text(line.name)}</b>{text(words)}</figcaption>"
+    if card.picture is None:
+        missing = f'<div class="missing">{text(card.why)}</div>' if card.why else ""
+        return f'<figure class="card"{attributes}>{missing}{caption}</figure>'
+    return (
+        f'<figure class="card" id="{key}"{attributes}>'
+        f'<a class="close" href="#{key}-at" aria-label="Close">×</a>'
+        f'<a class="open" id="{key}-at" href="#{key}"><img loading="lazy" alt="{text(line.name)}: '
+        f'{text(words)}" src="{card.picture}"></a>{caption}</figure>'
+    )
+
+
+# -- what stands last
+
+
+def about(run: Run) -> str:
+    """Everything that the figures depend on."""
+    entry = run.about
+    parts = [_facts("Settings", run.settings)]
+    for checkpoint in entry.entries("checkpoints"):
+        found = checkpoint.plain()
+        if "windows" in checkpoint.values:
+            found["CT windows"] = window_text(checkpoint.values["windows"])
+        parts.append(_facts("Checkpoint", found))
+    for dataset in entry.entries("datasets"):
+        found = dataset.plain()
+        if "window" in dataset.values:
+            found["CT window"] = window_text(dataset.values["window"])
+        found.pop("window", None)
+        parts.append(_facts("Data set", found))
+    clicks = {f"{group.model} on {group.dataset}": " ".join(group.clicks_sha256) for group in run.groups}
+    parts += [
+        _facts("Device", entry.entry("device").plain()),
+        _facts("Versions", entry.entry("versions").plain()),
+        _facts("SHA-256 of the clicks", clicks),
+    ]
+    words = (
+        "Two evaluations with the same SHA-256 of the clicks placed the same clicks on every sample. All "
+        "figures are in results.json and samples.jsonl beside this page; tables and plots as files in "
+        "report/."
+    )
+    return f'<div class="columns">{"".join(parts)}</div>{page.note(words)}'
+
+
+def window_text(value: Any, depth: int = 0) -> str:  # noqa: ANN401 - whatever JSON can hold
+    """CT windows in words: one, or several by name."""
+    match value:
+        case None:
+            return "not known"
+        case {"level": int() | float() as level, "width": int() | float() as width}:
+            return f"level {level:g}, width {width:g} HU"
+        case dict() if depth < 2:
+            return "; ".join(f"{key}: {window_text(item, depth + 1)}" for key, item in value.items())
+        case list() if depth < 2:
+            return "; ".join(window_text(item, depth + 1) for item in value)
+        case str() | int() | float():
+            return str(value)
+    return UNDEFINED
+
+
+def _facts(name: str, values: Mapping[str, str]) -> str:
+    return f"<div>{page.heading(name)}{page.facts(values)}</div>" if values else ""

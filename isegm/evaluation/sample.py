@@ -1,6 +1,7 @@
 """Evaluating one sample: click until the mask is good enough."""
 
 import time
+import typing
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,16 @@ from isegm.data.sample import Sample
 from isegm.evaluation.protocol import METRICS, Protocol
 from isegm.geometry import Click
 from isegm.inference.segmenter import Mask, Probability, Segmenter
+from isegm.simulation.imprecise_click import ImpreciseClick
 from isegm.simulation.next_click import NextClick
+
+
+class ClickSimulator(typing.Protocol):
+    """A simulated user on one sample."""
+
+    def click(self, mask: Mask) -> Click | None:
+        """Place the next click on the current mask, (H, W) bool; None where there is none to place."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,21 +51,22 @@ class SamplePictures:
 
 
 def evaluate_sample(
-    segmenter: Segmenter, sample: Sample, protocol: Protocol
+    segmenter: Segmenter, sample: Sample, protocol: Protocol, seed: int = 0
 ) -> tuple[SampleResult, SamplePictures]:
     """Click on one sample until its mask reaches the target or the clicks are used up.
 
     Args:
         segmenter: Set up as the protocol says (size, flip, threshold).
         sample: An image, its truth and perhaps an initial mask.
-        protocol: When to stop, and what to measure.
+        protocol: How to click, when to stop, and what to measure.
+        seed: Which of the protocol's users clicks; the published click model leaves nothing to it.
 
     Returns:
         The figures, and the final mask and probability. A sample whose initial mask is perfect gets no click:
         its probability is then that mask.
     """
     score_of = METRICS[protocol.metric]
-    simulator = NextClick(sample.truth)
+    simulator = simulator_for(protocol, sample, seed)
     scores: list[float] = []
     seconds: list[float] = []
 
@@ -81,3 +92,17 @@ def evaluate_sample(
     probability = segmenter.probability
     pictures = SamplePictures(mask, mask.astype(np.float32) if probability is None else probability)
     return SampleResult(sample.name, segmenter.clicks, tuple(scores), tuple(seconds)), pictures
+
+
+def simulator_for(protocol: Protocol, sample: Sample, seed: int) -> ClickSimulator:
+    """The simulated user that the protocol wants, on one sample.
+
+    Args:
+        protocol: How to click.
+        sample: Its truth and its name decide where.
+        seed: Which of the protocol's users; at least 0.
+    """
+    model = protocol.parsed_click_model
+    if model.is_published:
+        return NextClick(sample.truth)
+    return ImpreciseClick(sample.truth, model, seed, sample.name)

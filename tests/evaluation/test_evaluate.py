@@ -281,6 +281,8 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
         "metric": "iou",
         "precision": "float32",
         "backend": "torch",
+        "click_model": "centre",
+        "seeds": 1,
     }
     assert document["checkpoints"] == [
         {"name": "a", "path": str(tmp_path / "a.pth"), "sha256": hashlib.sha256(b"x").hexdigest()},

@@ -97,6 +97,11 @@ def test_the_mode_may_be_anywhere(evaluate_model, line):
         ("EMC-Click --target-iou=-1", "--target-iou: must be above 0, not -1.0"),
         ("EMC-Click --eval-mode=ritm", "--eval-mode: must be emc-click, cvpr or fixed<pixels>"),
         ("EMC-Click --metric=nsd", "argument --metric: invalid choice: 'nsd'"),
+        (
+            "EMC-Click --click-model=jitter",
+            "--click-model: jitter must be above 0 and at most 1000000 pixels",
+        ),
+        ("EMC-Click --seeds=2", "--seeds: with --click-model=centre every seed places the same clicks"),
         ("EMC-Click --gpus=0,a", "--gpus: must be different whole numbers like 0,1, not '0,a'"),
         ("EMC-Click --gpus=1,1", "--gpus: must be different whole numbers like 0,1, not '1,1'"),
         ("EMC-Click --gpus=", "--gpus: must be different whole numbers like 0,1, not ''"),
@@ -231,6 +236,8 @@ def test_a_run_leaves_figures_samples_masks_and_pictures(evaluate_model, workspa
         "metric": "iou",
         "precision": "float32",
         "backend": "torch",
+        "click_model": "centre",
+        "seeds": 1,
     }
     digest = hashlib.sha256((workspace / "weights" / "hr32.pth").read_bytes()).hexdigest()
     assert document["checkpoints"] == [{"name": "my network", "path": "weights/hr32.pth", "sha256": digest}]
@@ -450,6 +457,17 @@ def test_results_are_not_replaced_unless_it_is_said(evaluate_model, workspace, c
     assert [path.name for path in (workspace / "run").iterdir()] == ["results.json"]
     assert evaluate_model.main([*FAST, "--datasets=spleen", "--cpu", "--force"]) == 0
     assert results_of(workspace / "run")["results"][0]["dataset"] == "spleen"
+
+
+def test_the_click_model_may_be_written_with_spaces_and_moves_the_clicks(evaluate_model, workspace):
+    for name, line in (("published", ""), ("people", "--click_model=wrong=0.50, jitter=2 , random")):
+        options = shlex.split(f"{line} --datasets=liver --target-iou=1.01 --logs-path={name}")
+        assert evaluate_model.main([*FAST, *options]) == 0
+    settings = results_of(workspace / "people")["settings"]
+    assert (settings["click_model"], settings["seeds"]) == ("random,jitter=2,wrong=0.5", 1)
+    published, people = (samples_of(workspace / name) for name in ("published", "people"))
+    assert [line["name"] for line in people] == [line["name"] for line in published]
+    assert [line["clicks"] for line in people] != [line["clicks"] for line in published]
 
 
 def test_a_training_runs_checkpoints_go_to_a_new_folder_each_time(evaluate_model, workspace):

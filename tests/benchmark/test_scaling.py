@@ -12,7 +12,7 @@ import pytest
 from isegm.benchmark import scaling
 from isegm.benchmark.hand_out import Costs
 from isegm.benchmark.scaling import Measured, costs_of, read_runs, simulate
-from isegm.benchmark.store import time_requests
+from isegm.benchmark.store import rate_of, time_requests
 from isegm.errors import InputError
 
 
@@ -193,9 +193,14 @@ def test_arguments_out_of_range_are_told_first(option, line, tmp_path):
 
 
 def test_a_real_store_is_asked_by_real_processes():
-    waits = time_requests(2, 40)
-    assert [len(own) for own in waits] == [20, 20]
-    assert all(wait > 0 for own in waits for wait in own)
+    answered = time_requests(2, 40)
+    assert [len(own) for own in answered] == [21, 21]
+    assert all(own == sorted(own) for own in answered)
+    assert rate_of(answered) > 0
+
+
+def test_the_rate_is_that_of_all_processes_over_all_of_their_time():
+    assert rate_of([[10.0, 11, 12], [11.0, 11.5, 14]]) == 1  # 4 requests in 4 s
 
 
 def test_a_start_is_the_median_of_new_processes_that_load_the_network(monkeypatch, tmp_path):

@@ -231,7 +231,8 @@ def _read_line(where: str, line: str, folder: Path) -> tuple[float, int, int]:
         entry = json.loads(line)
         seconds = math.fsum(float(part) for part in entry["seconds"])
         clicks = len(entry["clicks"])
-        places = [Path(entry["dataset"]), Path(entry["model"], entry["dataset"])]
+        seed = [f"seed_{entry['seed']}"] if "seed" in entry else []
+        places = [Path(*parts, *seed) for parts in ([entry["dataset"]], [entry["model"], entry["dataset"]])]
         name = f"{entry['name']}.png"
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         raise InputError(f"{where}: not a sample's line; is it the file that an evaluation wrote?") from None

@@ -73,13 +73,15 @@ class WindowReport:
     trained: Mapping[str, Sequence[TrainedWindow]]
     warnings: Sequence[str]
 
-    def of_data(self, name: str) -> list[dict[str, float]] | None:
-        """A data set's windows as JSON has them; None where they are not known."""
-        return [_as_json(window) for window in self.data[name]] or None
+    def as_json(self) -> dict[str, Any]:
+        """What ``results.json`` says of it: ``window``, null where it is not known, and ``warnings``."""
+        data = {name: [_as_json(window) for window in own] or None for name, own in self.data.items()}
+        trained = {name: [one.as_json() for one in own] or None for name, own in self.trained.items()}
+        return {"window": {"datasets": data, "checkpoints": trained}, "warnings": list(self.warnings)}
 
-    def of_checkpoint(self, name: str) -> list[dict[str, float]] | None:
-        """The windows that a network was trained in, as JSON has them; None where they are not known."""
-        return [window.as_json() for window in self.trained[name]] or None
+    def lines(self) -> list[str]:
+        """The warnings as they stand below the table."""
+        return [f"warning: {warning}" for warning in self.warnings]
 
 
 def check_windows(

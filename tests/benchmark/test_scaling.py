@@ -36,6 +36,15 @@ def run_folder(tmp_path):
     )
 
 
+def test_masks_of_several_users_lie_one_folder_deeper(run_folder):
+    path = run_folder / "samples.jsonl"
+    (run_folder / "predictions" / "liver").rename(run_folder / "seed_1")
+    (run_folder / "predictions" / "liver").mkdir()
+    (run_folder / "seed_1").rename(run_folder / "predictions" / "liver" / "seed_1")
+    path.write_text("".join(json.dumps(json.loads(line) | {"seed": 1}) + "\n" for line in path.open()))
+    assert read_runs([run_folder]).pixels.tolist() == [20, 6, 1]
+
+
 def test_a_samples_time_is_that_of_all_its_clicks_and_its_size_that_of_its_mask(run_folder, tmp_path):
     other = save_run(tmp_path / "other", [("a", [4.0], (6, 6))], "mine", by_model=True)
     measured = read_runs([run_folder, other])

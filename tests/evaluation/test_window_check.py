@@ -207,11 +207,15 @@ def test_the_whole_check_from_files_and_strictly(data, checkpoint):
     paths = {"soft": checkpoint({"windows": {"nifti:a": [40, 350]}}), "released": checkpoint({})}
     report = check_windows(paths, datasets)
     assert [warning.partition(":")[0] for warning in report.warnings] == ["bones"]
-    assert report.of_data("liver") == [{"level": 40, "width": 350}]
-    assert report.of_data("grey") is None
-    assert report.of_checkpoint("released") is None
-    assert report.of_checkpoint("soft") == [ABDOMEN | {"shift": 0.2, "stretch": 1.5}]
-    json.dumps([report.of_checkpoint("soft"), report.of_data("liver")])
+    document = json.loads(json.dumps(report.as_json()))
+    assert document == {
+        "window": {
+            "datasets": {"liver": [ABDOMEN], "bones": [{"level": 400, "width": 1000}], "grey": None},
+            "checkpoints": {"soft": [ABDOMEN | {"shift": 0.2, "stretch": 1.5}], "released": None},
+        },
+        "warnings": list(report.warnings),
+    }
+    assert report.lines() == [f"warning: {report.warnings[0]}"]
     with pytest.raises(InputError, match=r"^--strict: bones: its CT is windowed at level 400"):
         check_windows(paths, datasets, strict=True)
     check_windows({"released": paths["released"]}, datasets, strict=True)

@@ -146,11 +146,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def costs_of(start_up: float, round_trip: float, rate: float) -> Costs:
     """What a run costs, from seconds and requests a second.
 
-    A rank waits for one request after the other. An idle store answers in ``round_trip``, of which the store
-    itself is taken for no longer than a request's share of a second in which it is never idle.
+    A rank waits for one request after the other. For each the store is taken for its share of a second in
+    which many processes ask as fast as they can; where an idle one takes longer to answer, the rest is the way.
     """
-    service = min(1 / rate, round_trip)
-    return Costs(start_up=start_up, service=REQUESTS * service, latency=REQUESTS * (round_trip - service))
+    service = 1 / rate
+    latency = max(0.0, round_trip - service)
+    return Costs(start_up=start_up, service=REQUESTS * service, latency=REQUESTS * latency)
 
 
 def simulate(

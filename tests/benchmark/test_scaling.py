@@ -102,8 +102,8 @@ def test_what_is_no_run_is_refused(tmp_path):
 def test_costs_are_those_of_all_requests_of_a_sample():
     costs = costs_of(start_up=9, round_trip=0.002, rate=1000)
     assert (costs.start_up, costs.service, costs.latency) == (9, pytest.approx(0.004), pytest.approx(0.004))
-    # A store that seems slower than its answer was not idle when it was asked: no latency is left.
-    assert costs_of(0, 0.002, 100) == Costs(service=0.008)
+    # On few cores a store that many ask is slower than an idle one's answer: no way is left, it takes longer.
+    assert costs_of(0, 0.002, 100) == Costs(service=0.04)
 
 
 MEASURED = Measured(np.array([1.0, 2.0, 6.0]), np.array([1, 4, 2]), np.array([30, 10, 20]))

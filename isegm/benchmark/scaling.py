@@ -147,7 +147,7 @@ def costs_of(start_up: float, round_trip: float, rate: float) -> Costs:
     """What a run costs, from seconds and requests a second.
 
     A rank waits for one request after the other. For each the store is taken for its share of a second in
-    which many processes ask as fast as they can; where an idle one takes longer to answer, the rest is the way.
+    which many processes ask as fast as they can; if an idle one takes longer to answer, the rest is the way.
     """
     service = 1 / rate
     latency = max(0.0, round_trip - service)

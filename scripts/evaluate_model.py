@@ -75,6 +75,7 @@ def build_parser() -> Parser:
     )
     add("--model-name", metavar="NAME", help="what to call the network in the results")
     add("--baseline", action="store_true", help="evaluate a geodesic segmentation, too: no weights")
+    add("--strict", action="store_true", help="refuse CT in a window that a network was not trained in")
     add("--config-path", metavar="FILE", type=Path, help="default: ./config.yml, else the repository's")
 
     group = parser.add_argument_group("how")
@@ -193,6 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             compiled=args.compile,
             batch_size=args.batch_size,
             replace=args.force,
+            strict=args.strict,
         )
         return evaluate(evaluation, device, processes)
 

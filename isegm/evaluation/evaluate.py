@@ -25,6 +25,7 @@ from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, fo
 from isegm.evaluation.output import RunFolder, Wanted
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import GPU_BATCH, evaluate_dataset, predictor_for, samples_at_once
+from isegm.evaluation.window_check import WindowReport, check_windows
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.inference.load import check_file, load_network
@@ -72,6 +73,8 @@ class Evaluation:
     """Samples whose clicks are computed in one batch; None for 1 on CPUs and more on GPUs."""
     replace: bool = False
     """Replace an evaluation that ``folder`` holds already."""
+    strict: bool = False
+    """Refuse data in a CT window that a network was not trained in, rather than warn of it."""
 
 
 def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes) -> int:
@@ -86,7 +89,8 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
         The exit status, the same in every process: 0, or 1 if some samples could not be evaluated.
 
     Raises:
-        InputError: The folder is taken, a checkpoint cannot be used, or one has the baseline's name.
+        InputError: The folder is taken, a checkpoint cannot be used, or one has the baseline's name; if the
+            evaluation is strict, a data set's CT window is new to a network.
         OSError: A file cannot be written.
     """
     protocol = evaluation.protocol
@@ -97,8 +101,11 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
         folder.check_unused()
     for checkpoint in evaluation.checkpoints[1:]:
         check_file(checkpoint.path)  # a bad file is told now, not after hours of work on the first
+    paths = {checkpoint.name: checkpoint.path for checkpoint in evaluation.checkpoints}
+    windows = check_windows(paths, evaluation.datasets, strict=evaluation.strict)
     batch = evaluation.batch_size or (GPU_BATCH if device.type == "cuda" else 1)
     about = _describe(evaluation, device, processes, batch) if processes.rank == 0 else {}
+    about |= windows.as_json()
     rows: list[Figures] = []
 
     def measure(
@@ -142,7 +149,7 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
             measure(BASELINE, BASELINE, dataset, geodesic, torch.device("cpu"))
 
     if processes.rank == 0:
-        _print(evaluation, rows)
+        _print(evaluation, rows, windows)
     return processes.from_first(report_problems([problem for row in rows for problem in row.problems]))
 
 
@@ -151,8 +158,8 @@ def names_of(evaluation: Evaluation) -> list[str]:
     return [checkpoint.name for checkpoint in evaluation.checkpoints] + [BASELINE] * evaluation.baseline
 
 
-def _print(evaluation: Evaluation, rows: Sequence[Figures]) -> None:
-    lines = [format_table(rows, evaluation.protocol)]
+def _print(evaluation: Evaluation, rows: Sequence[Figures], windows: WindowReport) -> None:
+    lines = [format_table(rows, evaluation.protocol), *windows.lines()]
     if evaluation.print_scores:
         lines += [format_mean_scores(row, evaluation.protocol) for row in rows]
     lines.append(f"Table, figures, samples and masks are in {evaluation.folder}")

@@ -161,6 +161,7 @@ class Named:
 
     def __init__(self, name):
         self.name = name
+        self.folder = None
 
     def __len__(self):
         return 2
@@ -193,6 +194,7 @@ def evaluation(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "check_file", check)
     monkeypatch.setattr(module, "load_network", load)
     monkeypatch.setattr(module, "evaluate_dataset", run)
+    monkeypatch.setattr("isegm.evaluation.window_check.read_metadata", lambda path: {})
     touch(tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(b"other")
 
@@ -268,8 +270,13 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
     evaluate(make(), CPU, ALONE)
     document = json.loads((tmp_path / "run" / "results.json").read_text())
     assert set(document) == {
-        "format", "started", "settings", "checkpoints", "datasets", "device", "versions", "results"
+        "format", "started", "settings", "checkpoints", "datasets", "device", "versions", "window",
+        "warnings", "results",
     }  # fmt: skip
+    assert document["window"] == {
+        "datasets": {"lung": None, "liver": None}, "checkpoints": {"a": None, "b": None}
+    }  # fmt: skip
+    assert document["warnings"] == []
     assert document["settings"] == {
         "eval_mode": "emc-click",
         "n_clicks": 2,

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isegm.ct.manifest import COLUMNS, write_manifest
 from tests.scripts.workspace import SCRIPT, bright_network, save_sample
 
 FAST = ["EMC-Click", "--checkpoint=hr32", "--eval-mode=fixed128", "--n-clicks=4", "--logs-path=run"]
@@ -457,6 +458,34 @@ def test_results_are_not_replaced_unless_it_is_said(evaluate_model, workspace, c
     assert [path.name for path in (workspace / "run").iterdir()] == ["results.json"]
     assert evaluate_model.main([*FAST, "--datasets=spleen", "--cpu", "--force"]) == 0
     assert results_of(workspace / "run")["results"][0]["dataset"] == "spleen"
+
+
+def test_a_ct_window_that_is_new_to_the_network_is_a_warning_and_strictly_an_error(
+    evaluate_model, workspace, capsys
+):
+    content = torch.load(workspace / "weights" / "hr32.pth")
+    torch.save(content | {"metadata": {"windows": {"a": [-500, 1400]}}}, workspace / "weights" / "lungs.pth")
+    row = dict.fromkeys(COLUMNS, "1") | {"name": "liver_0", "window_level": "40", "window_width": "350"}
+    write_manifest(workspace / "datasets" / "liver" / "manifest.csv", [row])
+    command = [*FAST, "--checkpoint=lungs", "--datasets=liver, lung", "--n-clicks=1"]
+    warning = (
+        "liver: its CT is windowed at level 40, width 350, which lungs was not trained in (it was in level "
+        "-500, width 1400); extract the slices in one of these, or use another checkpoint"
+    )
+
+    assert evaluate_model.main([*command, "--strict"]) == 2
+    assert f"error: --strict: {warning}\n" in capsys.readouterr().err
+    assert not (workspace / "run").exists()
+
+    assert evaluate_model.main(command) == 0
+    table = (workspace / "run" / "results.txt").read_text()
+    assert capsys.readouterr().out.startswith(f"{table}warning: {warning}\n")
+    document = results_of(workspace / "run")
+    assert document["warnings"] == [warning]
+    assert document["window"]["datasets"] == {"liver": [{"level": 40, "width": 350}], "lung": None}
+
+    assert evaluate_model.main([*FAST, "--datasets=liver", "--force", "--strict"]) == 0
+    assert results_of(workspace / "run")["warnings"] == []
 
 
 def test_the_click_model_may_be_written_with_spaces_and_moves_the_clicks(evaluate_model, workspace):

@@ -46,6 +46,7 @@ from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol  # noqa: E40
 from isegm.evaluation.run import GPU_BATCH  # noqa: E402
 from isegm.inference.load import BACKENDS, PRECISIONS, check_settings, resolve_precision  # noqa: E402
 from isegm.report import write_report  # noqa: E402
+from isegm.simulation.click_model import CLICK_MODELS, parse_click_model  # noqa: E402
 
 DEFAULT_CHECKPOINT = REPOSITORY / "weights" / "emcclick_ct_hr18s.pth"
 """The weights that come with the project; weights/README.md is their model card."""
@@ -76,6 +77,7 @@ def build_parser() -> Parser:
     )
     add("--model-name", metavar="NAME", help="what to call the network in the results")
     add("--baseline", action="store_true", help="evaluate a geodesic segmentation, too: no weights")
+    add("--strict", action="store_true", help="refuse CT in a window that a network was not trained in")
     add("--config-path", metavar="FILE", type=Path, help="default: ./config.yml, else the repository's")
 
     group = parser.add_argument_group("how")
@@ -86,6 +88,18 @@ def build_parser() -> Parser:
     add("--target-iou", type=float, default=Protocol.target_iou, help="then stop (default: %(default)s)")
     add("--thresh", type=float, default=Protocol.thresh, help="the mask is above it (default: %(default)s)")
     add("--clicks-limit", type=int, help="only so many clicks of each polarity reach the network")
+    add(
+        "--click-model",
+        metavar="MODEL",
+        default=Protocol.click_model,
+        help=f"how the simulated user clicks: {CLICK_MODELS} (default: %(default)s, as published)",
+    )
+    add(
+        "--seeds",
+        type=int,
+        default=Protocol.seeds,
+        help="number of such users, where clicks are left to chance (default: %(default)s)",
+    )
     add("--metric", choices=list(METRICS), default=Protocol.metric, help="measure (default: %(default)s)")
     add("--no-flip", action="store_true", help="do not average with the mirrored image")
     add(
@@ -160,6 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         metric=args.metric,
         precision=resolve_precision(args.precision, device),
         backend=args.backend,
+        click_model=str(parse_click_model(args.click_model)),
+        seeds=args.seeds,
     )
     check_settings(protocol.backend, protocol.precision, device, compiled=args.compile)
     if args.batch_size is not None and args.batch_size < 1:
@@ -197,15 +213,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             batch_size=args.batch_size,
             replace=args.force,
             resume=args.resume or restarted,
+            strict=args.strict,
         )
         status = evaluate(evaluation, device, processes)
         try:
             if processes.rank == 0:
                 write_report(folder, datasets)
         finally:
-            processes.from_first(
-                None, "that it has written the report"
-            )  # a launcher ends all as soon as one has left with status 1
+            # A launcher ends all processes as soon as one has left with status 1.
+            processes.from_first(None, "that the report is written")
         return status
 
 

@@ -14,14 +14,16 @@ must agree with torch. The evaluation runs them, too::
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # so that it runs without being installed
 
 from isegm.cli import Parser, command  # noqa: E402
 from isegm.errors import InputError  # noqa: E402
+from isegm.evaluation.window_check import windows_in_metadata  # noqa: E402
 from isegm.inference.load import check_pair, installed_runtime  # noqa: E402
 from isegm.inference.onnx_pair import export_pair, paths_of_pair, write_pair  # noqa: E402
 from isegm.model.checkpoint import load_model, read_metadata  # noqa: E402
@@ -64,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model,
         sha256=sha256(args.checkpoint),
         size=args.size,
-        windows=read_metadata(args.checkpoint).get("windows"),
+        windows=windows_of(read_metadata(args.checkpoint)),
         half=args.half,
     )
     difference = check_pair(pair, model, runtime)
@@ -73,6 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{path}: {model.name}, {path.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256(path)}")
     print(f"Probabilities by {runtime} differ from torch's by {difference:.1e} at most")
     return 0
+
+
+def windows_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The windows that a checkpoint's metadata name, or else those that its recipe tells of."""
+    if metadata.get("windows"):
+        return dict(metadata["windows"])
+    told = [window.as_json() for window in windows_in_metadata(metadata)]
+    return {"recipe": told} if told else {}
 
 
 if __name__ == "__main__":

@@ -43,9 +43,10 @@ from isegm.model.pretrained import load_pretrained  # noqa: E402
 from isegm.training.recipe import Recipe  # noqa: E402
 from isegm.training.recipes import RECIPES  # noqa: E402
 from isegm.training.samples import SampleSettings, TrainingSamples  # noqa: E402
-from isegm.training.sources import nifti_window, open_mixture, parse_source  # noqa: E402
+from isegm.training.sources import open_mixture  # noqa: E402
 from isegm.training.state import STATE_FILE  # noqa: E402
 from isegm.training.trainer import Trainer, TrainingRun  # noqa: E402
+from isegm.training.windows import windows_of  # noqa: E402
 
 CACHE_SECONDS = 86400.0
 """How long the other processes wait for the first one to make the cache of volumes."""
@@ -167,13 +168,6 @@ def find_datasets(wanted: Sequence[str], config_path: Path) -> list[Dataset]:
             raise InputError(f"--validate: there are two {dataset.name}; figures are kept by this name")
         found.append(dataset)
     return found
-
-
-def windows_of(sources: Sequence[str]) -> dict[str, list[float]]:
-    """Level and width in HU of every source of volumes, before they are varied."""
-    specs = [spec for spec in map(parse_source, sources) if spec.kind == "nifti"]
-    windows = {spec.text: nifti_window(spec) for spec in specs}
-    return {text: [window.level, window.width] for text, window in windows.items()}
 
 
 def commit() -> str:

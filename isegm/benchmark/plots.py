@@ -94,3 +94,39 @@ def _rates(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         }
         for row in result["processes"]
     ]
+
+
+def plot_scaling(path: Path, result: Mapping[str, Any]) -> None:
+    """Draw what ``isegm.benchmark.scaling`` simulated: efficiency against ranks, a panel a scenario.
+
+    Args:
+        path: The PNG to write, whole or not at all.
+        result: What its ``run`` returns.
+    """
+    from matplotlib.figure import Figure
+
+    rows = result["rows"]
+    scenarios, ways = (list(dict.fromkeys(row[key] for row in rows)) for key in ("scenario", "way"))
+    ranks = sorted({row["ranks"] for row in rows})
+    styles = dict(zip(ways, (("o-", COLOURS[1]), ("s--", COLOURS[2]), ("^:", COLOURS[0])), strict=True))
+    figure = Figure(figsize=(8, 5.6), dpi=DPI, layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    for axes, scenario in zip(panels.flat, scenarios, strict=True):
+        for way, (style, colour) in styles.items():
+            own = [row for row in rows if (row["scenario"], row["way"]) == (scenario, way)]
+            heights = [100 * row["efficiency"] for row in own]
+            axes.plot([row["ranks"] for row in own], heights, style, color=colour, markersize=5, label=way)
+        axes.set_title(scenario, fontsize=10, loc="left")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ranks, [str(count) for count in ranks])
+        axes.set_xticks([], minor=True)
+        axes.set_ylim(0, 105)
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[1]:
+        axes.set_xlabel("Ranks")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("Efficiency (%)")
+    panels[0, 0].legend(fontsize=8, frameon=False, loc="lower left")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary)

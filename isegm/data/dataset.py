@@ -58,13 +58,15 @@ class Dataset:
     Args:
         name: Its name in its canonical spelling, such as ``GrabCut`` or ``liver``.
         records: Where each sample comes from, in order.
+        folder: Its folder, where it has one of its own.
 
     Attributes:
         names: The samples' names, in order.
     """
 
-    def __init__(self, name: str, records: Sequence[Record]) -> None:
+    def __init__(self, name: str, records: Sequence[Record], folder: Path | None = None) -> None:
         self.name = name
+        self.folder = folder
         self.names: tuple[str, ...] = tuple(record.name for record in records)
         self.records = tuple(records)
 
@@ -73,7 +75,7 @@ class Dataset:
 
     def part(self, start: int, stop: int | None) -> "Dataset":
         """A data set of the samples from ``start`` up to, but without, ``stop``; None for all that follow."""
-        return Dataset(self.name, self.records[start:stop])
+        return Dataset(self.name, self.records[start:stop], self.folder)
 
     def __getitem__(self, index: int) -> Sample:
         """Read one sample.

@@ -79,7 +79,7 @@ def open_dataset(name: str, config: Config) -> Dataset:
             f"{entry.name}: there is no folder {folder}; put the data set there or change {entry.key} in "
             f"{config.path}"
         )
-    return Dataset(entry.name, entry.find(folder))
+    return Dataset(entry.name, entry.find(folder), folder)
 
 
 def _entry(name: str, config: Config) -> _Entry:

@@ -45,6 +45,7 @@ from isegm.evaluation.run import (
     samples_at_once,
 )
 from isegm.evaluation.sample import SamplePictures, SampleResult
+from isegm.evaluation.window_check import WindowReport, check_windows
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.inference.load import check_file, load_network
@@ -95,6 +96,8 @@ class Evaluation:
     """Replace an evaluation that ``folder`` holds already."""
     resume: bool = False
     """Go on with an evaluation that ``folder`` holds, if it holds one."""
+    strict: bool = False
+    """Refuse data in a CT window that a network was not trained in, rather than warn of it."""
 
 
 def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes) -> int:
@@ -110,7 +113,8 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
 
     Raises:
         InputError: The folder is taken, or holds another evaluation than the one to go on with; a checkpoint
-            cannot be used, or one has the baseline's name; another process hangs.
+            cannot be used, or one has the baseline's name; another process hangs; if the evaluation is
+            strict, a data set's CT window is new to a network.
         OSError: A file cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM came. What is done is kept.
     """
@@ -129,11 +133,13 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
         )
     for checkpoint in evaluation.checkpoints[1:]:
         check_file(checkpoint.path)  # a bad file is told now, not after hours of work on the first
+    paths = {checkpoint.name: checkpoint.path for checkpoint in evaluation.checkpoints}
+    windows = check_windows(paths, evaluation.datasets, strict=evaluation.strict)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_interrupted_once(launched=processes.size > 1))
-        rows = _evaluate(evaluation, folder, device, processes, stack)
+        rows = _evaluate(evaluation, folder, device, processes, windows, stack)
     if processes.rank == 0:
-        _print(evaluation, rows)
+        _print(evaluation, rows, windows)
     problems = [problem for row in rows for problem in row.problems]
     return processes.from_first(report_problems(problems), "how it ended")
 
@@ -143,13 +149,14 @@ def _evaluate(
     folder: RunFolder,
     device: torch.device,
     processes: Processes,
+    windows: WindowReport,
     stack: contextlib.ExitStack,
 ) -> list[Figures]:
     protocol = evaluation.protocol
     batch = evaluation.batch_size or (GPU_BATCH if device.type == "cuda" else 1)
     first = processes.rank == 0
     digests = digest_samples(evaluation.datasets) if first else {}
-    about = describe(evaluation, device, processes, batch, digests) if first else {}
+    about = windows.added_to(describe(evaluation, device, processes, batch, digests)) if first else {}
     rows: list[Figures] = []
     writer: JournalWriter | None = None
 
@@ -181,13 +188,15 @@ def _evaluate(
         done = [index for index, entry in earlier.items() if _is_kept(folder, job, entry)]
         missing = sorted(set(range(len(dataset))) - set(processes.from_first(done, "what is done")))
         keeper = _Keeper(folder, writer, job)
-        evaluate_dataset(segmenter, on, dataset, protocol, processes, job.key, missing, keeper, batched)
+        evaluate_dataset(
+            segmenter, on, dataset, protocol, processes, job.key, missing, keeper, batched, job.seed or 0
+        )
         if first:
             entries = folder.journal.entries(dataset, job.key, protocol.n_clicks)
             _check_all_there(folder, dataset, entries)
             seconds = time.perf_counter() - started + _seconds_of(earlier.values())
             results = {index: entry.outcome for index, entry in entries.items()}
-            rows.append(figures_of(job.model, preset, dataset.name, results, protocol, seconds))
+            rows.append(figures_of(job.model, preset, dataset.name, results, protocol, seconds, job.seed))
             folder.save_results(job, rows, results, protocol, about)
 
     for checkpoint in evaluation.checkpoints:
@@ -297,7 +306,9 @@ def jobs_of(evaluation: Evaluation) -> list[Job]:
 
 
 def _jobs(evaluation: Evaluation, model: str) -> list[tuple[Job, Dataset]]:
-    return [(Job(model, dataset.name), dataset) for dataset in evaluation.datasets]
+    seeds = evaluation.protocol.seeds
+    numbers = [None] if seeds == 1 else list(range(seeds))
+    return [(Job(model, dataset.name, seed), dataset) for dataset in evaluation.datasets for seed in numbers]
 
 
 def names_of(evaluation: Evaluation) -> list[str]:
@@ -305,8 +316,8 @@ def names_of(evaluation: Evaluation) -> list[str]:
     return [checkpoint.name for checkpoint in evaluation.checkpoints] + [BASELINE] * evaluation.baseline
 
 
-def _print(evaluation: Evaluation, rows: Sequence[Figures]) -> None:
-    lines = [format_table(rows, evaluation.protocol)]
+def _print(evaluation: Evaluation, rows: Sequence[Figures], windows: WindowReport) -> None:
+    lines = [format_table(rows, evaluation.protocol), *format_spreads(rows), *windows.lines()]
     if evaluation.print_scores:
         lines += [format_mean_scores(row, evaluation.protocol) for row in rows]
     lines.append(f"Table, figures, samples and masks are in {evaluation.folder}")
@@ -371,13 +382,16 @@ def identity_of(about: Mapping[str, Any]) -> dict[str, Any]:
     device, versions = about["device"], about["versions"]
     return {
         "format": JOURNAL_FORMAT,
-        **{name: about[name] for name in ("settings", "baseline", "datasets", "pictures")},
-        "checkpoints": [
-            {name: text for name, text in row.items() if name != "path"} for row in about["checkpoints"]
-        ],
+        **{name: about[name] for name in ("settings", "baseline", "pictures")},
+        "datasets": [_without(row, "window") for row in about["datasets"]],
+        "checkpoints": [_without(row, "path", "windows") for row in about["checkpoints"]],
         "device": {name: device[name] for name in ("type", "instructions", "batch_size", "compiled")},
-        "versions": {name: text for name, text in versions.items() if name not in ("python", "platform")},
+        "versions": _without(versions, "python", "platform"),
     }
+
+
+def _without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def _hashes(path: Path) -> dict[str, str]:

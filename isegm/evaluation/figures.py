@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -53,6 +54,7 @@ class Figures:
         problems: A line for every sample that has no result.
         clicks_sha256: Of the samples' names and clicks: evaluations that have it in common placed the same
             clicks on every sample.
+        seed: Which of several simulated users clicked; None if there was one only.
     """
 
     model: str
@@ -69,6 +71,7 @@ class Figures:
     seconds: float
     problems: tuple[str, ...]
     clicks_sha256: str
+    seed: int | None = None
 
 
 def figures_of(
@@ -78,6 +81,7 @@ def figures_of(
     results: Mapping[int, SampleResult | SampleFailure],
     protocol: Protocol,
     seconds: float,
+    seed: int | None = None,
 ) -> Figures:
     """Sum up a data set's results.
 
@@ -88,6 +92,7 @@ def figures_of(
         results: Of every sample.
         protocol: How they were got.
         seconds: Wall-clock time.
+        seed: Which of several simulated users clicked; None if there was one only.
     """
     done = [result for result in results.values() if isinstance(result, SampleResult)]
     scores = [result.scores for result in done]
@@ -110,6 +115,7 @@ def figures_of(
         seconds=seconds,
         problems=tuple(r.problem for r in results.values() if isinstance(r, SampleFailure)),
         clicks_sha256=clicks_sha256(done),
+        seed=seed,
     )
 
 
@@ -180,7 +186,7 @@ def _row(figures: Figures) -> list[str]:
     minutes, seconds = divmod(round(figures.seconds), 60)
     return [
         figures.model,
-        figures.dataset,
+        name_of_data(figures),
         str(figures.samples),
         *(cell(t, "mean", ".2f") for t in THRESHOLDS),
         *(cell(t, "at_limit", "d") for t in THRESHOLDS[1:]),
@@ -198,4 +204,29 @@ def format_mean_scores(figures: Figures, protocol: Protocol) -> str:
         for click in SHOWN_CLICKS
         if click <= len(figures.mean_scores)
     ]
-    return f"{figures.model} on {figures.dataset}: {'; '.join(values)}"
+    return f"{figures.model} on {name_of_data(figures)}: {'; '.join(values)}"
+
+
+def name_of_data(figures: Figures) -> str:
+    """What the table calls the data set, the simulated user's seed included."""
+    return figures.dataset if figures.seed is None else f"{figures.dataset} #{figures.seed}"
+
+
+def format_spreads(rows: Sequence[Figures]) -> list[str]:
+    """A line for each network and data set of several seeds: mean and standard deviation of NoC over them."""
+    groups: dict[tuple[str, str], list[Figures]] = {}
+    for row in rows:
+        if row.seed is not None:
+            groups.setdefault((row.model, row.dataset), []).append(row)
+    lines = []
+    for (model, dataset), group in groups.items():
+        means: dict[float, list[float]] = {}
+        for summary in (summary for row in group for summary in row.noc):
+            means.setdefault(summary.threshold, []).append(summary.mean)
+        values = [
+            f"NoC@{threshold * 100:.0f} {statistics.mean(of):.2f} +- {statistics.stdev(of):.2f}"
+            for threshold, of in means.items()
+            if len(of) > 1
+        ]
+        lines.append(f"{model} on {dataset}, {len(group)} seeds: {'; '.join(values) or UNKNOWN}")
+    return lines

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from isegm.data import Sample
-from isegm.evaluation.figures import Figures, carry_on, format_table
+from isegm.evaluation.figures import Figures, carry_on, format_spreads, format_table
 from isegm.evaluation.journal import Journal
 from isegm.evaluation.pictures import draw_probability, draw_result
 from isegm.evaluation.protocol import Protocol
@@ -167,7 +167,8 @@ class RunFolder:
             seed = {} if job.seed is None else {"seed": job.seed}
             self._lines.append(json.dumps(line | seed))
         write_text(self.folder / "samples.jsonl", "".join(line + "\n" for line in self._lines))
-        write_text(self.folder / "results.txt", format_table(rows, protocol) + "\n")
+        lines = [format_table(rows, protocol), *format_spreads(rows)]
+        write_text(self.folder / "results.txt", "".join(f"{line}\n" for line in lines))
         document = {"format": RESULTS_FORMAT, **about, "results": [_as_json(row, protocol) for row in rows]}
         write_text(self.folder / "results.json", json.dumps(document, indent=2) + "\n")
         place = self._place(job)
@@ -225,6 +226,7 @@ def _as_json(figures: Figures, protocol: Protocol) -> dict[str, Any]:
         "model": figures.model,
         "preset": figures.preset,
         "dataset": figures.dataset,
+        **({} if figures.seed is None else {"seed": figures.seed}),
         "metric": protocol.metric,
         "samples": figures.samples,
         "noc": [dataclasses.asdict(summary) for summary in figures.noc],

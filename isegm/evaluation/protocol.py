@@ -1,5 +1,6 @@
 """What an evaluation does, apart from which network and which data."""
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from isegm.errors import InputError
 from isegm.inference.load import BACKENDS, PRECISIONS
 from isegm.metrics.overlap import mask_dice, mask_iou
+from isegm.simulation.click_model import CENTRE, ClickModel, parse_click_model
 
 EVAL_MODES = "emc-click, cvpr or fixed<pixels> (fixed448, say)"
 
@@ -40,6 +42,10 @@ class Protocol:
     """What the networks compute in. ``float64`` is far slower, and places the same clicks on any machine."""
     backend: str = "torch"
     """What runs the networks."""
+    click_model: str = CENTRE
+    """How the simulated user clicks, as :func:`isegm.simulation.click_model.parse_click_model` reads it."""
+    seeds: int = 1
+    """How many users click on every sample, each with chances of its own: seeds 0 to ``seeds - 1``."""
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -63,7 +69,23 @@ class Protocol:
             raise InputError(f"--precision: must be {', '.join(PRECISIONS)}, not {self.precision}")
         if self.backend not in BACKENDS:
             raise InputError(f"--backend: must be {', '.join(BACKENDS)}, not {self.backend}")
+        if self.seeds < 1:
+            raise InputError(f"--seeds: must be at least 1, not {self.seeds}")
+        if self.parsed_click_model.is_published and self.seeds > 1:
+            raise InputError(
+                f"--seeds: with --click-model={CENTRE} every seed places the same clicks; leave it out, or "
+                "choose another click model"
+            )
         self.size("")
+
+    @functools.cached_property
+    def parsed_click_model(self) -> ClickModel:
+        """What ``click_model`` means.
+
+        Raises:
+            InputError: It is no click model.
+        """
+        return parse_click_model(self.click_model)
 
     def size(self, dataset: str) -> int:
         """Pixels of the network input's shorter side on a data set.

@@ -35,6 +35,9 @@ MAX_THREADS = 16
 GPU_BATCH = 16
 """Samples in a batch on a GPU where nothing else is asked for."""
 
+_ONE_DONE = 1 << 32
+"""Samples and clicks are counted in one counter, by one request: a sample counts for this, a click for 1."""
+
 _LOOK_SECONDS = 0.2
 """How often the main thread looks how the work goes."""
 
@@ -109,6 +112,7 @@ def evaluate_dataset(
     missing: Sequence[int],
     keeper: Keeper,
     batched: BatchedNetwork | None = None,
+    seed: int = 0,
 ) -> None:
     """Evaluate samples of a data set together with the run's other processes.
 
@@ -124,6 +128,7 @@ def evaluate_dataset(
         missing: The samples to evaluate, by number; the same in every process.
         keeper: Keeps what this process has evaluated.
         batched: What the segmenters share if as many samples as it takes shall be computed on at once.
+        seed: Which of the protocol's users clicks.
 
     Raises:
         InputError: Another process gave no sign of life for as long as the timeout says.
@@ -141,15 +146,15 @@ def evaluate_dataset(
             for number in processes.hand_out(job, len(missing)):
                 index = missing[number]
                 under_way.begin(dataset.names[index])
-                result = _evaluate(segmenter, dataset, index, protocol, keeper)
+                result = _evaluate(segmenter, dataset, index, protocol, keeper, seed)
                 under_way.end()
-                if result is not None:
-                    clicks = noc(result.scores, shown_threshold(protocol), protocol.n_clicks)
-                    processes.add(f"{job}/noc", clicks)
-                    processes.add(f"{job}/solved")
-                processes.add(f"{job}/done")
+                if result is None:
+                    processes.add(f"{job}/failed")
+                clicks = noc(result.scores, shown_threshold(protocol), protocol.n_clicks) if result else 0
+                processes.add(f"{job}/progress", _ONE_DONE + clicks)
                 if stop.is_set():
                     return
+        under_way.tell()
 
     def work_or_tell(ended: threading.Event) -> None:
         try:
@@ -197,14 +202,14 @@ def _end(all_ended: Sequence[threading.Event], stop: threading.Event) -> None:
 
 
 def _evaluate(
-    segmenter: Segmenter, dataset: Dataset, index: int, protocol: Protocol, keeper: Keeper
+    segmenter: Segmenter, dataset: Dataset, index: int, protocol: Protocol, keeper: Keeper, seed: int
 ) -> SampleResult | None:
     try:
         sample = dataset[index]
     except InputError as error:
         keeper.keep_failure(index, SampleFailure(dataset.names[index], str(error)))
         return None
-    result, pictures = evaluate_sample(segmenter, sample, protocol)
+    result, pictures = evaluate_sample(segmenter, sample, protocol, seed)
     keeper.keep(index, sample, result, pictures)
     return result
 
@@ -225,9 +230,13 @@ class _UnderWay:
             self._note()
 
     def end(self) -> None:
-        """It has ended with it."""
+        """It has ended with it. The others are told with the next one, or that there is none."""
         with self._lock:
             del self._names[threading.get_ident()]
+
+    def tell(self) -> None:
+        """Tell the others what is under way now."""
+        with self._lock:
             self._note()
 
     def leave(self) -> None:
@@ -264,7 +273,7 @@ class _Watch:
             self._first.look("what is done")
             return
         self._processes.beat()
-        done, now = self._processes.add(f"{self._job}/done", 0), time.monotonic()
+        (done, _), now = _progress(self._processes, self._job), time.monotonic()
         if done != self._done:
             self._done, self._since = done, now
         elif not self.finished and now - self._since > self._processes.timeout:
@@ -283,6 +292,11 @@ class _Watch:
                 where = f"{self._job} {', '.join(at)}" if at else f"no sample of {self._job}"
                 places.append(f"{self._processes.name_of(rank)} is at {where}")
         return "; ".join(places) or f"all processes have left {self._job}"
+
+
+def _progress(processes: Processes, job: str) -> tuple[int, int]:
+    """How many samples are done, and their clicks in all."""
+    return divmod(processes.add(f"{job}/progress", 0), _ONE_DONE)
 
 
 def shown_threshold(protocol: Protocol) -> float:
@@ -319,10 +333,9 @@ class _Progress:
         """Bring the bar up to date."""
         if self._bar.disable:
             return
-        done, solved, clicks = (
-            self._processes.add(f"{self._job}/{name}", 0) for name in ("done", "solved", "noc")
-        )
-        if solved:
+        done, clicks = _progress(self._processes, self._job)
+        solved = done - self._processes.add(f"{self._job}/failed", 0)
+        if solved > 0:
             self._bar.set_postfix_str(f"{self._label} {clicks / solved:.2f}", refresh=False)
         if self._resumed + done > self._bar.n:
             self._bar.update(self._resumed + done - self._bar.n)

@@ -1,6 +1,7 @@
 """Evaluating one sample: click until the mask is good enough."""
 
 import time
+import typing
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from isegm.geometry import Click
 from isegm.inference.segmenter import Mask, Probability, Segmenter
 from isegm.metrics.boundary import hd95, nsd, surface_distances
 from isegm.metrics.overlap import mask_dice
+from isegm.simulation.imprecise_click import ImpreciseClick
 from isegm.simulation.next_click import NextClick
 
 SURFACE_TOLERANCE = 2.0
@@ -30,6 +32,14 @@ class FinalScores:
     dice: float
     hd95: float
     nsd: float
+
+
+class ClickSimulator(typing.Protocol):
+    """A simulated user on one sample."""
+
+    def click(self, mask: Mask) -> Click | None:
+        """Place the next click on the current mask, (H, W) bool; None where there is none to place."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,21 +73,22 @@ class SamplePictures:
 
 
 def evaluate_sample(
-    segmenter: Segmenter, sample: Sample, protocol: Protocol
+    segmenter: Segmenter, sample: Sample, protocol: Protocol, seed: int = 0
 ) -> tuple[SampleResult, SamplePictures]:
     """Click on one sample until its mask reaches the target or the clicks are used up.
 
     Args:
         segmenter: Set up as the protocol says (size, flip, threshold).
         sample: An image, its truth and perhaps an initial mask.
-        protocol: When to stop, and what to measure.
+        protocol: How to click, when to stop, and what to measure.
+        seed: Which of the protocol's users clicks; the published click model leaves nothing to it.
 
     Returns:
         The figures, and the final mask and probability. A sample whose initial mask is perfect gets no click:
         its probability is then that mask.
     """
     score_of = METRICS[protocol.metric]
-    simulator = NextClick(sample.truth)
+    simulator = simulator_for(protocol, sample, seed)
     scores: list[float] = []
     seconds: list[float] = []
 
@@ -118,3 +129,17 @@ def final_scores(mask: Mask, truth: Truth) -> FinalScores:
     """
     distances = surface_distances(mask & (truth != -1), truth == 1)
     return FinalScores(mask_dice(mask, truth), hd95(distances), nsd(distances, SURFACE_TOLERANCE))
+
+
+def simulator_for(protocol: Protocol, sample: Sample, seed: int) -> ClickSimulator:
+    """The simulated user that the protocol wants, on one sample.
+
+    Args:
+        protocol: How to click.
+        sample: Its truth and its name decide where.
+        seed: Which of the protocol's users; at least 0.
+    """
+    model = protocol.parsed_click_model
+    if model.is_published:
+        return NextClick(sample.truth)
+    return ImpreciseClick(sample.truth, model, seed, sample.name)

@@ -45,10 +45,17 @@ class NextClick:
         Raises:
             ValueError: ``mask`` is not a boolean array of the truth's shape.
         """
+        click = self.aim(mask)
+        if click is not None:
+            self.mark(int(click.row), int(click.col))
+        return click
+
+    def aim(self, mask: npt.NDArray[np.bool_]) -> Click | None:
+        """Say where :meth:`click` would click, without clicking."""
         if mask.shape != self._object.shape or mask.dtype != np.bool_:
             raise ValueError(f"the mask must be {self._object.shape} bool, not {mask.shape} {mask.dtype}")
         # The larger error is likely the deeper one: of the other it is then soon known that it is not.
-        errors = [(self._object & ~mask, True), (self._background & mask, False)]
+        errors = [(self.error(mask, positive=positive), positive) for positive in (True, False)]
         errors.sort(key=lambda error: np.count_nonzero(error[0]), reverse=True)
         squared, row, col, positive = 0, 0, 0, False
         for error, is_missed in errors:
@@ -57,5 +64,17 @@ class NextClick:
                 (squared, row, col), positive = found, is_missed
         if not squared:
             return None
-        self._unclicked[row, col] = False
         return Click(row, col, positive)
+
+    def mark(self, row: int, col: int) -> None:
+        """Remember that a pixel was clicked."""
+        self._unclicked[row, col] = False
+
+    def error(self, mask: npt.NDArray[np.bool_], *, positive: bool) -> npt.NDArray[np.bool_]:
+        """The errors that clicks of one polarity are for, (H, W): false negatives, or false positives."""
+        return self._object & ~mask if positive else self._background & mask
+
+    @property
+    def unclicked(self) -> npt.NDArray[np.bool_]:
+        """Where no click has been placed, (H, W); for reading only."""
+        return self._unclicked

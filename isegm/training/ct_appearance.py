@@ -12,7 +12,8 @@ from isegm.errors import InputError
 _NAMED_SHARE = 0.5
 _RANDOM_WIDTH = (150.0, 1500.0)  # HU
 _GAMMA = 1.3
-_CONTRAST = 1.2
+CONTRAST = 1.2
+"""The most by which the contrast of a picture that was windowed before is divided or multiplied."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def vary_tone(grey: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDAr
         grey: Of any shape.
         rng: Where the two come from.
     """
-    gamma, contrast = _factor(_GAMMA, rng), _factor(_CONTRAST, rng)
+    gamma, contrast = _factor(_GAMMA, rng), _factor(CONTRAST, rng)
     tone = (np.arange(256) / 255) ** gamma
     tone = (tone - 0.5) * contrast + 0.5
     return np.rint(tone.clip(0, 1) * 255).astype(np.uint8)[grey]

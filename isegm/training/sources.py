@@ -208,6 +208,25 @@ def nifti_window(spec: SourceSpec) -> Window:
     return window_of(spec.options.get("organ", ""))
 
 
+def window_jitter(spec: SourceSpec) -> WindowJitter:
+    """How far the windows of a source of volumes, or of generated CT, are varied.
+
+    Raises:
+        InputError: The given jitter is none.
+    """
+    text = spec.options.get("jitter")
+    if text is None:
+        return WindowJitter()
+    try:
+        shift, stretch = (float(number) for number in text.split(","))
+    except ValueError:
+        raise spec.complain(
+            f"jitter={text}: give by how many widths the level may move and by which factor the width may "
+            "change: 0.2,1.5 say, or 0,1 for none"
+        ) from None
+    return WindowJitter(shift, stretch)
+
+
 def _weight(spec: SourceSpec, text: str) -> float:
     try:
         weight = float(text)
@@ -269,7 +288,7 @@ def _open_nifti(spec: SourceSpec, cache: Path) -> Source:
         cache=cache,
         objects=objects,
         window=nifti_window(spec),
-        jitter=_jitter(spec),
+        jitter=window_jitter(spec),
         notes=[f"source {spec.text}: {ORGANS[organ].note}"] if organ in ORGANS and ORGANS[organ].note else [],
     )
 
@@ -302,21 +321,7 @@ def _open_phantom(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - al
     family = spec.options.get("family")
     if family is not None and family not in FAMILIES:
         raise spec.complain(f"family={family}: must be {' or '.join(FAMILIES)}")
-    return PhantomSource(spec.text, height, width, _jitter(spec), family)
-
-
-def _jitter(spec: SourceSpec) -> WindowJitter:
-    text = spec.options.get("jitter")
-    if text is None:
-        return WindowJitter()
-    try:
-        shift, stretch = (float(number) for number in text.split(","))
-    except ValueError:
-        raise spec.complain(
-            f"jitter={text}: give by how many widths the level may move and by which factor the width may "
-            "change: 0.2,1.5 say, or 0,1 for none"
-        ) from None
-    return WindowJitter(shift, stretch)
+    return PhantomSource(spec.text, height, width, window_jitter(spec), family)
 
 
 def _integer(spec: SourceSpec, option: str, text: str, *, least: int) -> int:

@@ -161,9 +161,11 @@ class Named:
 
     names = ("a", "b")
     records = ()
+    folder = None
 
     def __init__(self, name):
         self.name = name
+        self.folder = None
 
     def __len__(self):
         return 2
@@ -188,8 +190,8 @@ def evaluation(tmp_path, monkeypatch):
         model.name = "hr18s"
         return model
 
-    def run(new_segmenter, device, dataset, protocol, processes, job, missing, keeper, batched):
-        events.append(("run", job, device, new_segmenter, batched))
+    def run(new_segmenter, device, dataset, protocol, processes, job, missing, keeper, batched, seed):
+        events.append(("run", job, device, new_segmenter, batched, seed))
         mask = row_of(4).astype(np.bool_)
         for index in missing:
             name = dataset.names[index]
@@ -203,6 +205,7 @@ def evaluation(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "check_file", check)
     monkeypatch.setattr(module, "load_network", load)
     monkeypatch.setattr(module, "evaluate_dataset", run)
+    monkeypatch.setattr("isegm.evaluation.window_check.read_metadata", lambda path: {})
     touch(tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(b"other")
 
@@ -273,14 +276,39 @@ def test_a_batch_is_shared_by_all_samples_of_a_data_set(evaluation, tmp_path):
     assert (device["samples_at_once"], device["batch_size"], device["compiled"]) == (5, 5, True)
 
 
+def test_each_of_several_users_has_a_row_and_their_spread_a_line(evaluation, tmp_path, capsys):
+    make, events = evaluation
+    protocol = Protocol(n_clicks=2, click_model="jitter=2", seeds=3)
+    assert evaluate(make("a", datasets=("lung", "spleen"), protocol=protocol), CPU, ALONE) == 0
+    assert jobs_of(events) == [f"a/{name}/seed_{seed}" for name in ("lung", "spleen") for seed in range(3)]
+    assert [event[5] for event in events if event[0] == "run"] == [0, 1, 2] * 2
+    document = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [(row["dataset"], row["seed"]) for row in document["results"]] == [
+        (name, seed) for name in ("lung", "spleen") for seed in range(3)
+    ]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+    assert [(line["dataset"], line["name"], line["seed"]) for line in lines] == [
+        (dataset, name, seed) for dataset in ("lung", "spleen") for seed in range(3) for name in "ab"
+    ]
+    assert (tmp_path / "run" / "predictions" / "spleen" / "seed_2" / "b.png").is_file()
+    printed = capsys.readouterr().out.splitlines()
+    assert [row.split("|")[2].strip() for row in printed if row.startswith("|")][1:4] == [
+        "lung #0", "lung #1", "lung #2"
+    ]  # fmt: skip
+    spread = "a on lung, 3 seeds: NoC@80 1.00 +- 0.00; NoC@85 1.00 +- 0.00; NoC@90 1.00 +- 0.00"
+    assert spread in printed
+    assert spread in (tmp_path / "run" / "results.txt").read_text().splitlines()
+
+
 def test_results_say_what_they_were_got_with(evaluation, tmp_path):
     make, _ = evaluation
     evaluate(make(), CPU, ALONE)
     document = json.loads((tmp_path / "run" / "results.json").read_text())
     assert set(document) == {
         "format", "started", "settings", "checkpoints", "baseline", "datasets", "pictures", "device",
-        "versions", "results",
+        "versions", "warnings", "results",
     }  # fmt: skip
+    assert document["warnings"] == []
     assert document["settings"] == {
         "eval_mode": "emc-click",
         "n_clicks": 2,
@@ -292,15 +320,20 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
         "metric": "iou",
         "precision": "float32",
         "backend": "torch",
+        "click_model": "centre",
+        "seeds": 1,
     }
     assert document["checkpoints"] == [
-        {"name": "a", "path": str(tmp_path / "a.pth"), "sha256": hashlib.sha256(b"x").hexdigest()},
-        {"name": "b", "path": str(tmp_path / "b.pth"), "sha256": hashlib.sha256(b"other").hexdigest()},
+        {"name": name, "path": str(tmp_path / f"{name}.pth"), "sha256": sha256, "windows": None}
+        for name, sha256 in (
+            ("a", hashlib.sha256(b"x").hexdigest()),
+            ("b", hashlib.sha256(b"other").hexdigest()),
+        )
     ]
     nothing = hashlib.sha256(b"[]").hexdigest()
     assert document["datasets"] == [
-        {"name": "lung", "samples": 2, "sha256": nothing},
-        {"name": "liver", "samples": 2, "sha256": nothing},
+        {"name": "lung", "samples": 2, "sha256": nothing, "window": None},
+        {"name": "liver", "samples": 2, "sha256": nothing, "window": None},
     ]
     assert document["device"]["type"] == "cpu"
     assert document["device"]["processes"] == 1
@@ -431,7 +464,7 @@ def painting(evaluation, monkeypatch):
     """The evaluation, whose contenders leave masks: of one pixel the first, of two the second, and so on."""
     contenders = []
 
-    def run(new_segmenter, device, dataset, protocol, processes, job, missing, keeper, batched):
+    def run(new_segmenter, device, dataset, protocol, processes, job, missing, keeper, batched, seed):
         name = job.partition("/")[0]
         if name not in contenders:
             contenders.append(name)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.sample import FinalScores, evaluate_sample, final_scores
+from isegm.evaluation.sample import FinalScores, evaluate_sample, final_scores, simulator_for
 from isegm.geometry import Click
+from isegm.simulation.next_click import NextClick
 from tests.evaluation.by_hand import ScriptedPredictor, row_of, sample_of
 
 TRUTH = row_of(8)
@@ -136,3 +137,35 @@ def test_ignored_pixels_are_left_out_of_both_masks_of_the_final_scores():
     spilt = final_scores(row_of(12).astype(bool), truth)
     assert (spilt.dice, spilt.nsd) == (12 / 13, 12 / 13)
     assert spilt.hd95 == pytest.approx(np.percentile([0] * 6 + [6], 95))
+
+
+def clicks_of(names, seed=0, **settings):
+    """The clicks on samples of these names, evaluated in this order by one predictor: {name: clicks}."""
+    predictor = ScriptedPredictor([row_of(k, 40) for k in (2, 5, 3, 6, 4)])
+    protocol = Protocol(n_clicks=5, target_iou=1.01, **settings)
+    samples = [sample_of(row_of(30, 40), name) for name in names]
+    return {sample.name: evaluate_sample(predictor, sample, protocol, seed)[0].clicks for sample in samples}
+
+
+def test_as_published_nothing_is_left_to_chance():
+    assert isinstance(simulator_for(Protocol(), sample_of(TRUTH), 0), NextClick)
+    assert clicks_of(["a"], seed=0) == clicks_of(["a"], seed=5)
+    assert len(set(clicks_of(["a", "b"]).values())) == 1
+
+
+@pytest.mark.parametrize("model", ["random", "jitter=3", "wrong=0.5", "random,jitter=3,wrong=0.5"])
+def test_chance_depends_on_seed_and_name_and_not_on_what_was_evaluated_before(model):
+    together = clicks_of("abcdefgh", seed=1, click_model=model)
+    assert clicks_of("hgfedcba", seed=1, click_model=model) == together
+    assert clicks_of("e", seed=1, click_model=model)["e"] == together["e"]
+    assert len(set(together.values())) > 1
+    assert clicks_of("abcdefgh", seed=2, click_model=model) != together
+
+
+def test_results_of_less_precise_clicks_are_plain_numbers():
+    """Files hold them as JSON, which knows no others."""
+    clicks = clicks_of("a", click_model="random,jitter=3,wrong=0.5")["a"]
+    assert {type(value) for click in clicks for value in (click.row, click.col, click.positive)} == {
+        int,
+        bool,
+    }

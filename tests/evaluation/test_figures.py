@@ -11,6 +11,7 @@ from isegm.evaluation.figures import (
     clicks_sha256,
     figures_of,
     format_mean_scores,
+    format_spreads,
     format_table,
     mean_curves,
 )
@@ -177,3 +178,15 @@ def test_mean_scores_are_shown_after_some_of_the_clicks():
     found = figures([SOLVED])
     line = format_mean_scores(found, Protocol(n_clicks=4, metric="dice"))
     assert line == "hr32 on liver: mDice@1=50.00%; mDice@2=82.00%; mDice@3=90.00%"
+
+
+def test_the_spread_over_users_is_that_of_the_data_sets_mean():
+    def row(seed, *scores):
+        results = {i: result_of(score, "abc"[i]) for i, score in enumerate(scores)}
+        return figures_of("hr32", "hr18s", "lung", results, Protocol(n_clicks=4, target_iou=0.85), 1.0, seed)
+
+    rows = [row(0, [0.9], [0.5, 0.9]), row(1, [0.5, 0.9], [0.5, 0.5, 0.9]), row(2, [0.9], [0.9])]
+    # Means over the samples: 1.5, 2.5 and 1 clicks.
+    assert format_spreads(rows) == ["hr32 on lung, 3 seeds: NoC@80 1.67 +- 0.76; NoC@85 1.67 +- 0.76"]
+    assert format_spreads([row(None, [0.9])]) == []
+    assert format_spreads([row(0)]) == ["hr32 on lung, 1 seeds: ?"]

@@ -20,6 +20,8 @@ def test_the_defaults_are_the_published_ones():
         True,
         "iou",
     )
+    assert (protocol.click_model, protocol.seeds) == ("centre", 1)
+    assert protocol.parsed_click_model.is_published
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,17 @@ def test_other_modes_are_refused_when_the_protocol_is_made(mode):
             "--precision: must be float32, float64, bfloat16, float16, not half",
         ),
         ({"backend": "tf"}, "--backend: must be torch, onnxruntime, openvino, not tf"),
+        (
+            {"click_model": "middle"},
+            "--click-model: must be centre, or any of random, jitter=PIXELS and wrong=PROBABILITY, with "
+            "commas between them, not 'middle'",
+        ),
+        ({"seeds": 0, "click_model": "random"}, "--seeds: must be at least 1, not 0"),
+        (
+            {"seeds": 2},
+            "--seeds: with --click-model=centre every seed places the same clicks; leave it out, or choose "
+            "another click model",
+        ),
     ],
 )
 def test_what_is_out_of_range_is_told_by_the_name_of_its_option(fields, line):
@@ -95,6 +108,7 @@ def test_what_is_out_of_range_is_told_by_the_name_of_its_option(fields, line):
 def test_the_ends_of_the_ranges_are_within_them():
     Protocol(n_clicks=1, min_n_clicks=1, thresh=0.0, clicks_limit=1, target_iou=1.01)
     Protocol(n_clicks=5, min_n_clicks=5)
+    Protocol(seeds=3, click_model="jitter=2")
 
 
 @given(st.integers(-10, 20_000))

@@ -19,6 +19,7 @@ from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import (
     Results,
     SampleFailure,
+    _progress,
     evaluate_dataset,
     predictor_for,
     samples_at_once,
@@ -189,7 +190,7 @@ def test_all_processes_take_part_and_wait_for_the_slowest(cores, capfd):
         processes = Processes(rank, 2, rank, 2, store)
         shares[rank] = evaluate(Rows(count=240, broken=(3,)), processes)
         if rank == 0:
-            assert processes.add("job/done", 0) == 240
+            assert _progress(processes, "job")[0] == 240
 
     threads = [threading.Thread(target=process, args=(rank,)) for rank in range(2)]
     for thread in threads:
@@ -274,7 +275,7 @@ def test_another_process_that_hangs_is_named_once_nothing_else_is_left(cores):
             InputError, match=r"^no sample was finished for 1 s; process 1 on .* is at job row0;"
         ):
             evaluate(Rows(count=30), Processes(0, 2, 0, 2, store, timeout=1.0))
-        assert store.add("job/done", 0) == 29
+        assert store.add("job/progress", 0) >> 32 == 29
     finally:
         over.set()
     hanging.join()

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isegm.ct.manifest import COLUMNS, write_manifest
 from tests.scripts.workspace import SCRIPT, bright_network, save_sample
 
 FAST = ["EMC-Click", "--checkpoint=hr32", "--eval-mode=fixed128", "--n-clicks=4", "--logs-path=run"]
@@ -97,6 +98,11 @@ def test_the_mode_may_be_anywhere(evaluate_model, line):
         ("EMC-Click --target-iou=-1", "--target-iou: must be above 0, not -1.0"),
         ("EMC-Click --eval-mode=ritm", "--eval-mode: must be emc-click, cvpr or fixed<pixels>"),
         ("EMC-Click --metric=nsd", "argument --metric: invalid choice: 'nsd'"),
+        (
+            "EMC-Click --click-model=jitter",
+            "--click-model: jitter must be above 0 and at most 1000000 pixels",
+        ),
+        ("EMC-Click --seeds=2", "--seeds: with --click-model=centre every seed places the same clicks"),
         ("EMC-Click --gpus=0,a", "--gpus: must be different whole numbers like 0,1, not '0,a'"),
         ("EMC-Click --gpus=1,1", "--gpus: must be different whole numbers like 0,1, not '1,1'"),
         ("EMC-Click --gpus=", "--gpus: must be different whole numbers like 0,1, not ''"),
@@ -231,6 +237,8 @@ def test_a_run_leaves_figures_samples_masks_and_pictures(evaluate_model, workspa
         "metric": "iou",
         "precision": "float32",
         "backend": "torch",
+        "click_model": "centre",
+        "seeds": 1,
     }
     digest = hashlib.sha256((workspace / "weights" / "hr32.pth").read_bytes()).hexdigest()
     assert document["checkpoints"] == [{"name": "my network", "path": "weights/hr32.pth", "sha256": digest}]
@@ -450,6 +458,45 @@ def test_results_are_not_replaced_unless_it_is_said(evaluate_model, workspace, c
     assert [path.name for path in (workspace / "run").iterdir()] == ["results.json"]
     assert evaluate_model.main([*FAST, "--datasets=spleen", "--cpu", "--force"]) == 0
     assert results_of(workspace / "run")["results"][0]["dataset"] == "spleen"
+
+
+def test_a_ct_window_that_is_new_to_the_network_is_a_warning_and_strictly_an_error(
+    evaluate_model, workspace, capsys
+):
+    content = torch.load(workspace / "weights" / "hr32.pth")
+    torch.save(content | {"metadata": {"windows": {"a": [-500, 1400]}}}, workspace / "weights" / "lungs.pth")
+    row = dict.fromkeys(COLUMNS, "1") | {"name": "liver_0", "window_level": "40", "window_width": "350"}
+    write_manifest(workspace / "datasets" / "liver" / "manifest.csv", [row])
+    command = [*FAST, "--checkpoint=lungs", "--datasets=liver, lung", "--n-clicks=1"]
+    warning = (
+        "liver: its CT is windowed at level 40, width 350, which lungs was not trained in (it was in level "
+        "-500, width 1400); extract the slices in one of these, or use another checkpoint"
+    )
+
+    assert evaluate_model.main([*command, "--strict"]) == 2
+    assert f"error: --strict: {warning}\n" in capsys.readouterr().err
+    assert not (workspace / "run").exists()
+
+    assert evaluate_model.main(command) == 0
+    table = (workspace / "run" / "results.txt").read_text()
+    assert capsys.readouterr().out.startswith(f"{table}warning: {warning}\n")
+    document = results_of(workspace / "run")
+    assert document["warnings"] == [warning]
+    assert document["window"]["datasets"] == {"liver": [{"level": 40, "width": 350}], "lung": None}
+
+    assert evaluate_model.main([*FAST, "--datasets=liver", "--force", "--strict"]) == 0
+    assert results_of(workspace / "run")["warnings"] == []
+
+
+def test_the_click_model_may_be_written_with_spaces_and_moves_the_clicks(evaluate_model, workspace):
+    for name, line in (("published", ""), ("people", "--click_model=wrong=0.50, jitter=2 , random")):
+        options = shlex.split(f"{line} --datasets=liver --target-iou=1.01 --logs-path={name}")
+        assert evaluate_model.main([*FAST, *options]) == 0
+    settings = results_of(workspace / "people")["settings"]
+    assert (settings["click_model"], settings["seeds"]) == ("random,jitter=2,wrong=0.5", 1)
+    published, people = (samples_of(workspace / name) for name in ("published", "people"))
+    assert [line["name"] for line in people] == [line["name"] for line in published]
+    assert [line["clicks"] for line in people] != [line["clicks"] for line in published]
 
 
 def test_a_training_runs_checkpoints_go_to_a_new_folder_each_time(evaluate_model, workspace):

@@ -55,6 +55,14 @@ def test_a_checkpoint_becomes_two_files_that_run(checkpoint, tmp_path, capsys, h
     np.testing.assert_allclose(*(p.click(9, 30) for p in predictors), atol=2e-3 if half else 2e-6)
 
 
+def test_older_files_windows_are_told_by_their_recipe():
+    assert (
+        export.windows_of({}) == export.windows_of({"windows": {}, "recipe": {"sources": ["coco:a"]}}) == {}
+    )
+    told = export.windows_of({"windows": {}, "recipe": {"sources": ["phantom@2"]}})["recipe"]
+    assert {"level": 40, "width": 350, "shift": 0.2, "stretch": 1.5} in told
+
+
 def test_files_that_are_there_stay(checkpoint, tmp_path, capsys):
     there = tmp_path / "mine_correction_head.onnx"
     there.write_bytes(b"x")

@@ -208,14 +208,6 @@ def test_every_setting_of_a_recipe_has_a_flag_that_overrides_it(script):
     assert script.read_recipe(script.build_parser().parse_args(["hr32", "--folder=x"])) == plain
 
 
-def test_windows_of_volumes_are_kept(script):
-    sources = ["phantom", "nifti:a:organ=lung@2", "nifti:b:labels=1:window=-20,400"]
-    assert script.windows_of(sources) == {
-        "nifti:a:organ=lung": [-500, 1400],
-        "nifti:b:labels=1:window=-20,400": [-20, 400],
-    }
-
-
 def test_documentation_lists_every_setting_with_its_default():
     text = (REPOSITORY / "docs" / "training.md").read_text()
     rows = dict(

@@ -26,7 +26,7 @@ from isegm.config import EXPERIMENTS_KEY, Config
 from isegm.data import Dataset, DatasetProblems, Sample, available_datasets, open_dataset
 from isegm.distributed import Processes
 from isegm.errors import InputError
-from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, format_table
+from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, format_spreads, format_table
 from isegm.evaluation.journal import (
     JOURNAL_FORMAT,
     Digests,

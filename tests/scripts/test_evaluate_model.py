@@ -241,7 +241,9 @@ def test_a_run_leaves_figures_samples_masks_and_pictures(evaluate_model, workspa
         "seeds": 1,
     }
     digest = hashlib.sha256((workspace / "weights" / "hr32.pth").read_bytes()).hexdigest()
-    assert document["checkpoints"] == [{"name": "my network", "path": "weights/hr32.pth", "sha256": digest}]
+    assert document["checkpoints"] == [
+        {"name": "my network", "path": "weights/hr32.pth", "sha256": digest, "windows": None}
+    ]
     assert [(row["model"], row["preset"], row["samples"]) for row in document["results"]] == [
         ("my network", "hr18s", 7),
         ("my network", "hr18s", 1),
@@ -482,7 +484,7 @@ def test_a_ct_window_that_is_new_to_the_network_is_a_warning_and_strictly_an_err
     assert capsys.readouterr().out.startswith(f"{table}warning: {warning}\n")
     document = results_of(workspace / "run")
     assert document["warnings"] == [warning]
-    assert document["window"]["datasets"] == {"liver": [{"level": 40, "width": 350}], "lung": None}
+    assert [row["window"] for row in document["datasets"]] == [[{"level": 40, "width": 350}], None]
 
     assert evaluate_model.main([*FAST, "--datasets=liver", "--force", "--strict"]) == 0
     assert results_of(workspace / "run")["warnings"] == []

@@ -29,8 +29,8 @@ from isegm.errors import InputError
 from isegm.inference.load import BACKENDS
 from isegm.storage import read_grey
 
-REQUESTS = 4
-"""To the store, a sample: which one is next, and then that it is done, is solved, and by how many clicks."""
+REQUESTS = 3
+"""To the store, a sample: which one is next, which one is begun, and that it is done by how many clicks."""
 
 WAYS = ("one by one", "in blocks", "every n-th")
 

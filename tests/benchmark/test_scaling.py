@@ -101,9 +101,9 @@ def test_what_is_no_run_is_refused(tmp_path):
 
 def test_costs_are_those_of_all_requests_of_a_sample():
     costs = costs_of(start_up=9, round_trip=0.002, rate=1000)
-    assert (costs.start_up, costs.service, costs.latency) == (9, pytest.approx(0.004), pytest.approx(0.004))
+    assert (costs.start_up, costs.service, costs.latency) == (9, pytest.approx(0.003), pytest.approx(0.003))
     # On few cores a store that many ask is slower than an idle one's answer: no way is left, it takes longer.
-    assert costs_of(0, 0.002, 100) == Costs(service=0.04)
+    assert costs_of(0, 0.002, 100) == Costs(service=0.03)
 
 
 MEASURED = Measured(np.array([1.0, 2.0, 6.0]), np.array([1, 4, 2]), np.array([30, 10, 20]))
@@ -172,7 +172,7 @@ def test_the_whole_benchmark_where_nothing_has_to_be_measured(run_folder, tmp_pa
     assert result["settings"]["ranks"] == [1, 4]
     assert result["measured"]["samples"] == 6
     assert result["measured"]["seconds"] == {"mean": pytest.approx(4 / 3), "min": 0, "median": 1, "max": 3}
-    assert result["costs"] == {"start_up": 2, "service": 0.002, "latency": 0.002}
+    assert result["costs"] == {"start_up": 2, "service": 0.0015, "latency": 0.0015}
     out = capsys.readouterr().out
     assert "6 measured samples: 1.33 s on average (median 1.00, at most 3.00), 1.3 clicks" in out
     assert out.count("given out") == 4

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from isegm.errors import InputError
+from isegm.limits import MOST_ANNOTATION_BYTES, read_bytes
 from isegm.storage import read_image
 from isegm.training.scenes import Labels, Scene, check_scene
 
@@ -188,9 +189,11 @@ def _coco_masks() -> Any:  # noqa: ANN401 - pycocotools has no types
 
 def _read_json(path: Path) -> Json:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_bytes(path, MOST_ANNOTATION_BYTES))
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation file; check the path") from None
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error}); is it complete?") from None
 

@@ -8,8 +8,9 @@ import contextlib
 import hashlib
 import secrets
 import struct
+import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from isegm.errors import InputError
+from isegm.errors import InputError, InputWarning
 from isegm.limits import MOST_PICTURE_BYTES, read_bytes
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -56,6 +57,31 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write ``content`` as UTF-8 to ``path``, whole or not at all."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def warn_of_links(folder: Path, links: Sequence[Path]) -> None:
+    """Warn of links that lead out of a data set: what is read is then not what lies in its folder.
+
+    A whole folder may be a link: what counts is where its files lie. Links within the folder, and to a folder
+    beside it (from ``masks`` to ``images``, say), are no matter.
+
+    Args:
+        folder: The listed folder.
+        links: Those of its entries that are links.
+    """
+    if not links:
+        return
+    home = folder.resolve().parent
+    out = [link for link in links if not link.resolve().is_relative_to(home)]
+    if out:
+        count = f"{len(out)} links lead" if len(out) > 1 else "a link leads"
+        warnings.warn(
+            InputWarning(
+                f"{folder}: {count} out of the data set, {out[0].name!a} to {out[0].resolve()}; copy what you "
+                "want to keep with it"
+            ),
+            stacklevel=2,
+        )
 
 
 def sha256(path: Path) -> str:

@@ -28,6 +28,7 @@ from nibabel.wrapstruct import WrapStructError
 from isegm.errors import InputError
 from isegm.limits import MOST_BESIDE_VOXELS
 from isegm.nifti import check_header, check_shape
+from isegm.storage import warn_of_links
 
 HEADER_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 _SUFFIXES = (*HEADER_SUFFIXES, ".img", ".img.gz")
@@ -120,6 +121,7 @@ def list_volumes(path: Path) -> list[Path]:
     )
     if not found:
         raise InputError(f"{path}: no NIfTI file ({', '.join(HEADER_SUFFIXES)}) in this folder")
+    warn_of_links(path, [entry for entry in found if entry.is_symlink()])
     return found
 
 

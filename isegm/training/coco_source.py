@@ -65,7 +65,7 @@ class CocoSource:
             )
         try:
             labels = paint(json.loads(zlib.decompress(compressed)), height, width)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
             raise InputError(f"{self._annotations}: an object of {path.name}: {error}; mend it") from None
         check_scene(labels, self._annotations, image, path)
         return Scene(image, labels, is_ct=False)
@@ -103,7 +103,9 @@ def open_coco(name: str, annotations: Path, images: Path, categories: Sequence[s
             raise InputError(f"{annotations}: holds no object; is it the file of a training set?")
         sizes = [(int(entry["height"]), int(entry["width"])) for entry in with_object]
         paths = _find_images(annotations, with_object, images)
-    except (KeyError, TypeError, AttributeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{annotations}: not an annotation file of COCO's format ({type(error).__name__}: {error}); give "
             "instances_train2017.json, say"
@@ -171,6 +173,8 @@ def _decompress_counts(code: bytes) -> list[int]:
         digit = byte - 48
         value |= (digit & 0x1F) << shift
         shift += 5
+        if shift > 60:
+            raise ValueError("its run lengths are larger than any picture")
         if digit & 0x20:
             continue
         if digit & 0x10:  # negative

@@ -175,7 +175,7 @@ def _mask_shape(volume: Any, path: Path) -> tuple[int, ...]:  # noqa: ANN401 - n
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
     dtype = volume.get_data_dtype()
-    if len(shape) not in (2, 3) or dtype.kind not in "biuf":
+    if len(shape) not in (2, 3) or min(shape) < 1 or dtype.kind not in "biuf":
         raise InputError(
             f"{path}: {shape} values of type {dtype} are no mask; give one label a voxel, 2 or 3 axes"
         )
@@ -184,7 +184,10 @@ def _mask_shape(volume: Any, path: Path) -> tuple[int, ...]:  # noqa: ANN401 - n
 
 
 def _header_spacing(volume: Any, path: Path) -> Spacing:  # noqa: ANN401 - nibabel has no types
-    unit = volume.header.get_xyzt_units()[0]
+    try:
+        unit = volume.header.get_xyzt_units()[0]
+    except KeyError:  # no code of NIfTI's
+        unit = "unknown"
     zooms = volume.header.get_zooms()[: len(_mask_shape(volume, path))]
     spacing = tuple(float(zoom) * MM_PER_UNIT[unit] for zoom in zooms)
     if not all(0 < step < math.inf for step in spacing):

@@ -1,7 +1,6 @@
 """Small files that claim, or unpack to, far more than there is memory for."""
 
 import gzip
-import io
 import struct
 import zipfile
 import zlib
@@ -13,19 +12,8 @@ import numpy as np
 HUGE = 32767
 
 
-def repeat_gzipped(path: Path, head: bytes, zeros: int, tail: bytes = b"") -> Path:
-    """Write ``head``, so many MB of zeros and ``tail``, compressed to a thousandth."""
-    packer = zlib.compressobj(9, wbits=31)
-    block = bytes(2**20)
-    with path.open("wb") as file:
-        file.write(packer.compress(head))
-        for _ in range(zeros):
-            file.write(packer.compress(block))
-        file.write(packer.compress(tail) + packer.flush())
-    return path
-
-
-def nifti_header(shape, dtype=np.float64, extension: int | None = None, offset: int = 352) -> bytes:
+def nifti_header(shape, dtype=np.float64, extension=None, offset=352) -> bytes:
+    """A header that claims a shape, perhaps an extension of so many bytes, and where the voxels begin."""
     header = nib.Nifti1Header()
     header.set_data_shape(shape)
     header.set_data_dtype(dtype)
@@ -44,7 +32,7 @@ def png(path: Path, width: int, height: int, rows: int, *, palette: bool = False
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
-    packer = zlib.compressobj(9)
+    packer = zlib.compressobj(1)
     row = bytes(width + 1)
     data = b"".join([packer.compress(row) for _ in range(rows)]) + packer.flush()
     head = struct.pack(">IIBBBBB", width, height, 8, 3 if palette else 0, 0, 0, 0)
@@ -56,7 +44,7 @@ def png(path: Path, width: int, height: int, rows: int, *, palette: bool = False
 
 def matlab(path: Path, megabytes: int, elements: int) -> Path:
     """Write a MATLAB file of so many compressed elements, each of so many MB of zeros."""
-    packed = zlib.compress(struct.pack("<II", 14, megabytes * 2**20) + bytes(megabytes * 2**20), 9)
+    packed = zlib.compress(struct.pack("<II", 14, megabytes * 2**20) + bytes(megabytes * 2**20), 1)
     element = struct.pack("<II", 15, len(packed)) + packed
     path.write_bytes(bytes(124) + b"\x00\x01IM" + element * elements)
     return path
@@ -64,7 +52,7 @@ def matlab(path: Path, megabytes: int, elements: int) -> Path:
 
 def zip_bomb(path: Path, pickled: bytes, megabytes: int) -> Path:
     """Write a checkpoint with a compressed entry of so many MB of zeros."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/byteorder", "little")
         with archive.open("archive/data/0", "w") as file:
@@ -87,13 +75,11 @@ def bytearray_pickle(length: int) -> bytes:
 
 
 def nested_pickle(levels: int) -> bytes:
-    """A pickle of metadata in which a list of two lists holds itself, level below level."""
-    file = io.BytesIO()
-    file.write(b"\x80\x02}X\x08\x00\x00\x00metadata}X\x07\x00\x00\x00windows](K\x01K\x02eq\x00")
+    """A pickle of metadata that are a list of lists, each of which holds the one before it twice."""
+    lists = b"](K\x01K\x02eq\x00"
     for i in range(levels):
-        file.write(b"0" + b"](h" + bytes([i]) + b"h" + bytes([i]) + b"eq" + bytes([i + 1]))
-    file.write(b"ss.")
-    return file.getvalue()
+        lists += b"](h" + bytes([i]) + b"h" + bytes([i]) + b"eq" + bytes([i + 1])
+    return b"\x80\x02}X\x08\x00\x00\x00metadata}X\x07\x00\x00\x00windows](" + lists + b"ess."
 
 
 def gzip_of(content: bytes) -> bytes:

@@ -10,6 +10,7 @@ What ends the process ends the run: a crash of a library, more than ``--memory``
 
 import argparse
 import hashlib
+import importlib
 import multiprocessing
 import os
 import sys
@@ -49,6 +50,7 @@ def fuzz(name: str, args: argparse.Namespace) -> None:
 
     sys.setrecursionlimit(1000)
     with atheris.instrument_imports(include=["isegm", "yaml", "nibabel", "csv", "json"]):
+        importlib.import_module("isegm")  # before OpenCV, which it tells what to read
         from tests.fuzz.readers import READERS
 
         reader = READERS[name]

@@ -308,8 +308,8 @@ def _checkpoint_seeds():
     import torch
 
     contents = [
-        {"state_dict": {"refiner.a": torch.arange(3.0)}, "config": {"class": "x.HRNetRefineModel"}},
-        {"conv1.weight": torch.ones(2, 2, dtype=torch.float16).T, "n": torch.tensor(3)},
+        {"state_dict": {"refiner.a": torch.arange(4.0)}, "config": {"class": "x.HRNetRefineModel"}},
+        {"conv1.weight": torch.ones(2, 4, dtype=torch.float16).T, "n": torch.tensor([3, 4])},
     ]
     seeds = []
     for content in contents:
@@ -341,18 +341,21 @@ def zip_of_pickle(pickled):
 
 
 def _read_state(path):
-    from isegm.training.recipe import RECIPES
+    from isegm.training.recipe import Recipe
     from isegm.training.state import load_state
 
-    load_state(path.parent, next(iter(RECIPES.values())))
+    load_state(path.parent, Recipe(preset="hr18s", sources=()))
 
 
 def _state_seeds():
     import torch
 
+    from isegm.training.recipe import Recipe
+    from isegm.training.state import plain_recipe
+
     content = {"step": 3, "model": {"a": torch.ones(2)}, "optimiser": {}, "average": None, "best_noc": 3.5}
     file = io.BytesIO()
-    torch.save(content | {"recipe": {"epochs": 3}}, file)
+    torch.save(content | {"recipe": plain_recipe(Recipe(preset="hr18s", sources=()))}, file)
     return [file.getvalue()]
 
 

@@ -59,7 +59,7 @@ class Reader:
         try:
             self.read(path)
         except InputError as error:
-            assert path.name.partition(".")[0] in str(error), f"does not name the file: {error!a:.300}"
+            assert str(folder) in str(error), f"does not name the file: {error!a:.300}"
             assert all(error.lines), f"a line without words: {error!a:.300}"
             return str(error)
         return None
@@ -344,7 +344,7 @@ def _read_state(path):
     from isegm.training.recipe import Recipe
     from isegm.training.state import load_state
 
-    load_state(path.parent, Recipe(preset="hr18s", sources=()))
+    load_state(path.parent, Recipe(preset="hr18s", sources=("phantom",)))
 
 
 def _state_seeds():
@@ -355,7 +355,7 @@ def _state_seeds():
 
     content = {"step": 3, "model": {"a": torch.ones(2)}, "optimiser": {}, "average": None, "best_noc": 3.5}
     file = io.BytesIO()
-    torch.save(content | {"recipe": plain_recipe(Recipe(preset="hr18s", sources=()))}, file)
+    torch.save(content | {"recipe": plain_recipe(Recipe(preset="hr18s", sources=("phantom",)))}, file)
     return [file.getvalue()]
 
 
@@ -365,7 +365,7 @@ def _read_onnx(path):
     read_pair(path)
 
 
-def _onnx_seeds():
+def _onnx_model(stage):
     onnx = importlib.import_module("onnx")
     helper, tensor = onnx.helper, onnx.TensorProto
     value = helper.make_tensor("w", tensor.FLOAT, [2], [1.0, 2.0])
@@ -373,14 +373,13 @@ def _onnx_seeds():
     output = helper.make_tensor_value_info("logits", tensor.FLOAT, [2])
     model = helper.make_model(helper.make_graph([node], "g", [], [output], [value]))
     facts = {"version": "1", "preset": "hr18s", "sha256": "", "size": "384", "windows": "{}"}
-    for key, fact in {**facts, "normalisation": "{}", "weights": "float32", "stage": "first_stage"}.items():
+    for key, fact in {**facts, "normalisation": "{}", "weights": "float32", "stage": stage}.items():
         model.metadata_props.add(key=f"isegm.{key}", value=fact)
-    return [model.SerializeToString()]
+    return model.SerializeToString()
 
 
 def _second_stage(folder):
-    content = _onnx_seeds()[0].replace(b"first_stage", b"correction_head")
-    (folder / "a_correction_head.onnx").write_bytes(content)
+    (folder / "a_correction_head.onnx").write_bytes(_onnx_model("correction_head"))
 
 
 READERS: dict[str, Reader] = {
@@ -406,5 +405,5 @@ READERS: dict[str, Reader] = {
     "checkpoint": Reader("net.pth", _read_checkpoint, _checkpoint_seeds),
     "checkpoint-pickle": Reader("net.pth", _read_checkpoint, _pickle_seeds, zip_of_pickle),
     "state": Reader("state.pt", _read_state, _state_seeds),
-    "onnx": Reader("a_first_stage.onnx", _read_onnx, _onnx_seeds, beside=_second_stage),
+    "onnx": Reader("a_first_stage.onnx", _read_onnx, lambda: [_onnx_model("first_stage")], beside=_second_stage),
 }

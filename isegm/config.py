@@ -66,7 +66,7 @@ def read_config(path: Path) -> Config:
     except RecursionError:
         raise InputError(f"{path}: nested too deeply; write one row <NAME>_PATH: <folder> a line") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: {_what_is_wrong(error)}; write one row <NAME>_PATH: <folder> a line") from None
     if not isinstance(root, yaml.MappingNode):
         raise InputError(f"{path}: not a mapping; write one row <NAME>_PATH: <folder> a line")
 
@@ -78,6 +78,13 @@ def read_config(path: Path) -> Config:
             raise InputError(f"{path}: line {name.start_mark.line + 1}: {key} comes twice; keep one")
         places[key] = path.parent / place
     return Config(path, places)
+
+
+def _what_is_wrong(error: yaml.YAMLError) -> str:
+    """A YAML error in one line, with the number of the file's line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"not YAML (line {error.problem_mark.line + 1}: {error.problem})"
+    return f"not YAML ({' '.join(str(error).split())})"
 
 
 def _read_row(where: str, name: yaml.Node, value: yaml.Node) -> tuple[str, Path]:

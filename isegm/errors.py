@@ -3,9 +3,11 @@
 import errno
 import os
 
+_SPACE = "free some space and run it again (an evaluation with --resume)"
 _MENDS = {
-    errno.ENOSPC: "free some space and run it again",
-    errno.EDQUOT: "free some space and run it again",
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: _SPACE,
     errno.EACCES: "change its permissions, or name another place",
     errno.EPERM: "change its permissions, or name another place",
     errno.EROFS: "name a folder that can be written to",

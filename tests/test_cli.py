@@ -57,7 +57,11 @@ def test_a_mains_own_status_and_arguments_pass_through(status, capsys):
     [
         (InputError("a.png: not a mask"), "tool.py: error: a.png: not a mask"),
         (FileNotFoundError(2, "No such file", "b.png"), "tool.py: error: b.png: No such file; check the path"),
-        (OSError(28, "No space left on device"), "tool.py: error: No space left on device; free some space and run it again"),
+        (
+            OSError(28, "No space left on device"),
+            "tool.py: error: No space left on device; free some space and run it again (an evaluation with "
+            "--resume)",
+        ),
         (OSError("odd"), "tool.py: error: odd"),
         (
             IsADirectoryError(21, "Is a directory", ".tmp-1-c.png", None, "c.png"),

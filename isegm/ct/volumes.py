@@ -120,7 +120,7 @@ def list_volumes(path: Path) -> list[Path]:
         if entry.name.lower().endswith(HEADER_SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
     )
     if not found:
-        raise InputError(f"{path}: no NIfTI file ({', '.join(HEADER_SUFFIXES)}) in this folder")
+        raise InputError(f"{path}: no NIfTI file ({', '.join(HEADER_SUFFIXES)}) in this folder; name another")
     warn_of_links(path, [entry for entry in found if entry.is_symlink()])
     return found
 

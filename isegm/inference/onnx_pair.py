@@ -269,10 +269,11 @@ def _metadata(path: Path, content: bytes) -> dict[str, str]:
     onnx = require("onnx", "onnx")
     try:
         model = onnx.load_model_from_string(content)
-        found = {entry.key: entry.value for entry in model.metadata_props}
+        # Texts that are no UTF-8 come as bytes.
+        found = {str(entry.key): str(entry.value) for entry in model.metadata_props}
     # protobuf's errors differ by version; whatever it was, it is no model.
     except Exception as error:  # noqa: BLE001
-        raise InputError(f"{path}: truncated, or not an ONNX file ({type(error).__name__})") from None
+        raise InputError(f"{path}: truncated, or not an ONNX file ({type(error).__name__}); export it anew") from None
     _check_contents(path, model)
     own = {key.removeprefix(_PREFIX): value for key, value in found.items() if key.startswith(_PREFIX)}
     wanted = {"version", "preset", "sha256", "size", "windows", "normalisation", "weights", "stage"}

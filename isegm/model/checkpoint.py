@@ -176,7 +176,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
     except pickle.UnpicklingError as error:
-        refused = re.search(r"Unsupported (?:global|class|operand)[^\n]*|GLOBAL ([\w.]+)", str(error))
+        refused = re.search(r"Unsupported (?:class|operand)[^\n]*|GLOBAL [\w.]+", str(error))
         said = refused.group(0).strip()[:100] if refused else ""  # in the file's own words, not all printable
         reason = f" ({''.join(c if c.isprintable() else '?' for c in said)})" if said else ""
         raise InputError(

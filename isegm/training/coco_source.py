@@ -231,7 +231,8 @@ def _find_images(annotations: Path, entries: Sequence[Mapping[str, Json]], folde
         candidates = [folder / name for name in _names(entry)]
         path = next((candidate for candidate in candidates if exists(candidate)), None)
         if path is None:
-            missing.append(str(candidates[0]) if candidates else f"image {entry['id']}, which has no name")
+            nowhere = f"image {entry['id']}, which has no name of a file in {folder},"
+            missing.append(str(candidates[0]) if candidates else nowhere)
         else:
             found.append(path)
     if missing:
@@ -249,4 +250,5 @@ def _names(entry: Mapping[str, Json]) -> list[str]:
     else:
         parts = PurePosixPath(urlsplit(entry.get("coco_url", "")).path).parts
         names = ["/".join(parts[-2:]), *parts[-1:]]
-    return [name for name in names if name and not PurePosixPath(name).is_absolute() and ".." not in name]
+    paths = [PurePosixPath(name) for name in names]
+    return [str(path) for path in paths if path.name and not path.is_absolute() and ".." not in path.parts]

@@ -55,9 +55,10 @@ def command(main: Main) -> Main:
     """Make ``main(argv) -> exit status`` end in one line on stderr for whatever the user can mend.
 
     ``InputError``, ``OSError`` (no permission, disk full) and too little memory become
-    ``<program>: error: <line>`` and status 2; Ctrl-C becomes status 130. Anything else is a defect of ours: its
-    traceback is shown, and the status is 70. With ``--debug`` every error shows its traceback. Warnings become
-    ``<program>: warning: <line>``. Of a run's many processes the first speaks for all.
+    ``<program>: error: <line>`` and status 2; Ctrl-C becomes status 130. Anything else is a defect of ours:
+    its traceback is shown, and the status is 70. With ``--debug`` every error shows its traceback. An
+    ``InputWarning`` becomes ``<program>: warning: <line>``. Of a run's many processes the first speaks for
+    all.
     """
 
     @functools.wraps(main)
@@ -85,7 +86,9 @@ def command(main: Main) -> Main:
             if debug or not lines:
                 traceback.print_exc()
             if not lines:
-                print_line(f"{program}: this is a defect of the program; please report it with the lines above")
+                print_line(
+                    f"{program}: this is a defect of the program; please report it with the lines above"
+                )
                 return EXIT_DEFECT
             # Problems stand one a line, as they do at the end of a run; the first says whose they are.
             for number, line in enumerate(lines):
@@ -103,13 +106,15 @@ def _what_to_mend(error: Exception) -> list[str]:
         return [describe(error)]
     if _is_out_of_memory(error):
         return [
-            "not enough memory; use fewer processes or pictures at once (--workers, --batch-size), smaller files, "
-            "or a larger machine"
+            "not enough memory; use fewer processes or pictures at once (--workers, --batch-size), smaller "
+            "files, or a larger machine"
         ]
     if isinstance(error, RecursionError):
         return ["a file or argument is nested too deeply to be read; --debug shows where"]
     if isinstance(error, UnicodeError):
-        return [f"a name or text cannot be read or written as UTF-8 ({error.reason}); rename the file"]
+        return [
+            f"a name or text cannot be read or written as UTF-8 ({getattr(error, 'reason', error)}); rename the file"
+        ]
     return []
 
 
@@ -126,7 +131,7 @@ def _show_warning(
     category: type[Warning],
     filename: str,
     lineno: int,
-    file: TextIO | None = None,
+    file: TextIO | None = None,  # noqa: ARG001 - what Python gives
     line: str | None = None,
 ) -> None:
     if not issubclass(category, InputWarning):
@@ -144,8 +149,8 @@ def _escape_what_cannot_be_printed() -> None:
 def print_line(line: str) -> None:
     """Print one line on stderr, one line whatever is in it.
 
-    A file's name may have line breaks and a terminal's control characters in it: these are escaped. What is too
-    long for anybody to read is cut.
+    A file's name may have line breaks and a terminal's control characters in it: these are escaped. What is
+    too long for anybody to read is cut.
     """
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     if len(shown) > _LONGEST_LINE:

@@ -66,7 +66,9 @@ def read_config(path: Path) -> Config:
     except RecursionError:
         raise InputError(f"{path}: nested too deeply; write one row <NAME>_PATH: <folder> a line") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: {_what_is_wrong(error)}; write one row <NAME>_PATH: <folder> a line") from None
+        raise InputError(
+            f"{path}: {_what_is_wrong(error)}; write one row <NAME>_PATH: <folder> a line"
+        ) from None
     if not isinstance(root, yaml.MappingNode):
         raise InputError(f"{path}: not a mapping; write one row <NAME>_PATH: <folder> a line")
 

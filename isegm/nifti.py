@@ -40,7 +40,9 @@ def check_header(path: Path) -> None:
     opened = igzip.open(path) if lower.endswith(".gz") else path.open("rb")  # type: ignore[no-untyped-call]
     with cast("BinaryIO", opened) as file:
         start = file.read(4)
-        order = next((o for o in "<>" if len(start) == 4 and struct.unpack(f"{o}i", start)[0] in _SIZES), None)
+        order = next(
+            (o for o in "<>" if len(start) == 4 and struct.unpack(f"{o}i", start)[0] in _SIZES), None
+        )
         if order is None:
             return
         (size,) = struct.unpack(f"{order}i", start)
@@ -87,6 +89,6 @@ def check_shape(path: Path, shape: Sequence[int]) -> None:
     sides = [int(side) for side in shape]
     if math.prod(sides) > MOST_VOXELS or math.prod(sorted(sides)[-2:]) > MOST_PIXELS:
         raise InputError(
-            f"{path}: claims {' x '.join(map(str, sides))} voxels, more than the {MOST_VOXELS} (and {MOST_PIXELS} "
-            "in a slice) that are read; crop it, or mend its header"
+            f"{path}: claims {' x '.join(map(str, sides))} voxels, more than the {MOST_VOXELS} (and "
+            f"{MOST_PIXELS} in a slice) that are read; crop it, or mend its header"
         )

@@ -77,8 +77,8 @@ def warn_of_links(folder: Path, links: Sequence[Path]) -> None:
         count = f"{len(out)} links lead" if len(out) > 1 else "a link leads"
         warnings.warn(
             InputWarning(
-                f"{folder}: {count} out of the data set, {out[0].name!a} to {out[0].resolve()}; copy what you "
-                "want to keep with it"
+                f"{folder}: {count} out of the data set, {out[0].name!a} to {out[0].resolve()}; copy what "
+                "you want to keep with it"
             ),
             stacklevel=2,
         )
@@ -161,7 +161,7 @@ def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
     if content.startswith(_PICTURES) and _is_whole(content):
         try:
             encoded = np.frombuffer(content, np.uint8)
-            # Unless told not to, OpenCV turns JPEGs by their EXIF tag; their masks have none and would not match.
+            # Unless told not to, OpenCV turns JPEGs by their EXIF tag; masks have none and would not match.
             pixels = cv2.imdecode(encoded, flags | cv2.IMREAD_IGNORE_ORIENTATION)
         except (cv2.error, MemoryError) as error:
             if "CV_IO_MAX_IMAGE" in str(error):
@@ -191,7 +191,7 @@ def _is_whole(content: bytes) -> bool:
 
 
 def _is_whole_png(content: bytes) -> bool:
-    """Tell whether all chunks are there up to the last, and those without which nothing can be decoded true."""
+    """Tell whether all chunks are there up to the last, and the indispensable ones undamaged."""
     position = len(_PNG)
     while position + 12 <= len(content):
         length, name = struct.unpack_from(">I4s", content, position)

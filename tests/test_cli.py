@@ -56,7 +56,10 @@ def test_a_mains_own_status_and_arguments_pass_through(status, capsys):
     ("error", "line"),
     [
         (InputError("a.png: not a mask"), "tool.py: error: a.png: not a mask"),
-        (FileNotFoundError(2, "No such file", "b.png"), "tool.py: error: b.png: No such file; check the path"),
+        (
+            FileNotFoundError(2, "No such file", "b.png"),
+            "tool.py: error: b.png: No such file; check the path",
+        ),
         (
             OSError(28, "No space left on device"),
             "tool.py: error: No space left on device; free some space and run it again (an evaluation with "
@@ -104,7 +107,9 @@ def test_what_the_machine_lacks_is_one_line_and_status_two(error, said, capsys):
     assert said in err
 
 
-@pytest.mark.parametrize("number", sorted({*errno.errorcode} - {errno.EPIPE, errno.ESHUTDOWN}))  # a pipe's end
+@pytest.mark.parametrize(
+    "number", sorted({*errno.errorcode} - {errno.EPIPE, errno.ESHUTDOWN})
+)  # a pipe's end
 def test_whatever_the_system_refuses_is_one_line(number, capsys):
     error = OSError(number, os.strerror(number), "a.png")
     assert main_that(error)() == 2
@@ -160,10 +165,10 @@ def test_a_message_stays_one_line_whatever_a_file_is_called(capsys):
 
 
 def test_problems_stand_one_a_line(capsys):
-    class Problems(InputError):
+    class ProblemsError(InputError):
         lines = ("a: cut", "b\nc: gone")
 
-    assert main_that(Problems())() == 2
+    assert main_that(ProblemsError())() == 2
     assert capsys.readouterr().err == "tool.py: error: a: cut\nb\\nc: gone\n"
 
 
@@ -185,7 +190,10 @@ def test_warnings_for_the_user_are_one_line_of_the_first_process(monkeypatch, ca
 def test_output_that_the_terminal_cannot_show_is_escaped():
     code = "from isegm.cli import command\ncommand(lambda argv=None: print('\\udc80 ä') or 0)()"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "\\udc80 \\xe4\n", "")
 

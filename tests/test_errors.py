@@ -1,7 +1,7 @@
 """The table in docs/errors.md: every row of it is done here, and says what the row says.
 
-The table holds the lines; this module holds what brings each about, by the words of the row. After a change of
-either, ``python tests/test_errors.py`` writes the table anew; look at what changed.
+The table holds the lines; this module holds what brings each about, by the words of the row. After a change
+of either, ``python tests/test_errors.py`` writes the table anew; look at what changed.
 """
 
 import contextlib
@@ -175,11 +175,17 @@ case(
 )
 case(
     "a link out of the data set",
-    lambda: (masks("a.png", "b.png"), Path("truth/a.png").rename("../a.png"), Path("truth/a.png").symlink_to("../../a.png")),
+    lambda: (
+        masks("a.png", "b.png"),
+        Path("truth/a.png").rename("../a.png"),
+        Path("truth/a.png").symlink_to("../../a.png"),
+    ),
     *MEASURE,
 )
 case("a picture that is cut off", lambda: (masks("a.png", "b.png"), cut("truth/a.png")), *MEASURE)
-case("a text that is called a picture", lambda: (masks("a.png", "b.png"), write("truth/a.png", "x")), *MEASURE)
+case(
+    "a text that is called a picture", lambda: (masks("a.png", "b.png"), write("truth/a.png", "x")), *MEASURE
+)
 case(
     "a picture that claims 60000 x 60000 pixels",
     with_bombs(lambda bombs: (masks("a.png", "b.png"), bombs.png(Path("truth/a.png"), 60000, 60000, 3))),
@@ -239,7 +245,11 @@ case(
     *WINDOW,
 )
 case("a text that is called a volume", lambda: (volumes(), write("imagesTr/a.nii.gz", "x")), *WINDOW)
-case("a volume of four dimensions", lambda: (volumes(), volume(Path("imagesTr/a.nii.gz"), (4, 4, 4, 2))), *WINDOW)
+case(
+    "a volume of four dimensions",
+    lambda: (volumes(), volume(Path("imagesTr/a.nii.gz"), (4, 4, 4, 2))),
+    *WINDOW,
+)
 case("a label without its image", lambda: (volumes(), volume(Path("labelsTr/b.nii.gz"))), *EXTRACT)
 case("a label of another shape", lambda: volumes(shape=(6, 5, 3)), *EXTRACT)
 case("a label without the organ", lambda: volumes(value=7), *EXTRACT)
@@ -282,7 +292,7 @@ case(
 
 case(
     "a checkpoint that is cut off",
-    lambda: (Path("net.pth").write_bytes(WEIGHTS.read_bytes()[:100_000])),
+    lambda: Path("net.pth").write_bytes(WEIGHTS.read_bytes()[:100_000]),
     "scripts/shrink_checkpoint",
     "net.pth",
     "out.pth",
@@ -426,7 +436,12 @@ def test_what_a_user_can_cause_ends_as_the_table_says(words, tmp_path, monkeypat
 
 @pytest.mark.parametrize(
     "words",
-    ["a window that is none", "a volume that is cut off", "a mask of another size", "a checkpoint that is cut off"],
+    [
+        "a window that is none",
+        "a volume that is cut off",
+        "a mask of another size",
+        "a checkpoint that is cut off",
+    ],
 )
 def test_so_do_real_processes(words, tmp_path):
     prepare, (tool, *arguments) = CASES[words]
@@ -437,7 +452,10 @@ def test_so_do_real_processes(words, tmp_path):
         with working_in(folder):
             prepare()
         done = subprocess.run(
-            [sys.executable, ROOT / f"{tool}.py", *arguments, *debug], cwd=folder, capture_output=True, text=True
+            [sys.executable, ROOT / f"{tool}.py", *arguments, *debug],
+            cwd=folder,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == status
         assert done.stderr.splitlines()[-1] == line

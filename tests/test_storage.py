@@ -279,8 +279,8 @@ def test_links_out_of_a_data_set_are_named_once(tmp_path):
     with pytest.warns(InputWarning) as caught:
         warn_of_links(data / "masks", [inside, *out])
     assert [str(each.message) for each in caught] == [
-        f"{data}/masks: 2 links lead out of the data set, 'b.png' to {elsewhere}/b.png; copy what you want to "
-        "keep with it"
+        f"{data}/masks: 2 links lead out of the data set, 'b.png' to {elsewhere}/b.png; copy what you "
+        "want to keep with it"
     ]
 
 

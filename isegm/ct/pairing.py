@@ -60,8 +60,8 @@ def check_match(label: Volume, image: Volume) -> list[str]:
         raise InputError(f"{label.path}: taken for its own image; give --images the CT volumes")
     if label.shape != image.shape:
         raise InputError(
-            f"{label.path}: shape {label.shape}, but its image {image.path} has {image.shape}; give the image it "
-            "was drawn on"
+            f"{label.path}: shape {label.shape}, but its image {image.path} has {image.shape}; give the "
+            "image it was drawn on"
         )
     for volume in (label, image):
         if _is_singular(volume.affine):

@@ -242,8 +242,8 @@ def _voxel_stream(volume: Volume) -> Iterator[BinaryIO]:
             while stream.read(_SLAB_BYTES):  # gzip verifies its checksum at the end only
                 if stream.tell() > end + MOST_BESIDE_VOXELS:
                     raise InputError(
-                        f"{volume.data_path}: goes on for more than {MOST_BESIDE_VOXELS} bytes after its last "
-                        "voxel; is its header right?"
+                        f"{volume.data_path}: goes on for more than {MOST_BESIDE_VOXELS} bytes after its "
+                        "last voxel; is its header right?"
                     )
     except _GZIP_ERRORS as error:
         raise _damaged(volume.data_path, error) from None

@@ -110,7 +110,9 @@ def _check_png_size(path: Path, content: bytes) -> None:
     """Hold a PNG's size against the limit before anything is decoded; Pillow only warns of some."""
     width, height = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))
     if width * height > MOST_PIXELS:
-        raise InputError(f"{path}: claims {width} x {height} pixels, more than {MOST_PIXELS}; make it smaller")
+        raise InputError(
+            f"{path}: claims {width} x {height} pixels, more than {MOST_PIXELS}; make it smaller"
+        )
 
 
 def _find_instances(

@@ -73,7 +73,7 @@ def load_network(
         return _run_pair(pair, backend, precision, threads, at_once)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 - the runtimes have errors of their own
+    except Exception as error:
         raise InputError(
             f"{path}: {backend} cannot run it ({type(error).__name__}); export it anew with scripts/export.py"
         ) from error

@@ -273,7 +273,9 @@ def _metadata(path: Path, content: bytes) -> dict[str, str]:
         found = {str(entry.key): str(entry.value) for entry in model.metadata_props}
     # protobuf's errors differ by version; whatever it was, it is no model.
     except Exception as error:  # noqa: BLE001
-        raise InputError(f"{path}: truncated, or not an ONNX file ({type(error).__name__}); export it anew") from None
+        raise InputError(
+            f"{path}: truncated, or not an ONNX file ({type(error).__name__}); export it anew"
+        ) from None
     _check_contents(path, model)
     own = {key.removeprefix(_PREFIX): value for key, value in found.items() if key.startswith(_PREFIX)}
     wanted = {"version", "preset", "sha256", "size", "windows", "normalisation", "weights", "stage"}
@@ -299,7 +301,9 @@ def _check_contents(path: Path, model: Any) -> None:  # noqa: ANN401 - onnx has 
             raise InputError(f"{path}: refers to other files; {anew}")
         if isinstance(part, onnx.NodeProto) and part.domain not in ("", "ai.onnx"):
             raise InputError(f"{path}: has an operator of {part.domain!a:.40}; {anew}")
-        if isinstance(part, onnx.FunctionProto) or (isinstance(part, onnx.GraphProto) and part is not model.graph):
+        if isinstance(part, onnx.FunctionProto) or (
+            isinstance(part, onnx.GraphProto) and part is not model.graph
+        ):
             raise InputError(f"{path}: has loops or functions; {anew}")
         for field, value in part.ListFields():
             if field.message_type is not None:

@@ -152,7 +152,7 @@ def _open_volume(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
 
     try:
         check_header(path)
-        # The file stays open from slab to slab, or a compressed one would be read from its beginning each time.
+        # The file stays open from slab to slab: a compressed one would be read from its beginning each time.
         volume = nibabel.load(path, keep_file_open=True)
     except InputError:
         raise

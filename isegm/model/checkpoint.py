@@ -195,8 +195,8 @@ def _read(path: Path) -> Mapping[str, Any]:
 def check_container(path: Path) -> None:
     """Refuse a file of torch's that would take more memory than it has bytes, before torch reads it.
 
-    torch executes nothing when it reads plain values only, but it inflates compressed entries, and makes an array
-    of bytes of any length that a file asks for. It writes neither.
+    torch executes nothing when it reads plain values only, but it inflates compressed entries, and makes an
+    array of bytes of any length that a file asks for. It writes neither.
 
     Raises:
         InputError: The file is too large, has compressed entries, or asks for an array of bytes.
@@ -223,8 +223,8 @@ def _check_pickles(path: Path, file: IO[bytes]) -> None:
             for code, argument, _ in pickletools.genops(file):
                 if code.name == "GLOBAL" and str(argument).endswith(" bytearray"):
                     raise InputError(
-                        f"{path}: not a checkpoint, or holds more than tensors and plain values ({argument}); "
-                        f"{EXPECTED}"
+                        f"{path}: not a checkpoint, or holds more than tensors and plain values "
+                        f"({argument}); {EXPECTED}"
                     )
     except InputError:
         raise
@@ -244,7 +244,9 @@ def _plain_tensors(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
             and not (tensor.is_meta or tensor.is_quantized or tensor.is_complex())
         )
         if not (isinstance(name, str) and plain):
-            raise InputError(f"{path}: entry {_in_a_line(name)} of its state_dict is not a plain tensor; {EXPECTED}")
+            raise InputError(
+                f"{path}: entry {_in_a_line(name)} of its state_dict is not a plain tensor; {EXPECTED}"
+            )
     return dict(tensors)
 
 

@@ -30,7 +30,9 @@ def png(path: Path, width: int, height: int, rows: int, *, palette: bool = False
     """Write a PNG that claims a size and holds so many rows of zeros."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
 
     packer = zlib.compressobj(1)
     row = bytes(width + 1)

@@ -2,10 +2,11 @@
 
     make fuzz READER=config SECONDS=600
 
-The rule: a reader returns, or raises ``InputError`` with a line that names the file. Whatever else it raises is a
-finding: it is printed once for each place it comes from, its file is kept in ``--keep``, and the run goes on.
-What ends the process ends the run: a crash of a library, more than ``--memory`` MB, an input that takes more than
-``--seconds-each``; libFuzzer then keeps the file there, too. The exit status is 1 if there was a finding.
+The rule: a reader returns, or raises ``InputError`` with a line that names the file. Whatever else it raises
+is a finding: it is printed once for each place it comes from, its file is kept in ``--keep``, and the run goes
+on. What ends the process ends the run: a crash of a library, more than ``--memory`` MB, an input that takes
+more than ``--seconds-each``; libFuzzer then keeps the file there, too. The exit status is 1 if there was a
+finding.
 """
 
 import argparse
@@ -38,7 +39,9 @@ def main() -> int:
         process = multiprocessing.get_context("spawn").Process(target=fuzz, args=(name, args))
         process.start()
         process.join()
-        found = sorted((args.keep / name).glob("finding-*.txt")) + sorted((args.keep / name).glob("crash-input-*"))
+        found = sorted((args.keep / name).glob("finding-*.txt")) + sorted(
+            (args.keep / name).glob("crash-input-*")
+        )
         print(f"{name}: {len(found)} findings, exit status {process.exitcode}", flush=True)
         status |= bool(found or process.exitcode)
     return status
@@ -48,7 +51,9 @@ def fuzz(name: str, args: argparse.Namespace) -> None:
     """Fuzz one reader in this process, which ends with it."""
     import atheris
 
-    sys.setrecursionlimit(1000)
+    # A JPEG of a few bytes may claim to be as large as pictures may be, and takes seconds to decode.
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(2**20)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with atheris.instrument_imports(include=["isegm", "yaml", "nibabel", "csv", "json"]):
         importlib.import_module("isegm")  # before OpenCV, which it tells what to read
         from tests.fuzz.readers import READERS
@@ -70,7 +75,7 @@ def fuzz(name: str, args: argparse.Namespace) -> None:
     def attempt(content: bytes) -> None:
         try:
             reader.attempt(folder, content)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
             frames = [
                 f"{frame.filename}:{frame.lineno}"
                 for frame in traceback.extract_tb(error.__traceback__)
@@ -96,7 +101,6 @@ def fuzz(name: str, args: argparse.Namespace) -> None:
         "-verbosity=1",
         str(corpus),
     ]
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     atheris.Setup([sys.argv[0], *options], attempt)
     atheris.Fuzz()
 

@@ -59,10 +59,12 @@ class Reader:
         try:
             self.read(path)
         except InputError as error:
-            assert str(folder) in str(error), f"does not name the file: {error!a:.300}"
-            assert all(error.lines), f"a line without words: {error!a:.300}"
-            return str(error)
-        return None
+            complaint = error
+        else:
+            return None
+        assert str(folder) in str(complaint), f"does not name the file: {complaint!a:.300}"
+        assert all(complaint.lines), f"a line without words: {complaint!a:.300}"
+        return str(complaint)
 
 
 # --- texts
@@ -79,7 +81,7 @@ def _config_seeds():
     return [
         b"LIVER_PATH: ./liver\nEXPS_PATH: ~/runs\n",
         b"# a comment\nA_PATH: &x 'b'\nC_PATH: *x\n\"D_PATH\": |\n  text\n",
-        b"{A_PATH: /x, B_PATH: \"\\x41\\u00e4\"}",
+        b'{A_PATH: /x, B_PATH: "\\x41\\u00e4"}',
         b"--- !!map\n? A_PATH\n: !!str 5\n...\n",
     ]
 
@@ -248,7 +250,6 @@ def _matlab_seeds():
 
 def _read_volume(path):
     from isegm.ct.normalize import windowed_header
-    from isegm.ct.orientation import upright
     from isegm.ct.volumes import as_integers, check_finite, open_volume, read_slabs
     from isegm.ct.windows import WINDOWS, apply_window
 
@@ -405,5 +406,7 @@ READERS: dict[str, Reader] = {
     "checkpoint": Reader("net.pth", _read_checkpoint, _checkpoint_seeds),
     "checkpoint-pickle": Reader("net.pth", _read_checkpoint, _pickle_seeds, zip_of_pickle),
     "state": Reader("state.pt", _read_state, _state_seeds),
-    "onnx": Reader("a_first_stage.onnx", _read_onnx, lambda: [_onnx_model("first_stage")], beside=_second_stage),
+    "onnx": Reader(
+        "a_first_stage.onnx", _read_onnx, lambda: [_onnx_model("first_stage")], beside=_second_stage
+    ),
 }

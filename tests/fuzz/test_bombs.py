@@ -1,4 +1,4 @@
-"""Files that claim or unpack to gigabytes end in one line, in processes that may take one GiB beyond their start."""
+"""Files that claim or unpack to gigabytes end in one line, in processes that may take one GiB more."""
 
 import json
 import os
@@ -96,7 +96,9 @@ def test_volumes(tmp_path):
             "voxels.nii",
             "claims 1100 x 1000 x 1000 voxels, more than the",
             lambda path: (
-                sparse(path, 1_100_000_352).open("r+b").write(bombs.nifti_header([1100, 1000, 1000], np.uint8))
+                sparse(path, 1_100_000_352)
+                .open("r+b")
+                .write(bombs.nifti_header([1100, 1000, 1000], np.uint8))
             ),
         ),
         (
@@ -119,9 +121,7 @@ def test_volumes(tmp_path):
         (
             "offset.nii.gz",
             "its header puts the voxels at byte 1e+09",
-            lambda path: gzipped_zeros(
-                path, bombs.nifti_header([8, 8, 8], np.int16, offset=10**9), 2 * GIB
-            ),
+            lambda path: gzipped_zeros(path, bombs.nifti_header([8, 8, 8], np.int16, offset=10**9), 2 * GIB),
         ),
         (
             "pair.hdr.gz",
@@ -169,7 +169,7 @@ def test_pictures_and_manifests(tmp_path):
         ("normalize_ct_images", ["imagesTr", "out", "windows.json"], "has 2147483648 bytes, more than"),
         ("normalize_ct_images", ["imagesTr", "out", "deep.json"], "not readable JSON"),
     ]
-    for (tool, argv, words), (status, lines) in zip(
+    for (tool, _, words), (status, lines) in zip(
         calls, run([(tool, argv) for tool, argv, _ in calls], tmp_path), strict=True
     ):
         assert status == 2
@@ -210,9 +210,24 @@ def test_data_sets_and_networks(tmp_path):
     evaluate = "scripts/evaluate_model"
     small = ["EMC-Click", "--cpu", "--n-clicks", "1", "--logs-path"]
     calls = [
-        (evaluate, ["EMC-Click", "--cpu", "--config-path", "aliases.yml"], 2, ["aliases.yml: line 1: A0_PATH must be"]),
-        (evaluate, ["EMC-Click", "--cpu", "--config-path", "large.yml"], 2, ["large.yml: has 2147483648 bytes"]),
-        (evaluate, [*small, "a", "--datasets", "sbd"], 2, ["a.mat: compressed data that is cut off or far too"]),
+        (
+            evaluate,
+            ["EMC-Click", "--cpu", "--config-path", "aliases.yml"],
+            2,
+            ["aliases.yml: line 1: A0_PATH must be"],
+        ),
+        (
+            evaluate,
+            ["EMC-Click", "--cpu", "--config-path", "large.yml"],
+            2,
+            ["large.yml: has 2147483648 bytes"],
+        ),
+        (
+            evaluate,
+            [*small, "a", "--datasets", "sbd"],
+            2,
+            ["a.mat: compressed data that is cut off or far too"],
+        ),
         (evaluate, [*small, "b", "--datasets", "voc"], 2, None),
         (evaluate, [*small, "b", "--datasets", "pascalvoc"], 2, ["a.png: claims 9000 x 9000 pixels"]),
         (

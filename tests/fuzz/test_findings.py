@@ -104,7 +104,10 @@ def test_an_onnx_file_refers_to_no_other_wherever_it_may(tmp_path, alter):
 @pytest.mark.parametrize(
     ("alter", "words"),
     [
-        (lambda model: model.graph.node[0].attribute.add().g.CopyFrom(onnx.GraphProto(name="x")), "loops or functions"),
+        (
+            lambda model: model.graph.node[0].attribute.add().g.CopyFrom(onnx.GraphProto(name="x")),
+            "loops or functions",
+        ),
         (
             lambda model: elsewhere(model.training_info.add().initialization.initializer.add()),
             "loops or functions",

@@ -19,7 +19,20 @@ from isegm.data import DatasetProblems, open_dataset
 from isegm.errors import InputError
 from isegm.training.coco_source import open_coco
 
-ODD = ["../a", "/etc/passwd", "a/../../b", "a\nb", "a\0b", "a\x1b[2Jb", "", ".", "..", "a\\b", "\udc80", "x" * 300]
+ODD = [
+    "../a",
+    "/etc/passwd",
+    "a/../../b",
+    "a\nb",
+    "a\0b",
+    "a\x1b[2Jb",
+    "",
+    ".",
+    "..",
+    "a\\b",
+    "\udc80",
+    "x" * 300,
+]
 
 
 def volume(path):
@@ -34,7 +47,8 @@ def everything_below(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["a_/../../../precious", "a_/../../../../data/imagesTr/precious", "a_\0", "a_\n", "a_x/y", "a_x\\y"]
+    "name",
+    ["a_/../../../precious", "a_/../../../../data/imagesTr/precious", "a_\0", "a_\n", "a_x/y", "a_x\\y"],
 )
 def test_no_name_in_a_manifest_removes_a_file_elsewhere(tmp_path, name):
     for folder in ("imagesTr", "labelsTr"):
@@ -63,13 +77,17 @@ def test_a_volume_whose_name_cannot_be_printed_is_refused_and_the_others_go_on(t
         tmp_path / "labelsTr", None, Extraction(organ=ORGANS["liver"], folder=tmp_path / "out"), 1
     )
     assert report.pictures == 1
-    assert [line.partition(": ")[2] for line in report.problems] == ["its name cannot be printed; rename the file"]
+    assert [line.partition(": ")[2] for line in report.problems] == [
+        "its name cannot be printed; rename the file"
+    ]
     report = normalize(tmp_path / "imagesTr", tmp_path / "windowed", WINDOWS["lung"], workers=1)
     assert report.volumes == 1
     assert len(report.problems) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in ODD if name.strip(".") and "\udc80" not in name and "\n" not in name])
+@pytest.mark.parametrize(
+    "name", [name for name in ODD if name.strip(".") and "\udc80" not in name and "\n" not in name]
+)
 def test_names_in_a_list_are_looked_up_and_never_followed(tmp_path, name):
     for folder in ("img", "inst"):
         (tmp_path / folder).mkdir()
@@ -122,7 +140,9 @@ def test_no_name_in_an_annotation_file_leads_out_of_the_folder(tmp_path, name, k
 def test_a_folder_in_a_config_file_can_be_printed(tmp_path, folder):
     path = tmp_path / "config.yml"
     path.write_text(f"A_PATH: {json.dumps(folder)}\n")
-    with pytest.raises(InputError, match=r"config\.yml: line 1: A_PATH has a character that cannot be printed"):
+    with pytest.raises(
+        InputError, match=r"config\.yml: line 1: A_PATH has a character that cannot be printed"
+    ):
         read_config(path)
 
 

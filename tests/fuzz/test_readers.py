@@ -13,13 +13,22 @@ CHANGES = st.lists(
         st.floats(0, 1, exclude_max=True),
         st.one_of(
             st.binary(min_size=1, max_size=8),
-            st.sampled_from([b"\0", b"\xff" * 4, b"\x7f\xff\xff\xff", b"-1", b"1e999", b"NaN", b"\r\n", b'"', b"../"]),
+            st.sampled_from(
+                [b"\0", b"\xff" * 4, b"\x7f\xff\xff\xff", b"-1", b"1e999", b"NaN", b"\r\n", b'"', b"../"]
+            ),
         ),
     ),
     min_size=1,
     max_size=4,
 )
-EXAMPLES = {"checkpoint": 15, "checkpoint-pickle": 25, "state": 15, "extraction": 25, "volume-gz": 25, "onnx": 25}
+EXAMPLES = {
+    "checkpoint": 15,
+    "checkpoint-pickle": 25,
+    "state": 15,
+    "extraction": 25,
+    "volume-gz": 25,
+    "onnx": 25,
+}
 
 
 def change(content, changes):

@@ -1,7 +1,7 @@
 """Hold the installed packages against the database of known vulnerabilities.
 
-The exit status is 1 if one is known. Where the database cannot be reached a line says so and the status is 0: a
-change is not to wait for somebody else's server.
+The exit status is 1 if one is known. Where the database cannot be reached a line says so and the status is 0:
+a change is not to wait for somebody else's server.
 """
 
 import json
@@ -27,7 +27,8 @@ def main() -> int:
         print(line, file=sys.stderr)
     audited = sum("vulns" in package for package in packages)
     if not audited:
-        print("warning: nothing could be audited: the database cannot be reached", file=sys.stderr)
+        reason = done.stderr.strip().splitlines()[-1:] or ["its database knows none of the packages"]
+        print(f"warning: nothing could be audited: {reason[0]}", file=sys.stderr)
     else:
         print(f"audited {audited} of {len(packages)} packages: {len(known)} known vulnerabilities")
     return 1 if known else 0

@@ -112,9 +112,8 @@ def _what_to_mend(error: Exception) -> list[str]:
     if isinstance(error, RecursionError):
         return ["a file or argument is nested too deeply to be read; --debug shows where"]
     if isinstance(error, UnicodeError):
-        return [
-            f"a name or text cannot be read or written as UTF-8 ({getattr(error, 'reason', error)}); rename the file"
-        ]
+        reason = getattr(error, "reason", error)
+        return [f"a name or text cannot be read or written as UTF-8 ({reason}); rename the file"]
     return []
 
 

@@ -144,6 +144,10 @@ def read_unchanged(path: Path) -> npt.NDArray[Any]:
         InputError: The file is missing, empty, or not a picture that can be decoded.
     """
     pixels = _decode(path, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim == 3 and pixels.dtype not in (np.uint8, np.uint16, np.float32):
+        return pixels[
+            :, :, [2, 1, 0, 3][: pixels.shape[2]]
+        ]  # depths whose colours OpenCV reads but cannot turn
     if pixels.ndim == 3 and pixels.shape[2] == 3:
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     if pixels.ndim == 3 and pixels.shape[2] == 4:

@@ -7,9 +7,11 @@ import zipfile
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 
 from isegm.ct.volumes import open_volume
 from isegm.errors import InputError
+from isegm.masks import read_mask
 from isegm.metrics.pairing import Pair
 from isegm.metrics.reading import read_pair
 from isegm.training.coco_source import open_coco
@@ -71,6 +73,15 @@ def test_numbers_in_an_annotation_file_that_are_none(tmp_path, key, value):
     (tmp_path / "instances.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"instances\.json: not an annotation file"):
         open_coco("coco", tmp_path / "instances.json", tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.int32, np.float64, np.int16, np.int8])
+def test_a_colour_picture_of_a_depth_that_masks_do_not_have(tmp_path, dtype):
+    path = tmp_path / "a.tif"
+    pixels = np.arange(24).reshape(2, 4, 3).astype(dtype)
+    tifffile.imwrite(path, pixels, photometric="rgb")
+    with pytest.raises(InputError, match=r"a\.tif: (a mask must be an 8- or 16-bit picture|not a readable)"):
+        read_mask(path)
 
 
 def attempt_onnx(tmp_path, alter):

@@ -45,8 +45,8 @@ def png(path: Path, width: int, height: int, rows: int, *, palette: bool = False
 
 
 def matlab(path: Path, megabytes: int, elements: int) -> Path:
-    """Write a MATLAB file of so many compressed elements, each of so many MB of zeros."""
-    packed = zlib.compress(struct.pack("<II", 14, megabytes * 2**20) + bytes(megabytes * 2**20), 1)
+    """Write a MATLAB file of so many compressed elements, each of so many MB of numbers that are 0."""
+    packed = zlib.compress(struct.pack("<II", 5, megabytes * 2**20) + bytes(megabytes * 2**20), 1)
     element = struct.pack("<II", 15, len(packed)) + packed
     path.write_bytes(bytes(124) + b"\x00\x01IM" + element * elements)
     return path

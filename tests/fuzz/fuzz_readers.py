@@ -5,8 +5,8 @@
 The rule: a reader returns, or raises ``InputError`` with a line that names the file. Whatever else it raises
 is a finding: it is printed once for each place it comes from, its file is kept in ``--keep``, and the run
 goes on. What ends the process ends the run: a crash of a library, more than ``--memory`` MB, an input that
-takes more than ``--seconds-each``; libFuzzer then keeps the file there, too. The exit status is 1 if there was
-a finding.
+takes more than ``--seconds-each``; libFuzzer then keeps the file there, too. The exit status is 1 if there
+was a finding.
 """
 
 import argparse

@@ -9,7 +9,6 @@ import hashlib
 import secrets
 import struct
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from isegm.errors import InputError, InputWarning
 from isegm.limits import MOST_PICTURE_BYTES, read_bytes
@@ -203,7 +203,7 @@ def _is_whole_png(content: bytes) -> bool:
         if end + 4 > len(content):
             return False
         if name[:1].isupper():
-            checksum = zlib.crc32(memoryview(content)[position + 4 : end])
+            checksum = isal_zlib.crc32(memoryview(content)[position + 4 : end])
             if checksum != int.from_bytes(content[end : end + 4], "big"):
                 return False
         if name == b"IEND":

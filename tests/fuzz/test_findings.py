@@ -163,3 +163,10 @@ def test_a_checkpoint_is_not_inflated(tmp_path, name):
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED if entry == name else zipfile.ZIP_STORED)
     with pytest.raises(InputError, match="holds compressed entries"):
         read_tensors(path)
+
+
+def test_a_run_length_that_never_ends_is_not_followed():
+    from isegm.training.coco_source import paint
+
+    with pytest.raises(ValueError, match="larger than any picture"):
+        paint([{"segmentation": {"size": [8, 8], "counts": "o" * 100}, "crowd": 0}], 8, 8)

@@ -7,11 +7,14 @@ WORKERS ?= 2
 # What `make demo` works on: a folder of volumes with labels, and whose; by default generated patients.
 DATA ?=
 ORGAN ?=
+# What `make fuzz` tries, a name in tests/fuzz/readers.py or all, and for how long each.
+READER ?= all
+SECONDS ?= 600
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help test test-fast demo lint format clean
+.PHONY: help test test-fast demo lint format audit fuzz clean
 
 help:
 	@echo "make test       every test (makes $(VENV) if needed)"
@@ -19,6 +22,8 @@ help:
 	@echo "make demo       the whole job on generated patients, in demo/; DATA=folder ORGAN=liver for yours"
 	@echo "make lint       ruff, mypy --strict and the import contract"
 	@echo "make format     format the code"
+	@echo "make audit      known vulnerabilities of what is installed"
+	@echo "make fuzz       try the readers with varied files; READER=volume SECONDS=600 for one"
 	@echo "make clean      remove $(VENV) and caches"
 
 $(INSTALLED): pyproject.toml requirements.txt
@@ -46,6 +51,13 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
+
+audit: $(INSTALLED)
+	$(BIN)/python .ci/audit.py
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group fuzz
+	$(BIN)/python tests/fuzz/fuzz_readers.py $(READER) --seconds=$(SECONDS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -8,13 +8,12 @@ Launch:
 Writes datasets/<organ>/images/*.png, masks/*.png and manifest.csv; see docs/ct.md.
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.cli import command, counted, report_problems
+from isegm.cli import Parser, command, counted, report_problems
 from isegm.ct.organs import ORGANS, find_organ
 from isegm.ct.slices import Extraction, extract
 from isegm.ct.windows import WINDOWS, parse_window, shield_negative_levels
@@ -36,9 +35,9 @@ def parse_labels(texts: Sequence[str]) -> tuple[int, ...]:
         ) from None
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Extract pictures and masks of an organ from CT volumes and their labels (NIfTI)."
     )
     parser.add_argument("path_groundtruth", type=Path, help="label volumes: a folder or one file")

@@ -9,19 +9,18 @@ Launch:
 Writes a volume of the same name for each, and windows.json; see docs/ct.md.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.cli import command, counted, report_problems
+from isegm.cli import Parser, command, counted, report_problems
 from isegm.ct.normalize import normalize, parse_windows
 from isegm.ct.windows import WINDOWS, Window, shield_negative_levels
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Window CT volumes (NIfTI) to 8 bits, geometry kept.")
+    parser = Parser(description="Window CT volumes (NIfTI) to 8 bits, geometry kept.")
     parser.add_argument("path_nifti", type=Path, help="CT volumes: a folder or one file")
     parser.add_argument(
         "path_to_save", type=Path, help="a folder; for one volume also a .nii or .nii.gz file"

@@ -4,9 +4,16 @@
 network (``isegm.ct``, ``isegm.metrics``) start without importing torch.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from isegm._version import __version__
+from isegm.limits import MOST_PIXELS
+
+# OpenCV reads these when it is first imported. It is not to take memory for whatever a picture claims to be,
+# and what it has to say of a bad one is said by us, in one line.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 if TYPE_CHECKING:
     from isegm.inference.load import load_network

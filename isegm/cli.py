@@ -2,20 +2,26 @@
 
 import argparse
 import functools
+import io
 import os
 import sys
 import time
+import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TextIO
 
-from isegm.errors import InputError
+from isegm.errors import InputError, InputWarning, describe
 
 EXIT_PARTIAL = 1
 EXIT_USAGE = 2
+EXIT_DEFECT = 70
 EXIT_INTERRUPTED = 130
 
 _OTHERS_WAIT_SECONDS = 20.0
+_LONGEST_LINE = 4000
+_DEBUG = "--debug"
 
 
 class Main(Protocol):
@@ -29,7 +35,16 @@ class Main(Protocol):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line, as every other error's is."""
+    """An argument parser whose complaint is one line, as every other error's is.
+
+    ``--debug`` stands in its help; :func:`command` takes it out of the arguments before they are parsed.
+    """
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of argparse
+        super().__init__(**settings)
+        self.add_argument(
+            _DEBUG, action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error, too"
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise ``InputError`` with the complaint."""
@@ -39,32 +54,107 @@ class Parser(argparse.ArgumentParser):
 def command(main: Main) -> Main:
     """Make ``main(argv) -> exit status`` end in one line on stderr for whatever the user can mend.
 
-    ``InputError`` and ``OSError`` (no permission, disk full) become ``<program>: error: <line>`` and status
-    2; Ctrl-C becomes status 130. Anything else is a defect of ours and keeps its traceback. Of a run's many
-    processes the first speaks for all.
+    ``InputError``, ``OSError`` (no permission, disk full) and too little memory become
+    ``<program>: error: <line>`` and status 2; Ctrl-C becomes status 130. Anything else is a defect of ours:
+    its traceback is shown, and the status is 70. With ``--debug`` every error shows its traceback. An
+    ``InputWarning`` becomes ``<program>: warning: <line>``. Of a run's many processes the first speaks for
+    all.
     """
 
     @functools.wraps(main)
     def guarded(argv: Sequence[str] | None = None) -> int:
         program = Path(sys.argv[0]).name
+        given = list(sys.argv[1:] if argv is None else argv)
+        debug = _DEBUG in given
+        if debug:
+            argv = [word for word in given if word != _DEBUG]
+        _escape_what_cannot_be_printed()
         try:
-            return main(argv)
-        except InputError as error:
-            _let_the_first_speak()
-            print(f"{program}: error: {error}", file=sys.stderr)  # noqa: T201 - this is the user's terminal
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", InputWarning)
+                warnings.showwarning = _show_warning
+                return main(argv)
         except BrokenPipeError:  # the reader of our output (head, less) has left
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:
-            _let_the_first_speak()
-            name = error.filename2 or error.filename  # of two, the second is the final name
-            where = f"{name}: " if name else ""
-            print(f"{program}: error: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
+            return EXIT_USAGE
         except KeyboardInterrupt:
-            print(f"{program}: interrupted", file=sys.stderr)  # noqa: T201
+            print_line(f"{program}: interrupted")
             return EXIT_INTERRUPTED
-        return EXIT_USAGE
+        except Exception as error:  # noqa: BLE001 - this is where every error ends
+            lines = _what_to_mend(error)
+            _let_the_first_speak()
+            if debug or not lines:
+                traceback.print_exc()
+            if not lines:
+                print_line(
+                    f"{program}: this is a defect of the program; please report it with the lines above"
+                )
+                return EXIT_DEFECT
+            # Problems stand one a line, as they do at the end of a run; the first says whose they are.
+            for number, line in enumerate(lines):
+                print_line(line if number else f"{program}: error: {line}")
+            return EXIT_USAGE
 
     return guarded
+
+
+def _what_to_mend(error: Exception) -> list[str]:
+    """The lines for an error that the user can mend; none for a defect of ours."""
+    if isinstance(error, InputError):
+        return error.lines
+    if isinstance(error, OSError):
+        return [describe(error)]
+    if _is_out_of_memory(error):
+        return [
+            "not enough memory; use fewer processes or pictures at once (--workers, --batch-size), smaller "
+            "files, or a larger machine"
+        ]
+    if isinstance(error, RecursionError):
+        return ["a file or argument is nested too deeply to be read; --debug shows where"]
+    if isinstance(error, UnicodeError):
+        reason = getattr(error, "reason", error)
+        return [f"a name or text cannot be read or written as UTF-8 ({reason}); rename the file"]
+    return []
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # Torch and OpenCV have errors of their own for it, which cannot be imported here, and no type on a CPU.
+    said = str(error)
+    return isinstance(error, MemoryError) or any(
+        words in said for words in ("not enough memory", "out of memory", "Insufficient memory")
+    )
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - what Python gives
+    line: str | None = None,
+) -> None:
+    if not issubclass(category, InputWarning):
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr, end="")  # noqa: T201
+    elif os.environ.get("RANK", "0") == "0":
+        print_line(f"{Path(sys.argv[0]).name}: warning: {message}")
+
+
+def _escape_what_cannot_be_printed() -> None:
+    """Let output in a narrow encoding show escapes rather than fail; stderr does so anyway."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def print_line(line: str) -> None:
+    """Print one line on stderr, one line whatever is in it.
+
+    A file's name may have line breaks and a terminal's control characters in it: these are escaped. What is
+    too long for anybody to read is cut.
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    if len(shown) > _LONGEST_LINE:
+        shown = f"{shown[:_LONGEST_LINE]}..."
+    print(shown, file=sys.stderr)  # noqa: T201 - this is the user's terminal
 
 
 def _let_the_first_speak() -> None:
@@ -108,5 +198,5 @@ def report_problems(problems: Sequence[str]) -> int:
         problems: Lines of the form ``file: what is wrong and what would mend it``.
     """
     for line in problems:
-        print(line, file=sys.stderr)  # noqa: T201 - this is the user's terminal
+        print_line(line)
     return EXIT_PARTIAL if problems else 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from isegm.errors import InputError
+from isegm.limits import MOST_CONFIG_BYTES, read_bytes
 
 MODELS_KEY = "INTERACTIVE_MODELS_PATH"
 EXPERIMENTS_KEY = "EXPS_PATH"
@@ -58,13 +59,16 @@ def read_config(path: Path) -> Config:
         OSError: The file cannot be read.
     """
     try:
-        root = yaml.compose(path.read_bytes(), Loader=yaml.SafeLoader)
+        # Nodes only, no objects: aliases within aliases stay as small as they were written.
+        root = yaml.compose(read_bytes(path, MOST_CONFIG_BYTES), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise InputError(f"{path}: no such config file; check the path") from None
     except RecursionError:
         raise InputError(f"{path}: nested too deeply; write one row <NAME>_PATH: <folder> a line") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(
+            f"{path}: {_what_is_wrong(error)}; write one row <NAME>_PATH: <folder> a line"
+        ) from None
     if not isinstance(root, yaml.MappingNode):
         raise InputError(f"{path}: not a mapping; write one row <NAME>_PATH: <folder> a line")
 
@@ -78,6 +82,13 @@ def read_config(path: Path) -> Config:
     return Config(path, places)
 
 
+def _what_is_wrong(error: yaml.YAMLError) -> str:
+    """A YAML error in one line, with the number of the file's line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"not YAML (line {error.problem_mark.line + 1}: {error.problem})"
+    return f"not YAML ({' '.join(str(error).split())})"
+
+
 def _read_row(where: str, name: yaml.Node, value: yaml.Node) -> tuple[str, Path]:
     """The row's name in upper case and its folder as written, ``~`` expanded."""
     if not isinstance(name, yaml.ScalarNode) or not _ROW_NAME.fullmatch(name.value):
@@ -85,5 +96,7 @@ def _read_row(where: str, name: yaml.Node, value: yaml.Node) -> tuple[str, Path]
         raise InputError(f"{where}: {shown} is not the name of a row; rows are called <NAME>_PATH")
     if not isinstance(value, yaml.ScalarNode) or value.tag != _TEXT_TAG or not value.value.strip():
         raise InputError(f"{where}: {name.value} must be the path of a folder, as text")
+    if not value.value.isprintable():
+        raise InputError(f"{where}: {name.value} has a character that cannot be printed; rename the folder")
     folder = os.path.expanduser(value.value)  # noqa: PTH111 - Path.expanduser raises for an unknown user
     return name.value.upper(), Path(folder)

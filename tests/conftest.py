@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import isegm  # noqa: F401 - before any test imports OpenCV, which it tells how large pictures may be
+
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 
 

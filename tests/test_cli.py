@@ -1,14 +1,17 @@
 """What every command line does with what goes wrong."""
 
+import errno
+import os
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
 from isegm import cli
 from isegm.cli import Parser, command, report_problems
-from isegm.errors import InputError
+from isegm.errors import InputError, InputWarning
 
 
 @pytest.fixture(autouse=True)
@@ -53,12 +56,19 @@ def test_a_mains_own_status_and_arguments_pass_through(status, capsys):
     ("error", "line"),
     [
         (InputError("a.png: not a mask"), "tool.py: error: a.png: not a mask"),
-        (FileNotFoundError(2, "No such file", "b.png"), "tool.py: error: b.png: No such file"),
-        (OSError(28, "No space left on device"), "tool.py: error: No space left on device"),
+        (
+            FileNotFoundError(2, "No such file", "b.png"),
+            "tool.py: error: b.png: No such file; check the path",
+        ),
+        (
+            OSError(28, "No space left on device"),
+            "tool.py: error: No space left on device; free some space and run it again (an evaluation with "
+            "--resume)",
+        ),
         (OSError("odd"), "tool.py: error: odd"),
         (
             IsADirectoryError(21, "Is a directory", ".tmp-1-c.png", None, "c.png"),
-            "tool.py: error: c.png: Is a directory",
+            "tool.py: error: c.png: Is a directory; name a file",
         ),
     ],
 )
@@ -72,10 +82,120 @@ def test_ctrl_c_is_one_line_and_status_130(capsys):
     assert capsys.readouterr() == ("", "tool.py: interrupted\n")
 
 
-@pytest.mark.parametrize("error", [ValueError("ours"), RuntimeError("ours"), SystemExit(7)])
-def test_a_defect_of_ours_keeps_its_traceback(error):
-    with pytest.raises(type(error)):
-        main_that(error)()
+class OutOfMemoryError(RuntimeError):
+    """As torch calls its own, on a GPU."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "not enough memory; use fewer processes"),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "not enough memory; use fewer"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:1] . DefaultCPUAllocator: not enough memory"),
+            "not enough memory; use fewer",
+        ),
+        (RecursionError("maximum recursion depth exceeded"), "a file or argument is nested too deeply"),
+        (UnicodeEncodeError("utf-8", "\udc80", 0, 1, "surrogates not allowed"), "(surrogates not allowed)"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line_and_status_two(error, said, capsys):
+    assert main_that(error)() == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("tool.py: error: ")
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    "number", sorted({*errno.errorcode} - {errno.EPIPE, errno.ESHUTDOWN})
+)  # a pipe's end
+def test_whatever_the_system_refuses_is_one_line(number, capsys):
+    error = OSError(number, os.strerror(number), "a.png")
+    assert main_that(error)() == 2
+    assert capsys.readouterr().err.startswith(f"tool.py: error: a.png: {os.strerror(number)}")
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), RuntimeError("ours"), KeyError("ours")])
+def test_a_defect_of_ours_keeps_its_traceback_and_has_a_status_of_its_own(error, capsys):
+    assert main_that(error)() == 70
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "ours" in lines[-2]
+    assert lines[-1] == "tool.py: this is a defect of the program; please report it with the lines above"
+
+
+def test_leaving_on_purpose_is_left_alone():
+    with pytest.raises(SystemExit):
+        main_that(SystemExit(7))()
+
+
+@pytest.mark.parametrize("error", [InputError("a.png: cut"), OSError("odd"), MemoryError()])
+def test_debug_shows_where_an_error_came_from(error, capsys):
+    assert main_that(error)(["--debug"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1].startswith("tool.py: error: ")
+    assert not any("Traceback" in line for line in lines[1:])
+
+
+def test_debug_never_reaches_the_tool(monkeypatch):
+    seen = []
+    main = command(lambda argv=None: seen.append(argv) or 0)
+    main(["--debug", "a", "--size", "3"])
+    monkeypatch.setattr(sys, "argv", ["tool.py", "b", "--debug"])
+    main()
+    assert seen == [["a", "--size", "3"], ["b"]]
+
+
+def test_every_tool_has_debug_in_its_help():
+    assert "--debug" in Parser(prog="tool").format_help()
+    assert vars(Parser(prog="tool").parse_args([])) == {}
+
+
+def test_a_message_stays_one_line_whatever_a_file_is_called(capsys):
+    error = InputError("a\nb\x1b[31m\u2028\udc80ä語.png: cut")
+    assert main_that(error)() == 2
+    line = "tool.py: error: a\\nb\\x1b[31m\\u2028\\udc80ä語.png: cut\n"
+    assert capsys.readouterr().err == line
+    assert report_problems(["a\nb: cut", "x" * 10_000]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "a\\nb: cut"
+    assert lines[1] == "x" * 4000 + "..."
+
+
+def test_problems_stand_one_a_line(capsys):
+    class ProblemsError(InputError):
+        lines = ("a: cut", "b\nc: gone")
+
+    assert main_that(ProblemsError())() == 2
+    assert capsys.readouterr().err == "tool.py: error: a: cut\nb\\nc: gone\n"
+
+
+@pytest.mark.parametrize(("rank", "shown"), [(None, True), ("0", True), ("1", False)])
+def test_warnings_for_the_user_are_one_line_of_the_first_process(monkeypatch, capsys, rank, shown):
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+
+    @command
+    def main(argv=None):
+        for _ in range(2):  # as often as there is something to warn of
+            warnings.warn(InputWarning("a\nb: a link"), stacklevel=1)
+        return 0
+
+    assert main() == 0
+    assert capsys.readouterr().err == "tool.py: warning: a\\nb: a link\n" * 2 * shown
+
+
+def test_output_that_the_terminal_cannot_show_is_escaped():
+    code = "from isegm.cli import command\ncommand(lambda argv=None: print('\\udc80 ä') or 0)()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\\udc80 \\xe4\n", "")
 
 
 def run_parser(argv):

@@ -1,6 +1,8 @@
 """Files that are whole or not there, and pictures."""
 
 import hashlib
+import os
+import warnings
 from pathlib import Path
 
 import cv2
@@ -9,13 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from isegm.errors import InputError
+from isegm.errors import InputError, InputWarning
+from isegm.limits import MOST_PIXELS
 from isegm.storage import (
     read_grey,
     read_image,
     read_unchanged,
     sha256,
+    warn_of_links,
     whole_file,
     write_bytes,
     write_image,
@@ -203,8 +208,99 @@ def test_a_picture_that_claims_to_be_enormous_is_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[18:26] = (2**20).to_bytes(4, "little") * 2
     path.write_bytes(content)
-    with pytest.raises(InputError, match="not a readable picture"):
+    with pytest.raises(InputError, match="claims more pixels than are read"):
         read_image(path)
+
+
+def test_a_picture_as_large_as_is_read(tmp_path):
+    """The limit is what OpenCV was told, and a picture of so many pixels is not beyond it."""
+    assert os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] == str(MOST_PIXELS)
+    write_image(tmp_path / "a.png", np.zeros((8192, MOST_PIXELS // 8192), np.uint8))
+    assert read_grey(tmp_path / "a.png").size == MOST_PIXELS
+    write_image(tmp_path / "a.png", np.zeros((8192, MOST_PIXELS // 8192 + 1), np.uint8))
+    with pytest.raises(InputError, match="claims more pixels than are read"):
+        read_grey(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("damage", [b"IHDR", b"IDAT", b"IEND"])
+def test_damage_in_a_png_is_noticed_without_a_word_of_its_library(tmp_path, damage, capfd):
+    write_image(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8))
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[content.index(damage) + 5] ^= 1
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match="not a readable picture; is it complete"):
+        read_image(tmp_path / "a.png")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_words_in_a_png_may_be_damaged(tmp_path):
+    words = PngInfo()
+    words.add_text("Comment", "something")
+    Image.fromarray(RGB).save(tmp_path / "a.png", pnginfo=words)
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes().replace(b"something", b"some_hing"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".ppm", ".gif"])
+def test_formats_that_pictures_here_do_not_come_in_are_not_tried(tmp_path, suffix):
+    done, encoded = cv2.imencode(suffix, RGB)
+    assert done
+    (tmp_path / "a.png").write_bytes(encoded)
+    with pytest.raises(InputError, match="not a readable picture"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_pipe_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: a pipe or device, not a file"):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(InputError, match="a pipe or device"):
+        read_image(Path("/dev/zero"))
+
+
+# --- links
+
+
+def test_links_out_of_a_data_set_are_named_once(tmp_path):
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    for folder in (data / "images", data / "masks", elsewhere / "images"):
+        folder.mkdir(parents=True)
+    for path in (data / "images" / "a.png", elsewhere / "b.png", elsewhere / "c.png"):
+        path.write_bytes(b"")
+    inside = data / "masks" / "a.png"
+    inside.symlink_to("../images/a.png")
+    out = [data / "masks" / name for name in ("b.png", "c.png")]
+    for link in out:
+        link.symlink_to(elsewhere / link.name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_links(data / "masks", [])
+        warn_of_links(data / "masks", [inside])
+    with pytest.warns(InputWarning) as caught:
+        warn_of_links(data / "masks", [inside, *out])
+    assert [str(each.message) for each in caught] == [
+        f"{data}/masks: 2 links lead out of the data set, 'b.png' to {elsewhere}/b.png; copy what you "
+        "want to keep with it"
+    ]
+
+
+def test_a_whole_folder_may_be_a_link(tmp_path):
+    (tmp_path / "real" / "images").mkdir(parents=True)
+    (tmp_path / "real" / "images" / "a.png").write_bytes(b"")
+    (tmp_path / "real" / "images" / "b.png").symlink_to("a.png")
+    (tmp_path / "data").symlink_to(tmp_path / "real")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_links(tmp_path / "data" / "images", [tmp_path / "data" / "images" / "b.png"])
+
+
+def test_a_link_is_replaced_not_written_through(tmp_path):
+    (tmp_path / "precious.txt").write_text("precious")
+    (tmp_path / "a.txt").symlink_to(tmp_path / "precious.txt")
+    write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "precious.txt").read_text() == "precious"
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert not (tmp_path / "a.txt").is_symlink()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from isegm.errors import InputError
+from isegm.limits import MOST_TEXT_BYTES, read_text
 from isegm.storage import write_text
 
 COLUMNS = (
@@ -32,20 +33,27 @@ def read_manifest(path: Path) -> list[Row]:
     """Read the rows of a manifest; none if there is no file.
 
     Raises:
-        InputError: The file is not a manifest.
+        InputError: The file is not a manifest, or has a name that would not lie in the folder of pictures.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows: list[Row] = list(reader)
-            columns = tuple(reader.fieldnames or ())
+        reader = csv.DictReader(io.StringIO(read_text(path, MOST_TEXT_BYTES), newline=""))
+        rows: list[Row] = list(reader)
+        columns = tuple(reader.fieldnames or ())
     except FileNotFoundError:
         return []
     except (UnicodeDecodeError, csv.Error):
         columns, rows = (), []
     if columns != COLUMNS or any(None in row or None in row.values() for row in rows):
         raise InputError(f"{path}: not a manifest of this tool's; move it away or extract elsewhere")
+    for row in rows:
+        # Pictures that a new extraction leaves without a row are removed, so a name must not lead elsewhere.
+        if not _is_file_name(row["name"]):
+            raise InputError(f"{path}: {row['name']!a} is not the name of a picture; remove its row")
     return rows
+
+
+def _is_file_name(name: str) -> bool:
+    return name.isprintable() and name not in ("", ".", "..") and not {"/", "\\"} & set(name)
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:

@@ -22,6 +22,7 @@ from isegm.ct.organs import window_of
 from isegm.ct.volumes import Volume, check_finite, list_volumes, open_volume, read_slabs, stem
 from isegm.ct.windows import WINDOWS, Window, apply_window, parse_window
 from isegm.errors import InputError
+from isegm.limits import MOST_TEXT_BYTES, read_text
 from isegm.storage import whole_file, write_text
 
 RECORD = "windows.json"
@@ -86,11 +87,13 @@ def read_windows(path: Path) -> dict[str, Window]:
         InputError: The file is missing, or is not that.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path, MOST_TEXT_BYTES))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; it should map file names to windows") from None
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable JSON ({error})") from None
+        raise InputError(f"{path}: not readable JSON ({error}); mend it") from None
     if not isinstance(content, dict):
         raise InputError(f'{path}: must be an object of file names and windows, {{"ct.nii": "lung"}} say')
     return {name: _window_from_json(path, name, value) for name, value in content.items()}

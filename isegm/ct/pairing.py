@@ -47,7 +47,7 @@ def pair_image(label: Path, images: Sequence[Path]) -> Path:
             )
         if found:
             return found[0]
-    raise InputError(f"{label}: no image {stem(label.name)}.nii.gz for it in {images[0].parent}")
+    raise InputError(f"{label}: no image {stem(label.name)}.nii.gz for it in {images[0].parent}; add it")
 
 
 def check_match(label: Volume, image: Volume) -> list[str]:
@@ -59,7 +59,10 @@ def check_match(label: Volume, image: Volume) -> list[str]:
     if label.path.resolve() == image.path.resolve():
         raise InputError(f"{label.path}: taken for its own image; give --images the CT volumes")
     if label.shape != image.shape:
-        raise InputError(f"{label.path}: shape {label.shape}, but its image {image.path} has {image.shape}")
+        raise InputError(
+            f"{label.path}: shape {label.shape}, but its image {image.path} has {image.shape}; give the "
+            "image it was drawn on"
+        )
     for volume in (label, image):
         if _is_singular(volume.affine):
             raise InputError(f"{volume.path}: its affine is singular or NaN; mend its sform or qform")

@@ -26,8 +26,12 @@ from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from nibabel.wrapstruct import WrapStructError
 
 from isegm.errors import InputError
+from isegm.limits import MOST_BESIDE_VOXELS
+from isegm.nifti import check_header, check_shape
+from isegm.storage import warn_of_links
 
 HEADER_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
+_SUFFIXES = (*HEADER_SUFFIXES, ".img", ".img.gz")
 
 # What is decompressed is worked on while it is still in the processor's cache.
 _SLAB_BYTES = 1 << 19
@@ -116,7 +120,8 @@ def list_volumes(path: Path) -> list[Path]:
         if entry.name.lower().endswith(HEADER_SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
     )
     if not found:
-        raise InputError(f"{path}: no NIfTI file ({', '.join(HEADER_SUFFIXES)}) in this folder")
+        raise InputError(f"{path}: no NIfTI file ({', '.join(HEADER_SUFFIXES)}) in this folder; name another")
+    warn_of_links(path, [entry for entry in found if entry.is_symlink()])
     return found
 
 
@@ -130,8 +135,14 @@ def open_volume(path: Path) -> Volume:
         InputError: The file is missing, empty, damaged, shorter than its header claims, or not NIfTI; or
             its voxels are complex or colours; or it has a fourth dimension (a time series, say).
     """
+    # nibabel would try readers of many kinds on other names, some of them for formats that can do harm.
+    if not path.name.lower().endswith(_SUFFIXES):
+        raise InputError(f"{path}: not a NIfTI volume ({', '.join(HEADER_SUFFIXES)}); convert it to NIfTI")
+    if not path.name.isprintable():
+        raise InputError(f"{path}: its name cannot be printed; rename the file")
     # What nibabel finds odd but can mend it logs, without the file's name.
     try:
+        check_header(_header_path(path))
         with LoggingOutputSuppressor():
             image = nib.load(path)
             if not isinstance(image, nib.Nifti1Pair):
@@ -150,9 +161,9 @@ def open_volume(path: Path) -> Volume:
         raise InputError(f"{path}: not a readable NIfTI file ({reason}); is it complete?") from None
     except FileNotFoundError as error:
         raise InputError(f"{path}: {error.filename or path} is missing; check the path") from None
+    except InputError:
+        raise
     except (ValueError, OverflowError, KeyError, ArithmeticError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: its NIfTI header makes no sense ({error}); make the file anew") from None
 
     if dtype.kind == "V":
@@ -172,7 +183,18 @@ def open_volume(path: Path) -> Volume:
         has_orientation=bool(header["sform_code"] or header["qform_code"]),
     )
     _check_size(volume)
+    check_shape(path, volume.shape)
     return volume
+
+
+def _header_path(path: Path) -> Path:
+    """The file with the header: of a pair that is named by its voxels, the other one."""
+    lower = path.name.lower()
+    for voxels in (".img", ".img.gz"):
+        if lower.endswith(voxels):
+            header = path.with_name(path.name[: -len(voxels)] + voxels.replace("img", "hdr"))
+            return header if header.exists() else path
+    return path
 
 
 def _shape(path: Path, dimensions: tuple[int, ...]) -> tuple[int, int, int]:
@@ -216,8 +238,13 @@ def _voxel_stream(volume: Volume) -> Iterator[BinaryIO]:
             return
         with igzip.open(volume.data_path) as stream:  # type: ignore[no-untyped-call]
             yield cast("BinaryIO", stream)
+            end = volume.data_offset + math.prod(volume.shape) * volume.dtype.itemsize
             while stream.read(_SLAB_BYTES):  # gzip verifies its checksum at the end only
-                pass
+                if stream.tell() > end + MOST_BESIDE_VOXELS:
+                    raise InputError(
+                        f"{volume.data_path}: goes on for more than {MOST_BESIDE_VOXELS} bytes after its "
+                        "last voxel; is its header right?"
+                    )
     except _GZIP_ERRORS as error:
         raise _damaged(volume.data_path, error) from None
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.data.sample import Sample, Truth
-from isegm.errors import InputError
+from isegm.errors import InputError, describe
 from isegm.storage import read_grey, read_image
 
 
@@ -48,6 +48,11 @@ class DatasetProblems(InputError):  # noqa: N818 - it is a list of them
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = list(problems)
+
+    @property
+    def lines(self) -> list[str]:
+        """The problems."""
+        return self.problems
 
 
 class Dataset:
@@ -89,7 +94,9 @@ class Dataset:
         try:
             return _read_sample(record)
         except OSError as error:
-            raise InputError(f"{error.filename or record.image}: {error.strerror or error}") from None
+            raise InputError(describe(error, record.image)) from None
+        except MemoryError:
+            raise InputError(f"{record.image}: not enough memory to read it; use fewer processes") from None
 
 
 def _read_sample(record: Record) -> Sample:

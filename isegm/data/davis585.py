@@ -38,6 +38,9 @@ def find_davis585(folder: Path, *, initial: str | None) -> list[Record]:
 
 
 def _find_sequence(sequence: Path, initial: str | None, problems: list[str]) -> list[Record]:
+    if not sequence.name.isprintable():
+        problems.append(f"{sequence.parent}: {sequence.name!a} is not printable; rename the folder")
+        return []
     files = list_files(sequence, problems)
     images = by_stem(files, JPEG_SUFFIXES, problems)
     pictures = by_stem(files, frozenset({".png"}), problems)

@@ -5,6 +5,7 @@ picture of its list once, some milliseconds each. Nothing is cached on disk: dat
 """
 
 import functools
+import io
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from isegm.data.listing import JPEG_SUFFIXES, files_of
 from isegm.data.matlab import read_struct_field
 from isegm.data.sample import Truth
 from isegm.errors import InputError
+from isegm.limits import MOST_PICTURE_BYTES, MOST_PIXELS, MOST_TEXT_BYTES, read_bytes, read_text
 
 BACKGROUND = 0
 VOC_BORDER = 255
@@ -74,7 +76,9 @@ def read_sbd_labels(path: Path) -> Labels:
         InputError: The file cannot be read, or it is not such a MATLAB file.
     """
     try:
-        return read_struct_field(path.read_bytes(), "GTinst", "Segmentation")
+        return read_struct_field(read_bytes(path, MOST_PICTURE_BYTES), "GTinst", "Segmentation")
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path}: {reason}; take the original file of SBD") from None
@@ -86,16 +90,29 @@ def read_voc_labels(path: Path) -> Labels:
     The indexes are the labels and the colours only their looks. OpenCV gives colours, hence Pillow.
 
     Raises:
-        InputError: The file cannot be read, is not a PNG with a palette, or exceeds Pillow's size limit.
+        InputError: The file cannot be read, is not a PNG with a palette, or claims too many pixels.
     """
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
+        content = read_bytes(path, MOST_PICTURE_BYTES)
+        _check_png_size(path, content)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
             labels = np.asarray(picture) if picture.mode == "P" else None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except InputError:
+        raise
+    except (OSError, ValueError, SyntaxError):
         raise InputError(f"{path}: not a readable PNG; is it complete?") from None
     if labels is None:
         raise InputError(f"{path}: has no palette, whose indexes are the objects; take the original file")
     return labels
+
+
+def _check_png_size(path: Path, content: bytes) -> None:
+    """Hold a PNG's size against the limit before anything is decoded; Pillow only warns of some."""
+    width, height = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))
+    if width * height > MOST_PIXELS:
+        raise InputError(
+            f"{path}: claims {width} x {height} pixels, more than {MOST_PIXELS}; make it smaller"
+        )
 
 
 def _find_instances(
@@ -136,7 +153,11 @@ def _find_instances(
 def read_list(path: Path, problems: list[str]) -> list[str]:
     """Read a list of image names, one a line; what is wrong with it is added to ``problems``."""
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        text = read_text(path, MOST_TEXT_BYTES)
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+    except InputError as error:
+        problems.append(str(error))
+        return []
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text"
         problems.append(f"{path}: {reason}; the list of images is needed, one name a line")

@@ -1,12 +1,15 @@
 """Listing folders: each is read once, and what does not fit is noted as a problem rather than raised.
 
 A problem is one line, ``file: what is wrong and what would mend it``. Hidden files are never looked at.
+A link is followed, wherever it leads, but one that leads out of the data set is named in a warning.
 """
 
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from isegm.storage import warn_of_links
 
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
 PICTURE_SUFFIXES = JPEG_SUFFIXES | {".png", ".bmp", ".tif", ".tiff"}
@@ -83,5 +86,6 @@ def _list(
     except OSError as error:
         problems.append(f"{error.filename or folder}: {error.strerror}")
         return []
+    warn_of_links(folder, [Path(entry.path) for entry in entries if wanted(entry) and entry.is_symlink()])
     problems.extend(f"{folder}: the link {name!a} leads nowhere; mend or remove it" for name in nowhere)
     return listed

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 _HEADER_SIZE = 128
 _LEVEL_5_LITTLE_ENDIAN = b"\x00\x01IM"  # the header's last four bytes
-_MOST_DECOMPRESSED = 64 * 2**20  # bytes; a label picture and its outlines take far below 1 MiB
+_MOST_DECOMPRESSED = 64 * 2**20  # bytes of a file; a label picture and its outlines take far below 1 MiB
 
 # The kinds of data element
 _TEXT, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
@@ -42,8 +42,12 @@ def read_struct_field(content: bytes, variable: str, field: str) -> npt.NDArray[
     """
     if content[_HEADER_SIZE - 4 : _HEADER_SIZE] != _LEVEL_5_LITTLE_ENDIAN:
         raise ValueError("not a little-endian MATLAB file of version 5 to 7.2")
-    for element in _elements(memoryview(content)[_HEADER_SIZE:]):
-        kind, data = _decompress(element[1]) if element[0] == _COMPRESSED else element
+    left = _MOST_DECOMPRESSED
+    for kind, data in _elements(memoryview(content)[_HEADER_SIZE:]):
+        if kind == _COMPRESSED:
+            decompressed = _decompress(data, left)
+            left -= len(decompressed)
+            kind, data = next(_elements(decompressed), (0, memoryview(b"")))
         if kind == _MATRIX:
             parts = _elements(data)
             matrix_class, _, name = _read_matrix_head(parts)
@@ -69,15 +73,15 @@ def _elements(data: memoryview) -> Iterator[_Element]:
         yield kind, data[start:end]
 
 
-def _decompress(data: memoryview) -> _Element:
+def _decompress(data: memoryview, most: int) -> memoryview:
     decompressor = zlib.decompressobj()
     try:
-        content = decompressor.decompress(data, _MOST_DECOMPRESSED)
+        content = decompressor.decompress(data, most + 1)
     except zlib.error as error:
         raise ValueError("damaged compressed data") from error
     if not decompressor.eof:
         raise ValueError("compressed data that is cut off or far too long")
-    return next(_elements(memoryview(content)), (0, memoryview(b"")))
+    return memoryview(content)
 
 
 def _read_matrix_head(parts: Iterator[_Element]) -> tuple[int, tuple[int, ...], bytes]:

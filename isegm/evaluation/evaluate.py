@@ -487,7 +487,7 @@ def open_datasets(names: Sequence[str], config: Config) -> list[Dataset]:
                 problems.append(f"--datasets: {dataset.name} is named twice")
             datasets.append(dataset)
     if problems:
-        raise InputError("\n".join(problems))
+        raise DatasetProblems(problems)
     return datasets
 
 

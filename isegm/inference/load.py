@@ -68,7 +68,15 @@ def load_network(
     if backend == "torch":
         raise InputError(f"{path}: torch does not run ONNX files; give --backend=onnxruntime or openvino")
     check_settings(backend, precision, device, compiled=compiled)
-    return _run_pair(read_pair(path), backend, precision, threads, at_once)
+    pair = read_pair(path)
+    try:
+        return _run_pair(pair, backend, precision, threads, at_once)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path}: {backend} cannot run it ({type(error).__name__}); export it anew with scripts/export.py"
+        ) from error
 
 
 def check_file(path: Path) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from isegm._version import __version__
 from isegm.errors import InputError
 from isegm.geometry import Click
+from isegm.limits import MOST_NETWORK_BYTES, read_bytes
 from isegm.model.build import PRESETS
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import MEAN, STANDARD_DEVIATION, EMCClick
@@ -258,7 +260,7 @@ def _finish(content: bytes, metadata: Mapping[str, str], *, half: bool) -> bytes
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, MOST_NETWORK_BYTES)
     except FileNotFoundError:
         raise InputError(f"{path}: missing; a network is a pair of files, see scripts/export.py") from None
 
@@ -267,15 +269,42 @@ def _metadata(path: Path, content: bytes) -> dict[str, str]:
     onnx = require("onnx", "onnx")
     try:
         model = onnx.load_model_from_string(content)
-        tensors = list(model.graph.initializer)
-        found = {entry.key: entry.value for entry in model.metadata_props}
+        # Texts that are no UTF-8 come as bytes.
+        found = {str(entry.key): str(entry.value) for entry in model.metadata_props}
     # protobuf's errors differ by version; whatever it was, it is no model.
     except Exception as error:  # noqa: BLE001
-        raise InputError(f"{path}: truncated, or not an ONNX file ({type(error).__name__})") from None
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
-        raise InputError(f"{path}: refers to other files; export it anew with scripts/export.py")
+        raise InputError(
+            f"{path}: truncated, or not an ONNX file ({type(error).__name__}); export it anew"
+        ) from None
+    _check_contents(path, model)
     own = {key.removeprefix(_PREFIX): value for key, value in found.items() if key.startswith(_PREFIX)}
     wanted = {"version", "preset", "sha256", "size", "windows", "normalisation", "weights", "stage"}
     if set(own) != wanted or own["preset"] not in PRESETS:
         raise InputError(f"{path}: not a network of this project; export it with scripts/export.py")
     return own
+
+
+def _check_contents(path: Path, model: Any) -> None:  # noqa: ANN401 - onnx has no types
+    """Refuse what exported networks never have: tensors in other files, loops, functions, foreign operators.
+
+    A tensor may stand anywhere, in a node's attribute say, so every part is looked at.
+
+    Raises:
+        InputError: There is any.
+    """
+    onnx = require("onnx", "onnx")
+    anew = "export it anew with scripts/export.py"
+    ahead = [model]
+    while ahead:
+        part = ahead.pop()
+        if isinstance(part, onnx.TensorProto) and (part.external_data or part.data_location):
+            raise InputError(f"{path}: refers to other files; {anew}")
+        if isinstance(part, onnx.NodeProto) and part.domain not in ("", "ai.onnx"):
+            raise InputError(f"{path}: has an operator of {part.domain!a:.40}; {anew}")
+        if isinstance(part, onnx.FunctionProto) or (
+            isinstance(part, onnx.GraphProto) and part is not model.graph
+        ):
+            raise InputError(f"{path}: has loops or functions; {anew}")
+        for field, value in part.ListFields():
+            if field.message_type is not None:
+                ahead += [value] if hasattr(value, "ListFields") else value

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isegm.errors import InputError
+from isegm.storage import warn_of_links
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
@@ -98,4 +99,5 @@ def _masks_by_stem(folder: Path) -> dict[str, Path]:
         if name in masks:
             raise InputError(f"{path}: {masks[name].name} has the same stem; keep one of the two")
         masks[name] = path
+    warn_of_links(folder, [path for path in masks.values() if path.is_symlink()])
     return masks

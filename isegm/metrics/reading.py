@@ -1,6 +1,7 @@
 """Reading the two masks of a pair, with the spacing of their pixels."""
 
 import csv
+import io
 import math
 import zlib
 from collections.abc import Sequence
@@ -12,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.errors import InputError
+from isegm.limits import MOST_TEXT_BYTES, read_text
 from isegm.masks import read_mask
 from isegm.metrics.pairing import Pair, is_volume
+from isegm.nifti import check_header, check_shape
 
 Mask = npt.NDArray[np.bool_]
 Spacing = tuple[float, ...]
@@ -21,6 +24,8 @@ Spacing = tuple[float, ...]
 MANIFEST = "manifest.csv"
 MANIFEST_COLUMNS = ("name", "spacing_row_mm", "spacing_col_mm")
 MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
+# Voxels of a label volume that are read at once, and whole slices of it at least.
+_SLAB_VOXELS = 1 << 24
 # Headers hold float32; two of the same grid may differ in the last digits.
 AFFINE_TOLERANCE_MM = 1e-3
 
@@ -96,8 +101,8 @@ def read_manifest(truth_path: Path) -> dict[str, Spacing]:
     if path is None:
         return {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _spacing_by_name(csv.DictReader(file), path)
+        text = io.StringIO(read_text(path, MOST_TEXT_BYTES), newline="")
+        return _spacing_by_name(csv.DictReader(text), path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path}: not a CSV file in UTF-8 ({error}); write it again or give --spacing"
@@ -122,7 +127,7 @@ def _spacing_by_name(rows: "csv.DictReader[str]", path: Path) -> dict[str, Spaci
         if not all(0 < step < math.inf for step in spacing) or spacings.get(name, spacing) != spacing:
             raise InputError(
                 f"{path}: line {rows.line_num}: {name!r} needs one positive spacing in mm a column, "
-                f"not {','.join(cells)}; mend the line or give --spacing"
+                f"not {','.join(cells)!r}; mend the line or give --spacing"
             )
         spacings[name] = spacing
     return spacings
@@ -146,7 +151,11 @@ def _open_volume(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
     import nibabel
 
     try:
-        volume = nibabel.load(path)
+        check_header(path)
+        # The file stays open from slab to slab: a compressed one would be read from its beginning each time.
+        volume = nibabel.load(path, keep_file_open=True)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such volume; check the path") from None
     except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
@@ -166,15 +175,19 @@ def _mask_shape(volume: Any, path: Path) -> tuple[int, ...]:  # noqa: ANN401 - n
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
     dtype = volume.get_data_dtype()
-    if len(shape) not in (2, 3) or dtype.kind not in "biuf":
+    if len(shape) not in (2, 3) or min(shape) < 1 or dtype.kind not in "biuf":
         raise InputError(
             f"{path}: {shape} values of type {dtype} are no mask; give one label a voxel, 2 or 3 axes"
         )
+    check_shape(path, shape)
     return shape
 
 
 def _header_spacing(volume: Any, path: Path) -> Spacing:  # noqa: ANN401 - nibabel has no types
-    unit = volume.header.get_xyzt_units()[0]
+    try:
+        unit = volume.header.get_xyzt_units()[0]
+    except KeyError:  # no code of NIfTI's
+        unit = "unknown"
     zooms = volume.header.get_zooms()[: len(_mask_shape(volume, path))]
     spacing = tuple(float(zoom) * MM_PER_UNIT[unit] for zoom in zooms)
     if not all(0 < step < math.inf for step in spacing):
@@ -183,20 +196,22 @@ def _header_spacing(volume: Any, path: Path) -> Spacing:  # noqa: ANN401 - nibab
 
 
 def _read_labels(volume: Any, path: Path, labels: Sequence[int] | None) -> Mask:  # noqa: ANN401 - as above
-    try:
-        values = np.asanyarray(volume.dataobj).reshape(_mask_shape(volume, path), order="F")
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise InputError(f"{path}: damaged or cut short ({_one_line(error)}); write it again") from None
-    if values.dtype.kind == "f":
-        # Slice by slice: a whole volume of float64 needs no second one beside it.
-        whole = all(
-            np.isfinite(part).all() and (part == np.rint(part)).all() for part in np.moveaxis(values, -1, 0)
-        )
-        if not whole:
+    shape = _mask_shape(volume, path)
+    mask = np.empty(shape, np.bool_, order="F")
+    count = max(1, _SLAB_VOXELS // math.prod(shape[:-1]))
+    # Slab by slab: a mask takes a byte a voxel, whatever it is stored as.
+    for start in range(0, shape[-1], count):
+        part = (*(slice(None) for _ in shape[:-1]), slice(start, start + count))
+        try:
+            values = np.asanyarray(volume.dataobj[part + (0,) * (len(volume.shape) - len(shape))])
+        except (OSError, EOFError, zlib.error, ValueError) as error:
+            raise InputError(f"{path}: damaged or cut short ({_one_line(error)}); write it again") from None
+        if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
             raise InputError(
                 f"{path}: holds values that are no labels; give whole numbers (threshold probabilities)"
             )
-    return values != 0 if labels is None else np.isin(values, labels)
+        mask[part] = values != 0 if labels is None else np.isin(values, labels)
+    return mask
 
 
 def _check_shapes(pair: Pair, truth: tuple[int, ...], prediction: tuple[int, ...]) -> None:

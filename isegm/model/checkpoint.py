@@ -8,16 +8,20 @@ class name is looked up in a table here and never imported.
 import functools
 import json
 import pickle
+import pickletools
 import re
+import reprlib
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from isegm.errors import InputError
+from isegm.limits import MOST_NETWORK_BYTES, check_bytes
 from isegm.model.build import PRESETS, Preset, build_model
 from isegm.model.emc_click import MEAN, STANDARD_DEVIATION, EMCClick
 from isegm.model.hrnet import HRNetConfig
@@ -27,6 +31,15 @@ EXPECTED = f"expected an EMC-Click checkpoint ({', '.join(PRESETS)}), released o
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """What a tensor may be stored as; all become float32 (but a counter stays an integer)."""
+
+_PICKLES_IN_A_FILE = 5
+"""In files of the form before torch 1.6: three that say so, the content, and the names of its arrays."""
+
+_MOST_METADATA = 100_000
+"""Values that a checkpoint may say of its making."""
+
+_SHORT = reprlib.Repr()  # does not follow a value that holds itself a million times
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong = 4, 200, 200
 
 _HRNET_CLASS = "HRNetRefineModel"
 _SEGFORMER_CLASS = "SegFormerModel"
@@ -86,10 +99,22 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """Read what a checkpoint trained here says of its making; empty for others.
 
     Raises:
-        InputError: The file is missing or unreadable.
+        InputError: The file is missing or unreadable, or says more than can be meant.
     """
     metadata = _read(path).get("metadata")
-    return dict(metadata) if isinstance(metadata, Mapping) else {}
+    if not isinstance(metadata, Mapping):
+        return {}
+    # A value may stand in a file once and be in a thousand places, each of them in a thousand others.
+    ahead: list[object] = [metadata]
+    for _ in range(_MOST_METADATA):
+        if not ahead:
+            return dict(metadata)
+        value = ahead.pop()
+        if isinstance(value, Mapping):
+            ahead += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            ahead += value
+    raise InputError(f"{path}: its metadata are larger than can be meant; get the file anew")
 
 
 def save_checkpoint(
@@ -138,7 +163,10 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         with warnings.catch_warnings():  # of odd contents, which are refused in one line anyway
             warnings.simplefilter("ignore")
+            check_container(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; check the path") from None
     except IsADirectoryError:
@@ -148,7 +176,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
     except pickle.UnpicklingError as error:
-        refused = re.search(r"Unsupported (?:global|class|operand)[^\n]*|GLOBAL ([\w.]+)", str(error))
+        refused = re.search(r"Unsupported (?:class|operand)[^\n]*|GLOBAL [\w.]+", str(error))
         said = refused.group(0).strip()[:100] if refused else ""  # in the file's own words, not all printable
         reason = f" ({''.join(c if c.isprintable() else '?' for c in said)})" if said else ""
         raise InputError(
@@ -164,6 +192,46 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
+def check_container(path: Path) -> None:
+    """Refuse a file of torch's that would take more memory than it has bytes, before torch reads it.
+
+    torch executes nothing when it reads plain values only, but it inflates compressed entries, and makes an
+    array of bytes of any length that a file asks for. It writes neither.
+
+    Raises:
+        InputError: The file is too large, has compressed entries, or asks for an array of bytes.
+        OSError: It is missing or cannot be read.
+    """
+    check_bytes(path, MOST_NETWORK_BYTES)
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            _check_pickles(path, file)
+        return
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > path.stat().st_size:
+                raise InputError(f"{path}: holds compressed entries, which torch never writes; {EXPECTED}")
+            if entry.filename.endswith(".pkl"):
+                with archive.open(entry) as file:
+                    _check_pickles(path, file)
+
+
+def _check_pickles(path: Path, file: IO[bytes]) -> None:
+    """Look through the pickles at a file's beginning without following them."""
+    try:
+        for _ in range(_PICKLES_IN_A_FILE):
+            for code, argument, _ in pickletools.genops(file):
+                if code.name == "GLOBAL" and str(argument).endswith(" bytearray"):
+                    raise InputError(
+                        f"{path}: not a checkpoint, or holds more than tensors and plain values "
+                        f"({argument}); {EXPECTED}"
+                    )
+    except InputError:
+        raise
+    except Exception:  # noqa: BLE001 - no pickle, or one that torch will complain of
+        return
+
+
 def _plain_tensors(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
     """A file's tensors by name, each plain and dense; a bare ``state_dict`` is accepted."""
     tensors = content.get("state_dict", content)
@@ -176,7 +244,9 @@ def _plain_tensors(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
             and not (tensor.is_meta or tensor.is_quantized or tensor.is_complex())
         )
         if not (isinstance(name, str) and plain):
-            raise InputError(f"{path}: entry {name!r} of its state_dict is not a plain tensor; {EXPECTED}")
+            raise InputError(
+                f"{path}: entry {_in_a_line(name)} of its state_dict is not a plain tensor; {EXPECTED}"
+            )
     return dict(tensors)
 
 
@@ -254,7 +324,7 @@ def _check_claims(path: Path, config: object, preset: Preset) -> None:
 
 
 def _in_a_line(value: object) -> str:
-    return " ".join(repr(value).split())[:80]
+    return " ".join(_SHORT.repr(value).split())[:80]
 
 
 def _agrees(claimed: object, value: object) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from isegm.errors import InputError
+from isegm.limits import MOST_ANNOTATION_BYTES, read_bytes
 from isegm.storage import read_image
 from isegm.training.scenes import Labels, Scene, check_scene
 
@@ -64,7 +65,7 @@ class CocoSource:
             )
         try:
             labels = paint(json.loads(zlib.decompress(compressed)), height, width)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
             raise InputError(f"{self._annotations}: an object of {path.name}: {error}; mend it") from None
         check_scene(labels, self._annotations, image, path)
         return Scene(image, labels, is_ct=False)
@@ -102,7 +103,9 @@ def open_coco(name: str, annotations: Path, images: Path, categories: Sequence[s
             raise InputError(f"{annotations}: holds no object; is it the file of a training set?")
         sizes = [(int(entry["height"]), int(entry["width"])) for entry in with_object]
         paths = _find_images(annotations, with_object, images)
-    except (KeyError, TypeError, AttributeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{annotations}: not an annotation file of COCO's format ({type(error).__name__}: {error}); give "
             "instances_train2017.json, say"
@@ -170,6 +173,8 @@ def _decompress_counts(code: bytes) -> list[int]:
         digit = byte - 48
         value |= (digit & 0x1F) << shift
         shift += 5
+        if shift > 60:
+            raise ValueError("its run lengths are larger than any picture")
         if digit & 0x20:
             continue
         if digit & 0x10:  # negative
@@ -188,9 +193,11 @@ def _coco_masks() -> Any:  # noqa: ANN401 - pycocotools has no types
 
 def _read_json(path: Path) -> Json:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_bytes(path, MOST_ANNOTATION_BYTES))
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation file; check the path") from None
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error}); is it complete?") from None
 
@@ -224,7 +231,8 @@ def _find_images(annotations: Path, entries: Sequence[Mapping[str, Json]], folde
         candidates = [folder / name for name in _names(entry)]
         path = next((candidate for candidate in candidates if exists(candidate)), None)
         if path is None:
-            missing.append(str(candidates[0]) if candidates else f"image {entry['id']}, which has no name")
+            nowhere = f"image {entry['id']}, which has no name of a file in {folder},"
+            missing.append(str(candidates[0]) if candidates else nowhere)
         else:
             found.append(path)
     if missing:
@@ -242,4 +250,5 @@ def _names(entry: Mapping[str, Json]) -> list[str]:
     else:
         parts = PurePosixPath(urlsplit(entry.get("coco_url", "")).path).parts
         names = ["/".join(parts[-2:]), *parts[-1:]]
-    return [name for name in names if name and not PurePosixPath(name).is_absolute() and ".." not in name]
+    paths = [PurePosixPath(name) for name in names]
+    return [str(path) for path in paths if path.name and not path.is_absolute() and ".." not in path.parts]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from isegm.errors import InputError
+from isegm.model.checkpoint import check_container
 from isegm.storage import whole_file
 from isegm.training.recipe import Recipe
 
@@ -76,8 +77,11 @@ def load_state(folder: Path, recipe: Recipe) -> TrainingState:
     if not path.is_file():
         raise InputError(f"{path}: there is no run here to resume; leave out --resume")
     try:
+        check_container(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         state = TrainingState(**content)
+        if not isinstance(state.recipe, Mapping):
+            raise TypeError
     except Exception as error:  # noqa: BLE001 - whatever torch says of it, it cannot be resumed from
         raise InputError(f"{path}: unreadable ({type(error).__name__}); start anew") from None
     now = plain_recipe(recipe)

@@ -28,7 +28,9 @@ def test_processes(ct, tmp_path):
     done = launch("extraer_imagenes", tmp_path / "labelsTr", tmp_path / "out", "liver", "--workers", 2)
     assert done.returncode == 1
     assert done.stdout == f"1 picture from 1 volume in {tmp_path / 'out' / 'liver'}\n"
-    assert done.stderr == f"{tmp_path}/labelsTr/a.nii: no image a.nii.gz for it in {tmp_path}/imagesTr\n"
+    assert (
+        done.stderr == f"{tmp_path}/labelsTr/a.nii: no image a.nii.gz for it in {tmp_path}/imagesTr; add it\n"
+    )
     done = launch("normalize_ct_images", tmp_path / "imagesTr", tmp_path / "n", "-500,1400")
     assert (done.returncode, done.stderr) == (0, "")
     done = launch("normalize_ct_images", tmp_path / "nowhere", tmp_path / "n", "liver")

@@ -159,7 +159,7 @@ def test_voc_masks_that_are_no_palette_pngs(voc, save, config_of):
 
 
 def test_a_picture_that_claims_to_be_huge_is_refused(voc, config_of, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    monkeypatch.setattr("isegm.data.instances.MOST_PIXELS", 5)
     assert len(problems_of("PascalVOC", config_of(PASCALVOC_PATH=voc))) == 2
 
 

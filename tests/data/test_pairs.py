@@ -165,7 +165,7 @@ def test_order_does_not_depend_on_the_order_of_creation(tmp_path, save):
         ("cut", "masks/a.png: not a readable picture; is it complete?"),
         ("gone", "masks/a.png: no such picture; check the path"),
         ("image", "images/a.png: not a readable picture; is it complete?"),
-        ("folder", "images/a.png: Is a directory"),
+        ("folder", "images/a.png: Is a directory; name a file"),
     ],
 )
 def test_what_is_found_at_reading_names_the_file_and_spares_the_others(tmp_path, save, config_of, what, line):

@@ -1,0 +1,412 @@
+"""The readers of files from strangers, each with small good files to begin from.
+
+To add one: write a function that reads a path, one that gives the bytes of good files, and a line in
+``READERS``. ``test_readers.py`` then tries it for a moment in every run of the tests, and
+``fuzz_readers.py`` for as long as wanted.
+"""
+
+import csv
+import functools
+import gzip
+import importlib
+import io
+import json
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import nibabel as nib
+import numpy as np
+import scipy.io
+
+from isegm.errors import InputError
+
+Content = bytes
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader and what it is tried with.
+
+    Attributes:
+        name: The name of the file that it is given, or how that name ends.
+        read: Reads the file. It may return whatever it likes, and raise ``InputError``.
+        seeds: The contents of good files, before ``wrap``.
+        wrap: Makes a file's content of what is varied, so that a checksum does not end every attempt.
+        beside: Writes the files that have to lie beside the one that is read.
+    """
+
+    name: str
+    read: Callable[[Path], object]
+    seeds: Callable[[], list[Content]]
+    wrap: Callable[[Content], Content] = bytes
+    beside: Callable[[Path], None] = lambda folder: None
+
+    def attempt(self, folder: Path, content: Content) -> str | None:
+        """Read ``content``; the complaint's message, None if the reader took it.
+
+        Raises:
+            AssertionError: The complaint does not name the file.
+            Exception: Whatever the reader raised that is no ``InputError``.
+        """
+        path = folder / self.name
+        path.write_bytes(self.wrap(content))
+        try:
+            self.read(path)
+        except InputError as error:
+            complaint = error
+        else:
+            return None
+        assert str(folder) in str(complaint), f"does not name the file: {complaint!a:.300}"
+        assert all(complaint.lines), f"a line without words: {complaint!a:.300}"
+        return str(complaint)
+
+
+# --- texts
+
+
+def _read_config(path):
+    from isegm.config import read_config
+    from isegm.data import available_datasets
+
+    available_datasets(read_config(path))
+
+
+def _config_seeds():
+    return [
+        b"LIVER_PATH: ./liver\nEXPS_PATH: ~/runs\n",
+        b"# a comment\nA_PATH: &x 'b'\nC_PATH: *x\n\"D_PATH\": |\n  text\n",
+        b'{A_PATH: /x, B_PATH: "\\x41\\u00e4"}',
+        b"--- !!map\n? A_PATH\n: !!str 5\n...\n",
+    ]
+
+
+def _read_manifest(path):
+    from isegm.ct.manifest import read_manifest
+
+    read_manifest(path)
+
+
+def _manifest_seeds():
+    from isegm.ct.manifest import COLUMNS
+
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([COLUMNS, ["liver_0_003", "liver_0.nii.gz", "liver_0.nii.gz", *range(11)]])
+    return [text.getvalue().encode(), b'name,spacing_row_mm,spacing_col_mm\na,0.7,0.7\n"b ""c""",1,2\nd,,\n']
+
+
+def _read_spacings(path):
+    from isegm.metrics.reading import read_manifest
+
+    read_manifest(path.parent)
+
+
+def _read_windows(path):
+    from isegm.ct.normalize import read_windows
+
+    read_windows(path)
+
+
+def _windows_seeds():
+    return [b'{"a.nii.gz": "lung", "b.nii": "40,350", "c.nii": [40, 350], "d": {"level": 4e1, "width": 350}}']
+
+
+def _read_list(path):
+    from isegm.data.dataset import DatasetProblems
+    from isegm.data.instances import read_list
+
+    problems = []
+    read_list(path, problems)
+    if problems:
+        raise DatasetProblems(problems)
+
+
+def _read_coco(path):
+    from isegm.training.coco_source import open_coco
+
+    source = open_coco("coco", path, path.parent / "train2017", ["cat"])
+    for seed in range(3):
+        source.draw(np.random.default_rng(seed))
+
+
+def _coco_pictures(folder):
+    (folder / "train2017").mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / "train2017" / "a.png"), np.zeros((20, 30, 3), np.uint8))
+
+
+def _coco_seeds():
+    codes = [
+        [[1, 1, 9, 1, 9, 9.5]],
+        {"size": [20, 30], "counts": [100, 50, 450]},
+        {"size": [20, 30], "counts": "T3b1R>"},
+    ]
+    kinds = [
+        {"image_id": 1, "category_id": 1, "id": i, "iscrowd": i % 2, "segmentation": code}
+        for i, code in enumerate(codes)
+    ]
+    images = [
+        {"id": 1, "file_name": "a.png", "height": 20, "width": 30},
+        {"id": 1, "coco_url": "http://x/train2017/a.png", "height": 20, "width": 30},
+    ]
+    categories = [{"id": 1, "name": "cat"}]
+    return [
+        json.dumps({"images": [image], "annotations": [kind], "categories": categories}).encode()
+        for image in images
+        for kind in kinds
+    ]
+
+
+# --- pictures
+
+
+def _read_picture(path):
+    from isegm.storage import read_grey, read_image, read_unchanged
+
+    read_image(path)
+    read_grey(path)
+    read_unchanged(path)
+
+
+def _read_mask(path):
+    from isegm.data.pairs import read_any_colour, read_bright, read_object, read_trimap
+    from isegm.training.picture_source import read_label_map
+
+    for read in (read_object, read_bright, read_any_colour, read_trimap, read_label_map):
+        read(path)
+
+
+def _picture_seeds():
+    ramp = np.arange(12 * 16 * 3).reshape(12, 16, 3).astype(np.uint8)
+    encoded = [
+        cv2.imencode(suffix, pixels)[1].tobytes()
+        for suffix in (".png", ".jpg", ".bmp", ".tif")
+        for pixels in (ramp, ramp[..., 0])
+    ]
+    deep = cv2.imencode(".png", ramp.astype(np.uint16) * 200)[1].tobytes()
+    real = cv2.imencode(".tif", ramp.astype(np.float32))[1].tobytes()
+    return [*encoded, deep, real, *_palette_seeds()]
+
+
+def _palette_seeds():
+    from PIL import Image
+
+    seeds = []
+    for interlaced in (False, True):
+        file = io.BytesIO()
+        picture = Image.fromarray(np.arange(40, dtype=np.uint8).reshape(5, 8), mode="P")
+        picture.putpalette(list(range(120)))
+        picture.save(file, "PNG", interlace=interlaced, transparency=3)
+        seeds.append(file.getvalue())
+    return seeds
+
+
+def mend_png(content):
+    """Make the checksums of a PNG's chunks true; other contents stay as they are."""
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return content
+    mended, position = bytearray(content), 8
+    while position + 12 <= len(mended):
+        (length,) = struct.unpack_from(">I", mended, position)
+        end = position + 8 + length
+        if end + 4 > len(mended):
+            break
+        struct.pack_into(">I", mended, end, zlib.crc32(mended[position + 4 : end]))
+        position = end + 4
+    return bytes(mended)
+
+
+def _read_palette(path):
+    from isegm.data.instances import read_voc_labels
+
+    read_voc_labels(path)
+
+
+def _read_matlab(path):
+    from isegm.data.instances import read_sbd_labels
+
+    read_sbd_labels(path)
+
+
+def _matlab_seeds():
+    labels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    seeds = []
+    for compressed in (False, True):
+        file = io.BytesIO()
+        scipy.io.savemat(
+            file, {"other": np.eye(2), "GTinst": {"Segmentation": labels}}, do_compression=compressed
+        )
+        seeds.append(file.getvalue())
+    return seeds
+
+
+# --- volumes
+
+
+def _read_volume(path):
+    from isegm.ct.normalize import windowed_header
+    from isegm.ct.volumes import as_integers, check_finite, open_volume, read_slabs
+    from isegm.ct.windows import WINDOWS, apply_window
+
+    volume = open_volume(path)
+    assert len(volume.spacing_mm) == 3
+    windowed_header(volume, WINDOWS["lung"]).write_to(io.BytesIO())
+    for _, slab in read_slabs(volume):
+        check_finite(volume, slab, "it")
+        apply_window(slab, WINDOWS["lung"], volume.slope, volume.inter)
+        as_integers(volume, slab)
+
+
+def _extract_volume(path):
+    from isegm.ct.organs import find_organ
+    from isegm.ct.slices import Extraction, ExtractionJob, extract_volume
+
+    image = path.with_name("volume_image.nii")
+    image.write_bytes(path.read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        extract_volume(
+            ExtractionJob(path, image, Extraction(organ=find_organ("x", (1,)), folder=Path(folder)))
+        )
+
+
+def _read_mask_volume(path):
+    from isegm.metrics.pairing import Pair
+    from isegm.metrics.reading import read_pair
+
+    read_pair(Pair("volume", path, path), {})
+
+
+def _volume_seeds():
+    seeds = []
+    for image, dtype in (
+        (nib.Nifti1Image, np.int16),
+        (nib.Nifti2Image, np.float32),
+        (nib.Nifti1Image, np.uint8),
+    ):
+        volume = image(np.arange(24).reshape(4, 3, 2).astype(dtype), np.diag([2.0, 3, 4, 1]))
+        volume.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"a word"))
+        seeds.append(volume.to_bytes())
+    return seeds
+
+
+# --- networks
+
+
+def _read_checkpoint(path):
+    from isegm.model.checkpoint import load_model, read_metadata, read_tensors
+
+    read_metadata(path)
+    read_tensors(path)
+    load_model(path)
+
+
+def _checkpoint_seeds():
+    import torch
+
+    contents = [
+        {"state_dict": {"refiner.a": torch.arange(4.0)}, "config": {"class": "x.HRNetRefineModel"}},
+        {"conv1.weight": torch.ones(2, 4, dtype=torch.float16).T, "n": torch.tensor([3, 4])},
+    ]
+    seeds = []
+    for content in contents:
+        for zipped in (True, False):
+            file = io.BytesIO()
+            torch.save(content, file, _use_new_zipfile_serialization=zipped)
+            seeds.append(file.getvalue())
+    return seeds
+
+
+def _pickle_seeds():
+    return [
+        zipfile.ZipFile(io.BytesIO(seed)).read("archive/data.pkl")
+        for seed in _checkpoint_seeds()
+        if seed.startswith(b"PK")
+    ]
+
+
+def zip_of_pickle(pickled):
+    """A checkpoint whose tensors' bytes are good and whose pickle is ``pickled``."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/byteorder", "little")
+        for number in range(3):
+            archive.writestr(f"archive/data/{number}", bytes(16))
+        archive.writestr("archive/version", "3\n")
+    return file.getvalue()
+
+
+def _read_state(path):
+    from isegm.training.recipe import Recipe
+    from isegm.training.state import load_state
+
+    load_state(path.parent, Recipe(preset="hr18s", sources=("phantom",)))
+
+
+def _state_seeds():
+    import torch
+
+    from isegm.training.recipe import Recipe
+    from isegm.training.state import plain_recipe
+
+    content = {"step": 3, "model": {"a": torch.ones(2)}, "optimiser": {}, "average": None, "best_noc": 3.5}
+    file = io.BytesIO()
+    torch.save(content | {"recipe": plain_recipe(Recipe(preset="hr18s", sources=("phantom",)))}, file)
+    return [file.getvalue()]
+
+
+def _read_onnx(path):
+    from isegm.inference.onnx_pair import read_pair
+
+    read_pair(path)
+
+
+def _onnx_model(stage):
+    onnx = importlib.import_module("onnx")
+    helper, tensor = onnx.helper, onnx.TensorProto
+    value = helper.make_tensor("w", tensor.FLOAT, [2], [1.0, 2.0])
+    node = helper.make_node("Constant", [], ["logits"], value=value)
+    output = helper.make_tensor_value_info("logits", tensor.FLOAT, [2])
+    model = helper.make_model(helper.make_graph([node], "g", [], [output], [value]))
+    facts = {"version": "1", "preset": "hr18s", "sha256": "", "size": "384", "windows": "{}"}
+    for key, fact in {**facts, "normalisation": "{}", "weights": "float32", "stage": stage}.items():
+        model.metadata_props.add(key=f"isegm.{key}", value=fact)
+    return model.SerializeToString()
+
+
+def _second_stage(folder):
+    (folder / "a_correction_head.onnx").write_bytes(_onnx_model("correction_head"))
+
+
+READERS: dict[str, Reader] = {
+    "config": Reader("config.yml", _read_config, _config_seeds),
+    "manifest": Reader("manifest.csv", _read_manifest, _manifest_seeds),
+    "spacings": Reader("manifest.csv", _read_spacings, _manifest_seeds),
+    "windows": Reader("windows.json", _read_windows, _windows_seeds),
+    "list": Reader("val.txt", _read_list, lambda: [b"2008_000009\n2008_000010\n"]),
+    "coco": Reader("instances.json", _read_coco, _coco_seeds, beside=_coco_pictures),
+    "picture": Reader("a.png", _read_picture, _picture_seeds, mend_png),
+    "mask": Reader("a.png", _read_mask, _picture_seeds, mend_png),
+    "palette": Reader("a.png", _read_palette, _palette_seeds, mend_png),
+    "matlab": Reader("a.mat", _read_matlab, _matlab_seeds),
+    "volume": Reader("volume.nii", _read_volume, _volume_seeds),
+    "volume-gz": Reader(
+        "volume.nii.gz", _read_volume, lambda: [gzip.compress(seed, mtime=0) for seed in _volume_seeds()]
+    ),
+    "volume-in-gz": Reader(
+        "volume.nii.gz", _read_volume, _volume_seeds, functools.partial(gzip.compress, compresslevel=1)
+    ),
+    "extraction": Reader("volume.nii", _extract_volume, _volume_seeds),
+    "mask-volume": Reader("volume.nii", _read_mask_volume, _volume_seeds),
+    "checkpoint": Reader("net.pth", _read_checkpoint, _checkpoint_seeds),
+    "checkpoint-pickle": Reader("net.pth", _read_checkpoint, _pickle_seeds, zip_of_pickle),
+    "state": Reader("state.pt", _read_state, _state_seeds),
+    "onnx": Reader(
+        "a_first_stage.onnx", _read_onnx, lambda: [_onnx_model("first_stage")], beside=_second_stage
+    ),
+}

@@ -13,10 +13,11 @@ def main() -> int:
     """Run pip-audit on this environment and judge what it says."""
     command = [sys.executable, "-m", "pip_audit", "--format=json", "--progress-spinner=off"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    reason = "its database knows none of the packages"
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        packages = []
+        packages, reason = [], (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
     known = [
         f"{package['name']} {package['version']}: {problem['id']}, mended in "
         f"{', '.join(problem['fix_versions']) or 'no version yet'}"
@@ -27,8 +28,7 @@ def main() -> int:
         print(line, file=sys.stderr)
     audited = sum("vulns" in package for package in packages)
     if not audited:
-        reason = done.stderr.strip().splitlines()[-1:] or ["its database knows none of the packages"]
-        print(f"warning: nothing could be audited: {reason[0]}", file=sys.stderr)
+        print(f"warning: nothing could be audited: {reason}", file=sys.stderr)
     else:
         print(f"audited {audited} of {len(packages)} packages: {len(known)} known vulnerabilities")
     return 1 if known else 0

@@ -69,6 +69,13 @@ def data_set():
         cv2.imwrite(f"liver/masks/{name}.png", mask)
 
 
+def begun(*arguments):
+    """A run of one small evaluation, in ``results``."""
+    data_set()
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        assert load(EVALUATE[0])([*EVALUATE[1:], "--eval-mode=fixed64", *arguments]) == 0
+
+
 def cut(path, part=0.5):
     content = Path(path).read_bytes()
     Path(path).write_bytes(content[: int(len(content) * part)])
@@ -135,6 +142,40 @@ case(
     lambda: (data_set(), write("results/results.json", "{}")),
     *EVALUATE,
     "--datasets=liver",
+)
+case("--resume without a folder", data_set, *EVALUATE[:-1], "--datasets=liver", "--resume")
+case(
+    "results without a journal, to be gone on with",
+    lambda: (data_set(), write("results/results.json", "{}")),
+    *EVALUATE,
+    "--datasets=liver",
+    "--resume",
+)
+case(
+    "a run to go on with, by other settings",
+    lambda: begun("--datasets=liver"),
+    *EVALUATE,
+    "--datasets=liver",
+    "--eval-mode=fixed64",
+    "--thresh=0.5",
+    "--resume",
+)
+case(
+    "a damaged journal",
+    lambda: (begun("--datasets=liver"), write("results/journal/1/process_0.jsonl", "{}\n")),
+    *EVALUATE,
+    "--datasets=liver",
+    "--eval-mode=fixed64",
+    "--resume",
+)
+case("a click model that is none", data_set, *EVALUATE, "--datasets=liver", "--click-model=jitter=far")
+case("several users who click alike", data_set, *EVALUATE, "--datasets=liver", "--seeds=3")
+case("a report of a folder without results", lambda: None, "scripts/report", "results")
+case(
+    "a report of results that are cut short",
+    lambda: write("results/results.json", "{"),
+    "scripts/report",
+    "results",
 )
 # --- config.yml
 

@@ -156,7 +156,9 @@ class Journal:
         for attempt in sorted(self._attempts()):
             for path in sorted((self.folder / str(attempt)).glob("process_*.jsonl")):
                 for where, line in _whole_lines(path):
-                    if isinstance(line, dict) and line.get("job") != job:
+                    if not isinstance(line.get("job"), str):
+                        raise _damaged(where)
+                    if line["job"] != job:
                         continue
                     index, entry = _parse(where, line, attempt, dataset, n_clicks)
                     found[index] = entry

@@ -177,7 +177,9 @@ def test_a_line_that_does_not_fit_is_told_by_number(journal, change):
     )
 
 
-@pytest.mark.parametrize("text", ["", "5", "{", "[]", NESTED, "\0\0\0", '{"job": "hr32/lung"}'])
+@pytest.mark.parametrize(
+    "text", ["", "5", "{", "{}", "[]", '{"job": 5}', NESTED, "\0\0\0", '{"job": "hr32/lung"}']
+)
 def test_a_line_that_is_none_is_told_by_number(journal, text):
     journal.begin({}, {})
     path = journal.folder / "1" / "process_0.jsonl"

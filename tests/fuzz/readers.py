@@ -383,6 +383,84 @@ def _second_stage(folder):
     (folder / "a_correction_head.onnx").write_bytes(_onnx_model("correction_head"))
 
 
+def _read_journal(path):
+    from isegm.evaluation.journal import Journal
+
+    Journal(path.parents[2]).entries(_three_samples(), "hr32/liver", 20)
+
+
+def _three_samples():
+    from isegm.data import Dataset
+    from isegm.data.dataset import Record
+
+    return Dataset("liver", [Record(n, Path(n), Path(n), lambda: None) for n in "abc"])
+
+
+def _journal_seeds():
+    line = {
+        "job": "hr32/liver", "index": 1, "at": 1.5, "name": "b", "clicks": [[10, 2, True], [3, 4, False]],
+        "scores": [0.5, 0.9], "seconds": [0.1, 0.2], "final": {"dice": 0.5, "hd95": None, "nsd": 1},
+        "mask_sha256": "0f",
+    }  # fmt: skip
+    failure = {"job": "hr32/liver", "index": 2, "at": 2, "name": "c", "problem": "c.png: broken"}
+    return ["".join(json.dumps(part) + "\n" for part in (line, failure)).encode() + b'{"job": "hr3']
+
+
+def _read_identity(path):
+    from isegm.evaluation.journal import Journal
+
+    Journal(path.parents[1]).check_same(_identity(), {"liver": {"a": "1"}})
+
+
+def _identity():
+    return {"format": 1, "settings": {"n_clicks": 20}, "datasets": [{"name": "liver", "sha256": "x"}]}
+
+
+def _identity_beside(folder):
+    (folder / "journal").mkdir(exist_ok=True)
+    (folder / "journal" / "data.json").write_text('{"liver": {"a": "2"}}')
+
+
+def _read_results(path):
+    from isegm.report.run import read_run
+
+    read_run(path.parent)
+
+
+def _results_seeds():
+    row = {
+        "model": "m", "preset": "hr18s", "dataset": "d", "metric": "iou", "samples": 1, "seconds": 1.0,
+        "noc": [{"threshold": 0.9, "max_clicks": 5, "samples": 1, "mean": 1.0, "at_limit": 0, "failures": 0}],
+        "mean_iou_by_click": [0.9] * 5, "auc_iou": 0.9, "auc_dice": 0.9, "dice_at": {"1": 0.9},
+        "final": {"dice": 0.9, "hd95": 1.0, "nsd": 1.0, "undefined": {"hd95": 0}, "nsd_tolerance_px": 2.0},
+        "seconds_a_click": 0.1, "problems": [], "clicks_sha256": "00",
+    }  # fmt: skip
+    document = {
+        "format": 2, "started": "2026-01-01T00:00:00+00:00", "warnings": [], "results": [row],
+        "settings": {"metric": "iou", "n_clicks": 5, "target_iou": 0.9, "click_model": "centre", "seeds": 1},
+        "checkpoints": [{"name": "m", "path": "m.pth", "sha256": "00", "windows": None}],
+        "datasets": [{"name": "d", "samples": 1, "sha256": "00", "window": [{"level": 40, "width": 350}]}],
+        "device": {"type": "cpu"}, "versions": {"isegm": "1"},
+    }  # fmt: skip
+    return [json.dumps(document).encode()]
+
+
+def _samples_seeds():
+    line = {
+        "model": "m", "dataset": "d", "index": 0, "name": "a", "clicks": [[1, 2, True]], "ious": [0.9],
+        "seconds": [0.1], "dice": 0.9, "hd95": 1.0, "nsd": None,
+    }  # fmt: skip
+    return [(json.dumps(line) + "\n").encode()]
+
+
+def _samples_beside(folder):
+    (folder / "samples.jsonl").write_bytes(_samples_seeds()[0])
+
+
+def _results_beside(folder):
+    (folder / "results.json").write_bytes(_results_seeds()[0])
+
+
 READERS: dict[str, Reader] = {
     "config": Reader("config.yml", _read_config, _config_seeds),
     "manifest": Reader("manifest.csv", _read_manifest, _manifest_seeds),
@@ -406,6 +484,20 @@ READERS: dict[str, Reader] = {
     "checkpoint": Reader("net.pth", _read_checkpoint, _checkpoint_seeds),
     "checkpoint-pickle": Reader("net.pth", _read_checkpoint, _pickle_seeds, zip_of_pickle),
     "state": Reader("state.pt", _read_state, _state_seeds),
+    "journal": Reader(
+        "journal/1/process_0.jsonl",
+        _read_journal,
+        _journal_seeds,
+        beside=lambda folder: (folder / "journal" / "1").mkdir(parents=True, exist_ok=True),
+    ),
+    "journal-run": Reader(
+        "journal/run.json",
+        _read_identity,
+        lambda: [json.dumps(_identity()).encode()],
+        beside=_identity_beside,
+    ),
+    "results": Reader("results.json", _read_results, _results_seeds, beside=_samples_beside),
+    "samples": Reader("samples.jsonl", _read_results, _samples_seeds, beside=_results_beside),
     "onnx": Reader(
         "a_first_stage.onnx", _read_onnx, lambda: [_onnx_model("first_stage")], beside=_second_stage
     ),

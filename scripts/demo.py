@@ -233,6 +233,7 @@ def summary(demo: Demo, results: Mapping[str, Any]) -> str:
     table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
     places = {
         "overview": folder / "overview.png",
+        "report": folder / "results" / "report.html",
         "NoC table": folder / "results" / "results.txt",
         "pictures": folder / "results" / "vis" / network,
         "masks": folder / "results" / "predictions" / network,

@@ -247,6 +247,7 @@ def test_the_summary_has_the_figures_by_organ_and_every_place(demo, tmp_path):
         "lung   1.000  1.000  3.50     8.00",
         "",
         "overview          demo/overview.png",
+        "report            demo/results/report.html",
         "NoC table         demo/results/results.txt",
         "pictures          demo/results/vis/net",
         "masks             demo/results/predictions/net",

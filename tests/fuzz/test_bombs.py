@@ -253,9 +253,7 @@ def test_data_sets_and_networks(tmp_path):
         assert status == wanted, (argv, lines)
         if words is not None:
             # A run that has begun shows its progress, too.
-            lines = [
-                line for line in lines if line.strip() and not re.search("sample/s|no --checkpoint", line)
-            ]
+            lines = [line for line in lines if not re.search(r"^\s*$|sample/s|no --checkpoint", line)]
             words = [word for word in words if word is not None]
             assert len(lines) == len(words), (argv, lines)
             for line, word in zip(lines, words, strict=True):

@@ -48,7 +48,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if error.filename is None:  # a write that fails does not say of which file
+        if error.filename is None and error.errno is not None:  # a write that fails does not say of which
             error.filename = str(path)
         raise
     finally:

@@ -121,16 +121,8 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
     folder = RunFolder(evaluation.folder, evaluation.wanted, by_checkpoint=len(names_of(evaluation)) > 1)
     if names_of(evaluation).count(BASELINE) > 1:
         raise InputError(f"--baseline: a checkpoint is called {BASELINE}, too; give it a --model-name")
-    if folder.holds_results() and not (evaluation.replace or evaluation.resume):
-        raise InputError(
-            f"{folder.folder}: already holds an evaluation; --resume to go on with it, --force to replace "
-            "it, or another --logs-path"
-        )
-    if evaluation.resume and folder.holds_results() and not folder.journal.exists():
-        raise InputError(
-            f"{folder.folder}: holds an evaluation without a journal, which cannot be gone on with; "
-            "--force to replace it, or another --logs-path"
-        )
+    if processes.rank == 0:  # when the others look, it may have begun to write
+        _check_unused(folder, evaluation)
     for checkpoint in evaluation.checkpoints[1:]:
         check_file(checkpoint.path)  # a bad file is told now, not after hours of work on the first
     paths = {checkpoint.name: checkpoint.path for checkpoint in evaluation.checkpoints}
@@ -142,6 +134,21 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
         _print(evaluation, rows, windows)
     problems = [problem for row in rows for problem in row.problems]
     return processes.from_first(report_problems(problems), "how it ended")
+
+
+def _check_unused(folder: RunFolder, evaluation: Evaluation) -> None:
+    if not folder.holds_results() or evaluation.replace:
+        return
+    if not evaluation.resume:
+        raise InputError(
+            f"{folder.folder}: already holds an evaluation; --resume to go on with it, --force to replace "
+            "it, or another --logs-path"
+        )
+    if not folder.journal.exists():
+        raise InputError(
+            f"{folder.folder}: holds an evaluation without a journal, which cannot be gone on with; "
+            "--force to replace it, or another --logs-path"
+        )
 
 
 def _evaluate(

@@ -261,13 +261,13 @@ def test_other_settings_weights_or_data_are_refused_with_the_difference(forks, p
 
 def test_a_process_that_hangs_is_named_and_the_run_ends(forks, place, plain):
     folder = place / "hanging"
-    run = Run(forks, place, f"--logs-path={folder}", "--timeout=3", processes=2)
+    run = Run(forks, place, f"--logs-path={folder}", "--timeout=6", processes=2)
     wait_until(lambda: (folder / "journal" / "1" / "process_1.jsonl").exists())
     run.signal(signal.SIGSTOP, 1)
     run.processes[0].join(60)
     assert run.processes[0].exitcode == 2
     assert re.search(
-        r"error: no sample was finished for 3 s; process 1 on \S+ is at (no sample of )?hr32/many.*"
+        r"error: no sample was finished for 6 s; process 1 on \S+ is at (no sample of )?hr32/many.*"
         r"; look what holds it, or allow more by --timeout; --resume goes on with what is missing\n$",
         run.printed("err"),
     )
@@ -281,13 +281,13 @@ def test_a_first_process_that_hangs_is_named_by_the_others(forks, place):
     folder = place / "first_hangs"
     store = dist.TCPStore("127.0.0.1", 0, is_master=True)
     variables = {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_PORT": str(store.port)}
-    run = Run(forks, place, f"--logs-path={folder}", "--timeout=3", processes=2, variables=variables)
+    run = Run(forks, place, f"--logs-path={folder}", "--timeout=6", processes=2, variables=variables)
     wait_until(lambda: (folder / "journal" / "1" / "process_0.jsonl").exists())
     run.signal(signal.SIGSTOP, 0)
     run.processes[1].join(60)
     assert run.processes[1].exitcode == 2
     assert re.search(
-        r"error: process 0 on \S+ has not told [a-z ]+ for 3 s: it hangs; look what it does there, or "
+        r"error: process 0 on \S+ has not told [a-z ]+ for 6 s: it hangs; look what it does there, or "
         r"allow more by --timeout\n$",
         run.printed("err", 1),
     )

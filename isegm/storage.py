@@ -152,9 +152,8 @@ def read_unchanged(path: Path) -> npt.NDArray[Any]:
     """
     pixels = _decode(path, cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 3 and pixels.dtype not in (np.uint8, np.uint16, np.float32):
-        return pixels[
-            :, :, [2, 1, 0, 3][: pixels.shape[2]]
-        ]  # depths whose colours OpenCV reads but cannot turn
+        order = [2, 1, 0, 3][: pixels.shape[2]]
+        return pixels[:, :, order]  # OpenCV reads colours of these depths, but cannot turn them round
     if pixels.ndim == 3 and pixels.shape[2] == 3:
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     if pixels.ndim == 3 and pixels.shape[2] == 4:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from isegm.metrics.bootstrap import bootstrap_band
 from isegm.metrics.scores import Scores
 
 RESAMPLES = 10_000
 SEED = 0
-LEVEL = 0.95
-# Bounds the memory of a bootstrap (8 bytes each, twice), however many images there are.
-DRAWS_AT_ONCE = 1_000_000
 
 OVERLAP_METRICS = ("dice", "iou", "precision", "recall")
 DISTANCE_METRICS = ("hd95", "nsd")
@@ -63,18 +61,7 @@ def bootstrap_interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     Returns:
         (low, high); NaN for fewer than two values, which say nothing about their spread.
     """
-    if values.size < 2:
-        return math.nan, math.nan
-    generator = np.random.default_rng(SEED)
-    at_once = max(1, DRAWS_AT_ONCE // values.size)
-    means = [
-        values[generator.integers(values.size, size=(min(at_once, RESAMPLES - done), values.size))].mean(
-            axis=1
-        )
-        for done in range(0, RESAMPLES, at_once)
-    ]
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
+    (low,), (high,) = bootstrap_band(values[:, None], RESAMPLES, SEED)
     return float(low), float(high)
 
 

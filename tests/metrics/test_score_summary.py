@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from isegm.metrics import summary
+from isegm.metrics import bootstrap
 from isegm.metrics.scores import Scores
 from isegm.metrics.summary import bootstrap_interval, summarise, summarise_scores
 
@@ -56,7 +56,7 @@ def test_the_interval_of_equal_values_is_a_point():
 def test_the_interval_takes_all_resamples_whatever_fits_in_memory(at_once, monkeypatch):
     values = np.random.default_rng(5).random(20)
     whole = bootstrap_interval(values)
-    monkeypatch.setattr(summary, "DRAWS_AT_ONCE", at_once)
+    monkeypatch.setattr(bootstrap, "_DRAWS_AT_ONCE", at_once)
     assert bootstrap_interval(values) == pytest.approx(whole, rel=1e-12)
 
 

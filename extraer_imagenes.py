@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isegm.cli import Parser, command, counted, report_problems
-from isegm.ct.organs import ORGANS, find_organ
-from isegm.ct.slices import Extraction, extract
-from isegm.ct.windows import WINDOWS, parse_window, shield_negative_levels
 from isegm.errors import InputError
+from isegm.extract.slices import Extraction, extract
+from isegm.volumes.organs import ORGANS, find_organ
+from isegm.volumes.windows import WINDOWS, parse_window, shield_negative_levels
 
 
 def parse_labels(texts: Sequence[str]) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from isegm.cli import Parser, command, report_problems
-from isegm.metrics.comparison import Settings, compare, describe, write_reports
+from isegm.compare.folders import Settings, compare, describe, write_reports
 
 T = TypeVar("T")
 

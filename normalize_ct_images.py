@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isegm.cli import Parser, command, counted, report_problems
-from isegm.ct.normalize import normalize, parse_windows
-from isegm.ct.windows import WINDOWS, Window, shield_negative_levels
+from isegm.extract.normalize import normalize, parse_windows
+from isegm.volumes.windows import WINDOWS, Window, shield_negative_levels
 
 
 def build_parser() -> Parser:

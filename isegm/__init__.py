@@ -1,7 +1,7 @@
 """Click-based segmentation of CT slices: EMC-Click, complete and fast.
 
 ``Predictor``, ``load_model`` and ``load_network`` are imported on first use, so that the tools that need no
-network (``isegm.ct``, ``isegm.metrics``) start without importing torch.
+network (``isegm.volumes``, ``isegm.metrics``) start without importing torch.
 """
 
 import os

@@ -17,10 +17,6 @@ The simulated click, and the CT tools against reading and writing alone::
 
     python scripts/benchmark.py clicks
     python scripts/benchmark.py ct Task09_Spleen/labelsTr spleen
-
-What up to 512 ranks would make of 100,000 samples, simulated from the times of an evaluation::
-
-    python scripts/benchmark.py scaling --run=results --plot=scaling.png
 """
 
 import json
@@ -31,17 +27,16 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # so that it runs without being installed
 
-from isegm.benchmark import clicks, ct, evaluation, growth, network, scaling  # noqa: E402
+from isegm.benchmark import click_speed, ct_speed, evaluation_speed, growth, simulator_speed  # noqa: E402
 from isegm.benchmark.hardware import describe_hardware, describe_versions, format_hardware  # noqa: E402
 from isegm.cli import Parser, command  # noqa: E402
 
 BENCHMARKS = {
-    "network": network,
-    "evaluation": evaluation,
+    "network": click_speed,
+    "evaluation": evaluation_speed,
     "growth": growth,
-    "clicks": clicks,
-    "ct": ct,
-    "scaling": scaling,
+    "clicks": simulator_speed,
+    "ct": ct_speed,
 }
 """Modules by subcommand; isegm/benchmark says what each has. The first is the default."""
 

@@ -43,7 +43,7 @@ from isegm.evaluation.evaluate import (  # noqa: E402
 )
 from isegm.evaluation.output import Wanted  # noqa: E402
 from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol  # noqa: E402
-from isegm.evaluation.run import GPU_BATCH  # noqa: E402
+from isegm.evaluation.workers import GPU_BATCH  # noqa: E402
 from isegm.inference.load import BACKENDS, PRECISIONS, check_settings, resolve_precision  # noqa: E402
 from isegm.report import write_report  # noqa: E402
 from isegm.simulation.click_model import CLICK_MODELS, parse_click_model  # noqa: E402

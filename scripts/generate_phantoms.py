@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # so that it runs without being installed
 
 from isegm.cli import Parser, command, counted  # noqa: E402
-from isegm.ct.phantom import write_decathlon  # noqa: E402
+from isegm.phantom.patients import write_decathlon  # noqa: E402
 
 SHAPE = (256, 256, 64)
 SPACING_MM = (1.6, 1.6, 5.0)

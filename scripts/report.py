@@ -20,10 +20,10 @@ sys.path.insert(0, str(REPOSITORY))  # so that it runs without being installed
 
 from isegm.cli import Parser, command  # noqa: E402
 from isegm.config import read_config  # noqa: E402
-from isegm.data import Dataset, open_dataset  # noqa: E402
+from isegm.datasets import Dataset, open_dataset  # noqa: E402
 from isegm.errors import InputError  # noqa: E402
 from isegm.report import write_comparison, write_report  # noqa: E402
-from isegm.report.run import read_run  # noqa: E402
+from isegm.report.stored_run import read_run  # noqa: E402
 from isegm.report.write import COMPARISON, PAGE  # noqa: E402
 
 

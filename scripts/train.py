@@ -34,19 +34,19 @@ import torch  # noqa: E402
 from isegm._version import __version__  # noqa: E402
 from isegm.cli import Parser, command, names, numbers  # noqa: E402
 from isegm.config import Config, read_config  # noqa: E402
-from isegm.data import Dataset, open_dataset  # noqa: E402
+from isegm.datasets import Dataset, open_dataset  # noqa: E402
 from isegm.distributed import choose_device, join_processes, launched_as  # noqa: E402
 from isegm.errors import InputError  # noqa: E402
 from isegm.evaluation.protocol import EVAL_MODES, Protocol  # noqa: E402
 from isegm.model.build import PRESETS, build_model  # noqa: E402
 from isegm.model.pretrained import load_pretrained  # noqa: E402
+from isegm.training.crops import SampleSettings, TrainingSamples  # noqa: E402
 from isegm.training.recipe import Recipe  # noqa: E402
 from isegm.training.recipes import RECIPES  # noqa: E402
-from isegm.training.samples import SampleSettings, TrainingSamples  # noqa: E402
 from isegm.training.sources import open_mixture  # noqa: E402
 from isegm.training.state import STATE_FILE  # noqa: E402
+from isegm.training.trained_windows import windows_of  # noqa: E402
 from isegm.training.trainer import Trainer, TrainingRun  # noqa: E402
-from isegm.training.windows import windows_of  # noqa: E402
 
 CACHE_SECONDS = 86400.0
 """How long the other processes wait for the first one to make the cache of volumes."""

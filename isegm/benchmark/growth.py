@@ -23,7 +23,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from isegm.benchmark.networks import (
+from isegm.benchmark.growth_plots import plot_growth
+from isegm.benchmark.table import cell, format_table
+from isegm.benchmark.timing import REFERENCE, Recording, milliseconds, random_clicks, record
+from isegm.benchmark.ways import (
     SMALLEST_SIZE,
     Image,
     Settings,
@@ -37,9 +40,6 @@ from isegm.benchmark.networks import (
     load_segmenter,
     threads_of,
 )
-from isegm.benchmark.plots import plot_growth
-from isegm.benchmark.table import cell, format_table
-from isegm.benchmark.timing import REFERENCE, Recording, milliseconds, random_clicks, record
 from isegm.cli import numbers
 from isegm.errors import InputError
 from isegm.geometry import Click

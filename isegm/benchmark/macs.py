@@ -13,10 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isegm.geometry import Click
 from isegm.inference.network import Network
+from isegm.inference.torch_network import Encoded
+from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import EMCClick, EMCClickState
-from isegm.model.first_stage import FirstStageOutput
-from isegm.model.inference import Encoded
 
 
 class Macs(NamedTuple):

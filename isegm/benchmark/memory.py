@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from isegm.benchmark.networks import Image, Settings, load_segmenter
 from isegm.benchmark.timing import random_clicks
+from isegm.benchmark.ways import Image, Settings, load_segmenter
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 """The folder that the package is imported from."""

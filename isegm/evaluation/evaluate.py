@@ -23,9 +23,10 @@ import torchvision
 from isegm._version import __version__
 from isegm.cli import counted, report_problems
 from isegm.config import EXPERIMENTS_KEY, Config
-from isegm.data import Dataset, DatasetProblems, Sample, available_datasets, open_dataset
+from isegm.datasets import Dataset, DatasetProblems, Sample, available_datasets, open_dataset
 from isegm.distributed import Processes
 from isegm.errors import InputError
+from isegm.evaluation.click_loop import SamplePictures, SampleResult
 from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, format_spreads, format_table
 from isegm.evaluation.journal import (
     JOURNAL_FORMAT,
@@ -37,15 +38,14 @@ from isegm.evaluation.journal import (
 )
 from isegm.evaluation.output import Job, RunFolder, Wanted
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import (
+from isegm.evaluation.window_check import WindowReport, check_windows
+from isegm.evaluation.workers import (
     GPU_BATCH,
     SampleFailure,
     evaluate_dataset,
     predictor_for,
     samples_at_once,
 )
-from isegm.evaluation.sample import SamplePictures, SampleResult
-from isegm.evaluation.window_check import WindowReport, check_windows
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.inference.load import check_file, load_network

@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from isegm.evaluation.click_loop import FinalScores, SampleResult
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import FinalScores, SampleResult
+from isegm.evaluation.workers import SampleFailure
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve, dice_of_iou, iou_of_dice
 from isegm.metrics.noc import NocSummary, summarise_noc
 

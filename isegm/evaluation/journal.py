@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from isegm.data import Dataset
+from isegm.datasets import Dataset
 from isegm.errors import InputError
-from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import FinalScores, SampleResult
+from isegm.evaluation.click_loop import FinalScores, SampleResult
+from isegm.evaluation.workers import SampleFailure
 from isegm.geometry import Click
 from isegm.storage import sha256, write_text
 

@@ -27,13 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from isegm.data import Sample
+from isegm.datasets import Sample
+from isegm.evaluation.click_loop import SURFACE_TOLERANCE, SamplePictures, SampleResult
+from isegm.evaluation.drawing import draw_probability, draw_result
 from isegm.evaluation.figures import Figures, carry_on, format_spreads, format_table
 from isegm.evaluation.journal import Journal
-from isegm.evaluation.pictures import draw_probability, draw_result
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import SURFACE_TOLERANCE, SamplePictures, SampleResult
+from isegm.evaluation.workers import SampleFailure
 from isegm.storage import TEMPORARY_PREFIX, sha256, whole_file, write_image, write_text
 
 RESULTS_FORMAT = 2

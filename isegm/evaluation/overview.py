@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from isegm.cli import counted
 from isegm.config import Config
-from isegm.data import Sample, open_dataset
-from isegm.evaluation.pictures import (
+from isegm.datasets import Sample, open_dataset
+from isegm.evaluation.drawing import (
     MASK_COLOUR,
     NEGATIVE_COLOUR,
     POSITIVE_COLOUR,
@@ -28,7 +28,7 @@ from isegm.evaluation.pictures import (
     enlargement,
 )
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import predictor_for
+from isegm.evaluation.workers import predictor_for
 from isegm.geometry import Click
 from isegm.inference.load import load_network
 from isegm.inference.segmenter import Mask, Segmenter

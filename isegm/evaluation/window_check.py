@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isegm.ct.manifest import read_manifest
-from isegm.ct.windows import WINDOWS, Window
-from isegm.data import Dataset
+from isegm.datasets import Dataset
 from isegm.errors import InputError
+from isegm.extract.manifest import read_manifest
 from isegm.inference.onnx_pair import read_pair
 from isegm.model.checkpoint import read_metadata
+from isegm.volumes.windows import WINDOWS, Window
 
 USUAL_SHIFT, USUAL_STRETCH = 0.2, 1.5
 """How training varies windows where nothing else is asked for."""

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isegm.inference.network import Network
-from isegm.model.inference import Encoded
+from isegm.inference.torch_network import Encoded
 
 _CLICKS_STEP = 8
 """Points are padded to a multiple of so many clicks a polarity, so that there are few sizes of batches."""
@@ -81,11 +81,11 @@ class BatchedNetwork:
                 self._changed.notify_all()  # the others may have waited for this one
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
-        """Run the first stage; see :class:`isegm.model.inference.InferenceModel`."""
+        """Run the first stage; see :class:`isegm.inference.torch_network.InferenceModel`."""
         return Encoded(*self._ask(_Request("encode", (points, image))))
 
     def correct(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
-        """Run the correction head; see :class:`isegm.model.inference.InferenceModel`."""
+        """Run the correction head; see :class:`isegm.inference.torch_network.InferenceModel`."""
         return self._ask(_Request("correct", (points, *encoded, previous)))[0]
 
     def _ask(self, request: _Request) -> tuple[Tensor, ...]:

@@ -14,9 +14,9 @@ from isegm.inference.network import Network
 from isegm.inference.onnx_pair import OnnxPair, export_pair, read_pair
 from isegm.inference.predictor import Predictor
 from isegm.inference.runtimes import OnnxRuntimeNetwork, OpenVinoNetwork
+from isegm.inference.torch_network import InferenceModel
 from isegm.model.checkpoint import load_model
 from isegm.model.emc_click import EMCClick
-from isegm.model.inference import InferenceModel
 
 BACKENDS = ("torch", "onnxruntime", "openvino")
 """What can run a network."""

@@ -5,13 +5,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from isegm.model.inference import Encoded
+from isegm.inference.torch_network import Encoded
 
 
 class Network(Protocol):
     """A network, run by torch or another runtime.
 
-    :class:`isegm.model.inference.InferenceModel` says what each method does.
+    :class:`isegm.inference.torch_network.InferenceModel` says what each method does.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 Both take any batch, any height and width that are multiples of 4 (and give the head at least as many pixels
 as it wants templates), and any number of clicks. Their tensors are those of
-:meth:`isegm.model.inference.InferenceModel.encode` and ``correct``:
+:meth:`isegm.inference.torch_network.InferenceModel.encode` and ``correct``:
 
 - first stage: ``image`` (B, 3, H, W), normalised, and ``points`` (B, 2N, 3) to ``image_share`` and
   ``feature_share`` (B, M, h, w) and ``coarse`` (B, 1, h, w);
@@ -29,11 +29,11 @@ from torch import Tensor, nn
 from isegm._version import __version__
 from isegm.errors import InputError
 from isegm.geometry import Click
+from isegm.inference.torch_network import Encoded, InferenceModel
 from isegm.limits import MOST_NETWORK_BYTES, read_bytes
 from isegm.model.build import PRESETS
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import MEAN, STANDARD_DEVIATION, EMCClick
-from isegm.model.inference import Encoded, InferenceModel
 from isegm.storage import write_bytes
 
 FIRST_STAGE = "first_stage"

@@ -20,10 +20,10 @@ from isegm.geometry import Click
 from isegm.inference.network import Network
 from isegm.inference.progressive_merge import merge_change
 from isegm.inference.segmenter import Mask, Probability
+from isegm.inference.torch_network import Encoded, InferenceModel
 from isegm.model.click_maps import encode_clicks
 from isegm.model.correction.templates import STRIDE
 from isegm.model.emc_click import EMCClick
-from isegm.model.inference import Encoded, InferenceModel
 from isegm.model.layers import resize
 
 
@@ -91,7 +91,7 @@ class Predictor:
 
         Args:
             image: (H, W, 3) RGB or (H, W) grey, uint8. CT in HU has to be windowed first
-                (``isegm.ct.windows``).
+                (``isegm.volumes.windows``).
             initial_mask: (H, W) bool, a mask to start from. It does not reach the network; ``mask`` begins as
                 it, and each click changes only the connected region of change that holds the click.
 
@@ -103,7 +103,7 @@ class Predictor:
             kind = getattr(image, "dtype", type(image).__name__)
             raise ValueError(
                 f"the image must be a uint8 array, not {kind}; window CT volumes to 0-255 first "
-                "(isegm.ct.windows.apply_window)"
+                "(isegm.volumes.windows.apply_window)"
             )
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
             raise ValueError(f"the image must be (H, W, 3) or (H, W), not {image.shape}")

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from isegm.errors import InputError
 from isegm.inference.onnx_pair import ENCODED_NAMES, HEAD_INPUTS, OnnxPair, require
+from isegm.inference.torch_network import Encoded
 from isegm.model.build import PRESETS
 from isegm.model.correction.templates import STRIDE
 from isegm.model.emc_click import check_size
-from isegm.model.inference import Encoded
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from isegm.model.backbones.hrnet import HRNetConfig
+from isegm.model.backbones.mix_transformer import MixTransformerConfig, SegFormer
+from isegm.model.backbones.ocr import HRNetOCR
 from isegm.model.correction.head import CorrectionConfig, CorrectionHead
 from isegm.model.emc_click import EMCClick
-from isegm.model.hrnet import HRNetConfig
 from isegm.model.layers import AbsoluteScale
-from isegm.model.mix_transformer import MixTransformerConfig, SegFormer
-from isegm.model.ocr import HRNetOCR
 
 INITIAL_CLICK_SCALE = 0.05
 

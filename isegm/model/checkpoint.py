@@ -22,9 +22,9 @@ from torch import Tensor
 
 from isegm.errors import InputError
 from isegm.limits import MOST_NETWORK_BYTES, check_bytes
+from isegm.model.backbones.hrnet import HRNetConfig
 from isegm.model.build import PRESETS, Preset, build_model
 from isegm.model.emc_click import MEAN, STANDARD_DEVIATION, EMCClick
-from isegm.model.hrnet import HRNetConfig
 from isegm.storage import whole_file
 
 EXPECTED = f"expected an EMC-Click checkpoint ({', '.join(PRESETS)}), released or trained here"

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.click_maps import first_click_disk
 from isegm.model.correction.head import CorrectionHead
 from isegm.model.correction.templates import STRIDE
-from isegm.model.first_stage import FirstStageOutput
 from isegm.model.layers import resize
 
 MEAN = (0.485, 0.456, 0.406)

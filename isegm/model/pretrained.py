@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from isegm.errors import InputError
+from isegm.model.backbones.mix_transformer import SegFormer
 from isegm.model.checkpoint import load_model, read_tensors
 from isegm.model.emc_click import EMCClick
-from isegm.model.mix_transformer import SegFormer
 
 _NOT_IN_IMAGENET = (
     "patch_embed_side1.",

@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from isegm.data import Dataset, Sample
+from isegm.datasets import Dataset, Sample
 from isegm.errors import InputError
+from isegm.evaluation.drawing import Picture, draw_contours
 from isegm.evaluation.overview import view
-from isegm.evaluation.pictures import Picture, draw_contours
 from isegm.inference.segmenter import Mask
 from isegm.metrics.noc import noc
-from isegm.report.run import Group, Run, SampleLine
+from isegm.report.stored_run import Group, Run, SampleLine
 from isegm.storage import read_grey
 
 SHOWN = 12

@@ -15,7 +15,7 @@ from isegm.evaluation.figures import THRESHOLDS
 from isegm.metrics.bootstrap import Interval, bootstrap_band, mean_interval
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve
 from isegm.metrics.noc import failed, noc
-from isegm.report.run import Group, Run, SampleLine
+from isegm.report.stored_run import Group, Run, SampleLine
 
 Values = npt.NDArray[np.float64]
 Measure = Callable[[SampleLine], float]

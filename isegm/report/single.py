@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from isegm.cli import counted
-from isegm.data import Dataset
+from isegm.datasets import Dataset
 from isegm.evaluation.figures import THRESHOLDS, UNKNOWN
 from isegm.metrics.bootstrap import RESAMPLES, Interval
 from isegm.report import measures, page
+from isegm.report.charts import Curve, Histogram, Plot, plot_curves, plot_histograms
 from isegm.report.gallery import Card, Gallery, make_gallery
 from isegm.report.measures import Measure
-from isegm.report.plots import Curve, Histogram, Plot, plot_curves, plot_histograms
-from isegm.report.run import Group, Run
+from isegm.report.stored_run import Group, Run
 from isegm.report.tables import UNDEFINED, Cell, Table, as_html, text
 
 MAX_KEYS = 8

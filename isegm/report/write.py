@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.data import Dataset
-from isegm.report.comparison import make_comparison
-from isegm.report.run import read_run
+from isegm.datasets import Dataset
+from isegm.report.side_by_side import make_comparison
 from isegm.report.single import Report, make_report
+from isegm.report.stored_run import read_run
 from isegm.report.tables import latex_file, markdown_file
 from isegm.storage import write_bytes, write_text
 

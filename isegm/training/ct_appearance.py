@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from isegm.ct.windows import WINDOWS, Window
 from isegm.errors import InputError
+from isegm.volumes.windows import WINDOWS, Window
 
 _NAMED_SHARE = 0.5
 _RANDOM_WIDTH = (150.0, 1500.0)  # HU

@@ -16,16 +16,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isegm.ct.batch import run_batch
-from isegm.ct.orientation import SlicePlan, upright
-from isegm.ct.pairing import check_match, list_images, pair_image
-from isegm.ct.volumes import Volume, as_integers, check_finite, list_volumes, open_volume, read_slabs, stem
-from isegm.ct.windows import Window, apply_window
-from isegm.data.dataset import DatasetProblems
+from isegm.datasets.dataset import DatasetProblems
 from isegm.errors import InputError
+from isegm.extract.batch import run_batch
+from isegm.extract.volume_pairs import check_match, list_images, pair_image
 from isegm.storage import whole_file, write_text
 from isegm.training.ct_appearance import WindowJitter, vary_tone
 from isegm.training.scenes import Scene
+from isegm.volumes.orientation import SlicePlan, upright
+from isegm.volumes.volume import (
+    Volume,
+    as_integers,
+    check_finite,
+    list_volumes,
+    open_volume,
+    read_slabs,
+    stem,
+)
+from isegm.volumes.windows import Window, apply_window
 
 _CACHE_VERSION = 1
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from isegm.data.dataset import DatasetProblems
-from isegm.data.instances import VOC_BORDER, read_list, read_sbd_labels, read_voc_labels
-from isegm.data.listing import JPEG_SUFFIXES, files_of
-from isegm.data.pairs import find_pairs, read_object
+from isegm.datasets.dataset import DatasetProblems
+from isegm.datasets.instances import VOC_BORDER, read_list, read_sbd_labels, read_voc_labels
+from isegm.datasets.listing import JPEG_SUFFIXES, files_of
+from isegm.datasets.picture_pairs import find_pairs, read_object
 from isegm.errors import InputError
 from isegm.masks import LOSSY_SUFFIXES, read_mask
 from isegm.storage import read_image, read_unchanged

@@ -27,12 +27,12 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from isegm.ct.organs import ORGANS, window_of
-from isegm.ct.windows import Window, parse_window
 from isegm.errors import InputError
 from isegm.training.ct_appearance import WindowJitter
 from isegm.training.picture_source import CONTENTS, open_folder, open_pascal_voc, open_sbd
 from isegm.training.scenes import Scene, Source
+from isegm.volumes.organs import ORGANS, window_of
+from isegm.volumes.windows import Window, parse_window
 
 _OPTION = re.compile(r":(?=[a-z]+=)")
 _WEIGHT = re.compile(r"@([-+.\w]*)$", re.ASCII)
@@ -311,7 +311,7 @@ def _open_voc(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all ar
 
 
 def _open_phantom(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike
-    from isegm.ct.phantom import FAMILIES
+    from isegm.phantom.patients import FAMILIES
     from isegm.training.phantom_source import PhantomSource
 
     sides = spec.options.get("size", "512").split("x")

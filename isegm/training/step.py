@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from isegm.geometry import Click
+from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import EMCClick, EMCClickState
-from isegm.model.first_stage import FirstStageOutput
 from isegm.model.layers import resize
 from isegm.simulation.train_clicks import next_click
+from isegm.training.crops import TrainingSample
 from isegm.training.losses import total_loss
-from isegm.training.samples import TrainingSample
 
 MAX_CLICKS = 24
 """Clicks of each polarity that a training picture can hold."""

@@ -30,22 +30,22 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
-from isegm.data import Dataset
+from isegm.datasets import Dataset
 from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation.figures import figures_of
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import Results, evaluate_dataset, predictor_for
+from isegm.evaluation.workers import Results, evaluate_dataset, predictor_for
 from isegm.inference.load import prepare_network
+from isegm.model.backbones.ocr import HRNetOCR
 from isegm.model.checkpoint import save_checkpoint
 from isegm.model.emc_click import EMCClick
-from isegm.model.ocr import HRNetOCR
 from isegm.simulation.train_clicks import number_of_clicks
 from isegm.storage import write_image
+from isegm.training.crops import SkippedFiles, TrainingSample, TrainingSamples
 from isegm.training.log import TrainingLog
-from isegm.training.pictures import draw_training
+from isegm.training.previews import draw_training
 from isegm.training.recipe import Recipe
-from isegm.training.samples import SkippedFiles, TrainingSample, TrainingSamples
 from isegm.training.schedule import learning_rate, parameter_groups
 from isegm.training.state import TrainingState, clear_remains, load_state, plain_recipe, save_state
 from isegm.training.step import Batch, EveryClickPass, TrainingPass, simulate_clicks, stack_clicks

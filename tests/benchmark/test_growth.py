@@ -6,9 +6,9 @@ import torch
 
 from isegm.benchmark import growth
 from isegm.benchmark.growth import by_clicks, by_size, by_threads, by_views
-from isegm.benchmark.networks import Settings
 from isegm.benchmark.timing import Recording
-from isegm.model.inference import Encoded
+from isegm.benchmark.ways import Settings
+from isegm.inference.torch_network import Encoded
 
 MODES = ["reference", "torch"]
 SETTINGS = Settings(checkpoint="some.pth", size=64, threads=2)

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from isegm.benchmark.macs import count_macs, network_macs, reference_macs
-from isegm.benchmark.networks import untrained_model
-from isegm.model.inference import InferenceModel
+from isegm.benchmark.ways import untrained_model
+from isegm.inference.torch_network import InferenceModel
 from isegm.model.layers import DepthwiseSeparableBlock
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from isegm.data import Sample
-from isegm.evaluation.sample import FinalScores, SampleResult
+from isegm.datasets import Sample
+from isegm.evaluation.click_loop import FinalScores, SampleResult
 from isegm.geometry import Click
 
 

@@ -14,6 +14,7 @@ from isegm.config import Config
 from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation import evaluate as module
+from isegm.evaluation.click_loop import SamplePictures
 from isegm.evaluation.evaluate import (
     Checkpoint,
     Evaluation,
@@ -25,8 +26,7 @@ from isegm.evaluation.evaluate import (
 )
 from isegm.evaluation.output import Wanted
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import SamplePictures
+from isegm.evaluation.workers import SampleFailure
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.storage import read_unchanged
 from tests.evaluation.by_hand import result_of, row_of, sample_of

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from isegm.evaluation.click_loop import FinalScores
 from isegm.evaluation.figures import (
     Figures,
     FinalMean,
@@ -16,8 +17,7 @@ from isegm.evaluation.figures import (
     mean_curves,
 )
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import FinalScores
+from isegm.evaluation.workers import SampleFailure
 from isegm.metrics.noc import NocSummary
 from tests.evaluation.by_hand import result_of
 

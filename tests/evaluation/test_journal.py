@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isegm.data import Dataset
-from isegm.data.dataset import Record
+from isegm.datasets import Dataset
+from isegm.datasets.dataset import Record
 from isegm.errors import InputError
+from isegm.evaluation.click_loop import FinalScores, SampleResult
 from isegm.evaluation.journal import (
     Journal,
     _differences,
     digest_dataset,
     digest_samples,
 )
-from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import FinalScores, SampleResult
+from isegm.evaluation.workers import SampleFailure
 from isegm.geometry import Click
 from tests.evaluation.by_hand import result_of
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from isegm.data import Sample
+from isegm.datasets import Sample
+from isegm.evaluation.click_loop import FinalScores, SamplePictures
 from isegm.evaluation.figures import clicks_sha256, figures_of, format_table
 from isegm.evaluation.output import Job, RunFolder, Wanted, sample_line
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import FinalScores, SamplePictures
+from isegm.evaluation.workers import SampleFailure
 from tests.evaluation.by_hand import result_of
 
 PROTOCOL = Protocol(n_clicks=4)

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from isegm.config import Config
-from isegm.data import Sample
+from isegm.datasets import Sample
 from isegm.evaluation import overview
+from isegm.evaluation.click_loop import SampleResult
+from isegm.evaluation.drawing import MASK_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR, TRUTH_COLOUR
 from isegm.evaluation.output import sample_line
 from isegm.evaluation.overview import (
     BACKGROUND,
@@ -24,9 +26,7 @@ from isegm.evaluation.overview import (
     replay,
     view,
 )
-from isegm.evaluation.pictures import MASK_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR, TRUTH_COLOUR
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.sample import SampleResult
 from isegm.geometry import Click
 from isegm.metrics.overlap import mask_iou
 from isegm.storage import write_text

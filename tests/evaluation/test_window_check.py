@@ -5,9 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isegm.ct.manifest import COLUMNS, write_manifest
-from isegm.ct.windows import WINDOWS, Window
-from isegm.data import Dataset
+from isegm.datasets import Dataset
 from isegm.errors import InputError
 from isegm.evaluation.window_check import (
     TrainedWindow,
@@ -18,8 +16,10 @@ from isegm.evaluation.window_check import (
     window_warnings,
     windows_in_metadata,
 )
+from isegm.extract.manifest import COLUMNS, write_manifest
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import save_checkpoint
+from isegm.volumes.windows import WINDOWS, Window
 from tests.scripts.workspace import REPOSITORY
 
 ABDOMEN = {"level": 40, "width": 350}

@@ -72,7 +72,7 @@ class Reader:
 
 def _read_config(path):
     from isegm.config import read_config
-    from isegm.data import available_datasets
+    from isegm.datasets import available_datasets
 
     available_datasets(read_config(path))
 
@@ -87,13 +87,13 @@ def _config_seeds():
 
 
 def _read_manifest(path):
-    from isegm.ct.manifest import read_manifest
+    from isegm.extract.manifest import read_manifest
 
     read_manifest(path)
 
 
 def _manifest_seeds():
-    from isegm.ct.manifest import COLUMNS
+    from isegm.extract.manifest import COLUMNS
 
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -102,13 +102,13 @@ def _manifest_seeds():
 
 
 def _read_spacings(path):
-    from isegm.metrics.reading import read_manifest
+    from isegm.compare.mask_reading import read_manifest
 
     read_manifest(path.parent)
 
 
 def _read_windows(path):
-    from isegm.ct.normalize import read_windows
+    from isegm.extract.normalize import read_windows
 
     read_windows(path)
 
@@ -118,8 +118,8 @@ def _windows_seeds():
 
 
 def _read_list(path):
-    from isegm.data.dataset import DatasetProblems
-    from isegm.data.instances import read_list
+    from isegm.datasets.dataset import DatasetProblems
+    from isegm.datasets.instances import read_list
 
     problems = []
     read_list(path, problems)
@@ -174,7 +174,7 @@ def _read_picture(path):
 
 
 def _read_mask(path):
-    from isegm.data.pairs import read_any_colour, read_bright, read_object, read_trimap
+    from isegm.datasets.picture_pairs import read_any_colour, read_bright, read_object, read_trimap
     from isegm.training.picture_source import read_label_map
 
     for read in (read_object, read_bright, read_any_colour, read_trimap, read_label_map):
@@ -222,13 +222,13 @@ def mend_png(content):
 
 
 def _read_palette(path):
-    from isegm.data.instances import read_voc_labels
+    from isegm.datasets.instances import read_voc_labels
 
     read_voc_labels(path)
 
 
 def _read_matlab(path):
-    from isegm.data.instances import read_sbd_labels
+    from isegm.datasets.instances import read_sbd_labels
 
     read_sbd_labels(path)
 
@@ -249,9 +249,9 @@ def _matlab_seeds():
 
 
 def _read_volume(path):
-    from isegm.ct.normalize import windowed_header
-    from isegm.ct.volumes import as_integers, check_finite, open_volume, read_slabs
-    from isegm.ct.windows import WINDOWS, apply_window
+    from isegm.extract.normalize import windowed_header
+    from isegm.volumes.volume import as_integers, check_finite, open_volume, read_slabs
+    from isegm.volumes.windows import WINDOWS, apply_window
 
     volume = open_volume(path)
     assert len(volume.spacing_mm) == 3
@@ -263,8 +263,8 @@ def _read_volume(path):
 
 
 def _extract_volume(path):
-    from isegm.ct.organs import find_organ
-    from isegm.ct.slices import Extraction, ExtractionJob, extract_volume
+    from isegm.extract.slices import Extraction, ExtractionJob, extract_volume
+    from isegm.volumes.organs import find_organ
 
     image = path.with_name("volume_image.nii")
     image.write_bytes(path.read_bytes())
@@ -275,8 +275,8 @@ def _extract_volume(path):
 
 
 def _read_mask_volume(path):
-    from isegm.metrics.pairing import Pair
-    from isegm.metrics.reading import read_pair
+    from isegm.compare.mask_pairs import Pair
+    from isegm.compare.mask_reading import read_pair
 
     read_pair(Pair("volume", path, path), {})
 
@@ -390,8 +390,8 @@ def _read_journal(path):
 
 
 def _three_samples():
-    from isegm.data import Dataset
-    from isegm.data.dataset import Record
+    from isegm.datasets import Dataset
+    from isegm.datasets.dataset import Record
 
     return Dataset("liver", [Record(n, Path(n), Path(n), lambda: None) for n in "abc"])
 
@@ -422,7 +422,7 @@ def _identity_beside(folder):
 
 
 def _read_results(path):
-    from isegm.report.run import read_run
+    from isegm.report.stored_run import read_run
 
     read_run(path.parent)
 

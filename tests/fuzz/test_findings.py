@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from isegm.ct.volumes import open_volume
+from isegm.compare.mask_pairs import Pair
+from isegm.compare.mask_reading import read_pair
 from isegm.errors import InputError
 from isegm.masks import read_mask
-from isegm.metrics.pairing import Pair
-from isegm.metrics.reading import read_pair
 from isegm.training.coco_source import open_coco
+from isegm.volumes.volume import open_volume
 from tests.fuzz.readers import READERS, zip_of_pickle
 
 onnx = pytest.importorskip("onnx")

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from isegm.config import Config, read_config
-from isegm.ct.manifest import COLUMNS
-from isegm.ct.normalize import normalize
-from isegm.ct.organs import ORGANS
-from isegm.ct.slices import Extraction, extract
-from isegm.ct.windows import WINDOWS
-from isegm.data import DatasetProblems, open_dataset
+from isegm.datasets import DatasetProblems, open_dataset
 from isegm.errors import InputError
+from isegm.extract.manifest import COLUMNS
+from isegm.extract.normalize import normalize
+from isegm.extract.slices import Extraction, extract
 from isegm.training.coco_source import open_coco
+from isegm.volumes.organs import ORGANS
+from isegm.volumes.windows import WINDOWS
 
 ODD = [
     "../a",

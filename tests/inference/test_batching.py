@@ -9,7 +9,7 @@ import torch
 
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.predictor import Predictor
-from isegm.model.inference import InferenceModel
+from isegm.inference.torch_network import InferenceModel
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from scipy import ndimage
 import isegm
 from isegm.geometry import Click
 from isegm.inference.predictor import Predictor
+from isegm.inference.torch_network import InferenceModel
 from isegm.model.build import PRESETS, build_model
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import EMCClick
-from isegm.model.inference import InferenceModel
 
 CLICKS = [(5, 9, True), (20, 3, False), (11.5, 30.25, True), (0, 0, False), (27, 36, True)]
 

@@ -13,9 +13,9 @@ from isegm.inference.load import BACKENDS, check_file, check_settings, load_netw
 from isegm.inference.onnx_pair import export_pair, paths_of_pair, read_pair, require, write_pair
 from isegm.inference.predictor import Predictor
 from isegm.inference.runtimes import OnnxRuntimeNetwork, OpenVinoNetwork
+from isegm.inference.torch_network import InferenceModel
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import save_checkpoint
-from isegm.model.inference import InferenceModel
 
 onnx = pytest.importorskip("onnx")
 

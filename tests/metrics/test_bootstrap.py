@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from isegm.compare.summary import bootstrap_interval
 from isegm.metrics import bootstrap
 from isegm.metrics.bootstrap import Interval, bootstrap_band, mean_interval
-from isegm.metrics.summary import bootstrap_interval
 
 
 def test_of_two_values_a_quarter_of_all_resamples_is_one_of_them_alone():

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isegm.data import Dataset
-from isegm.data.dataset import Record
-from isegm.data.pairs import read_bright
+from isegm.datasets import Dataset
+from isegm.datasets.dataset import Record
+from isegm.datasets.picture_pairs import read_bright
+from isegm.evaluation.click_loop import SampleResult
 from isegm.evaluation.output import RESULTS_FORMAT, sample_line
-from isegm.evaluation.sample import SampleResult
 from isegm.storage import write_image, write_text
 from tests.evaluation.by_hand import result_of
 

@@ -4,9 +4,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from isegm.evaluation.sample import FinalScores
+from isegm.evaluation.click_loop import FinalScores
 from isegm.report import measures
-from isegm.report.run import read_run
+from isegm.report.stored_run import read_run
 from tests.evaluation.by_hand import result_of
 from tests.report.by_hand import write_run
 

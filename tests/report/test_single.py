@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from isegm.evaluation.sample import FinalScores
-from isegm.report.run import read_run
+from isegm.evaluation.click_loop import FinalScores
 from isegm.report.single import file_names, histogram, make_report, window_text
+from isegm.report.stored_run import read_run
 from isegm.report.write import write_report
 from isegm.storage import write_image
 from tests.evaluation.by_hand import result_of

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from isegm.benchmark import growth, network
+from isegm.benchmark import click_speed, growth
 from isegm.benchmark.memory import peak_megabytes
-from isegm.benchmark.networks import Settings, load_images, load_segmenter, untrained_model
 from isegm.benchmark.table import format_table
+from isegm.benchmark.ways import Settings, load_images, load_segmenter, untrained_model
 from isegm.config import read_config
-from isegm.data import open_dataset
+from isegm.datasets import open_dataset
+from isegm.evaluation.click_loop import evaluate_sample
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.sample import evaluate_sample
 from isegm.inference.predictor import Predictor
 from isegm.model.checkpoint import load_model
 from scripts.benchmark import main
@@ -35,7 +35,7 @@ def _threads(one_thread):
 def measured_in_this_process(monkeypatch):
     """What is measured in processes of their own, which take seconds to start, is made up."""
     monkeypatch.setattr(
-        network, "peak_megabytes", lambda mode, settings, image: {"torch": 321.5}.get(mode, 654.5)
+        click_speed, "peak_megabytes", lambda mode, settings, image: {"torch": 321.5}.get(mode, 654.5)
     )
     monkeypatch.setattr(growth, "_rate_together", lambda mode, settings, image, count, clicks: count + 0.5)
 
@@ -117,7 +117,7 @@ def test_the_table_of_a_network_shows_every_figure():
         "gmacs": {"encode": 8.0, "correct": 1.0, "first_click": 9.0, "further_click": 1.0},
         "peak_mb": 950.4,
     }
-    text = network.format_result({"name": "mine", "preset": "hr32", "modes": [row]})
+    text = click_speed.format_result({"name": "mine", "preset": "hr32", "modes": [row]})
     assert text.splitlines()[1] == "mine (hr32)"
     assert text.splitlines()[-1].split() == [
         "torch", "12.3", "11.0-15.0", "2.00x", "4.0", "3.5-4.5", "3.46x", "250.00", "9.00", "1.00", "950",

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from isegm.config import read_config
-from isegm.data import open_dataset
+from isegm.datasets import open_dataset
 from isegm.evaluation.overview import replay
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import predictor_for
+from isegm.evaluation.workers import predictor_for
 from isegm.geometry import Click
 from isegm.metrics.overlap import mask_iou
 from isegm.model.checkpoint import load_model

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isegm.ct.manifest import COLUMNS, write_manifest
+from isegm.extract.manifest import COLUMNS, write_manifest
 from tests.scripts.workspace import SCRIPT, bright_network, save_sample
 
 FAST = ["EMC-Click", "--checkpoint=hr32", "--eval-mode=fixed128", "--n-clicks=4", "--logs-path=run"]

@@ -15,15 +15,15 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from isegm.data.dataset import Dataset
-from isegm.data.pairs import find_pairs, read_object
+from isegm.datasets.dataset import Dataset
+from isegm.datasets.picture_pairs import find_pairs, read_object
 from isegm.distributed import Processes, join_processes
 from isegm.evaluation.protocol import Protocol
 from isegm.model.build import PRESETS, build_model
 from isegm.training import state, trainer
+from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.picture_source import open_folder
 from isegm.training.recipe import Recipe
-from isegm.training.samples import SampleSettings, TrainingSamples
 from isegm.training.trainer import Trainer, TrainingRun
 
 RECIPE = Recipe(

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from isegm.ct.windows import WINDOWS, Window
 from isegm.errors import InputError
 from isegm.training.ct_appearance import WindowJitter, random_window, vary_tone
+from isegm.volumes.windows import WINDOWS, Window
 
 
 def test_no_jitter():

@@ -4,15 +4,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from isegm.ct.organs import ORGANS
-from isegm.ct.slices import Extraction, extract
-from isegm.ct.windows import Window, apply_window
 from isegm.errors import InputError
+from isegm.extract.slices import Extraction, extract
 from isegm.storage import read_grey
+from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.ct_appearance import WindowJitter
 from isegm.training.nifti_source import open_nifti
-from isegm.training.samples import SampleSettings, TrainingSamples
 from isegm.training.sources import open_mixture
+from isegm.volumes.organs import ORGANS
+from isegm.volumes.windows import Window, apply_window
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 WIDE = Window(0, 510)  # grey = (HU + 255) / 2

@@ -3,8 +3,8 @@ import pytest
 
 from isegm.errors import InputError
 from isegm.training import phantom_source
+from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.phantom_source import PhantomSource, only_visible
-from isegm.training.samples import SampleSettings, TrainingSamples
 from isegm.training.sources import open_mixture
 
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from isegm.errors import InputError
 from isegm.storage import read_image
+from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.picture_source import open_folder, open_pascal_voc, open_sbd, read_label_map
-from isegm.training.samples import SampleSettings, TrainingSamples
 from isegm.training.sources import open_mixture
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from isegm.geometry import Click
+from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.build import PRESETS, build_model
 from isegm.model.emc_click import EMCClickState
-from isegm.model.first_stage import FirstStageOutput
+from isegm.training.crops import TrainingSample
 from isegm.training.losses import cross_entropy_loss, normalised_focal_loss
-from isegm.training.samples import TrainingSample
 from isegm.training.step import (
     Batch,
     EveryClickPass,

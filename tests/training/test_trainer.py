@@ -20,16 +20,16 @@ from torch.optim.swa_utils import AveragedModel
 
 from isegm.distributed import Processes
 from isegm.errors import InputError
+from isegm.evaluation.click_loop import SampleResult
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.run import SampleFailure
-from isegm.evaluation.sample import SampleResult
+from isegm.evaluation.workers import SampleFailure
 from isegm.inference.load import prepare_network
 from isegm.inference.predictor import Predictor
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import load_model, save_checkpoint
 from isegm.storage import read_image
 from isegm.training import trainer as trainer_module
-from isegm.training.samples import SampleSettings, TrainingSamples
+from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.scenes import Scene
 from isegm.training.state import load_state, plain_recipe
 from isegm.training.trainer import TrainingRun, averaging, part_indices, synchronise

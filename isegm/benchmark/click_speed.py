@@ -1,0 +1,177 @@
+"""Time clicks: the published computation beside each backend, on the same pictures with the same clicks.
+
+All ways are timed in one process, one click of each in turn, so that slow moments hit all alike. What is
+reported of each:
+
+- first click: median over the images of ``set_image`` and the first ``click`` together;
+- further click: median over clicks 2 to N of all images; clicks/s is 1 over it;
+- ratio: the reference's median over this one's; IQR: first to third quartile;
+- GMACs: counted multiply-accumulates of a first click (both stages) and of a further one, of one picture
+  without its mirrored one, ``--size`` pixels a side (``isegm.benchmark.macs``);
+- peak memory: of a fresh process that loads the network and clicks twice (``isegm.benchmark.memory``);
+- largest difference of a probability from the reference's, and mean IoU of the masks with the reference's,
+  over all clicks. The masks of untrained networks hardly change with clicks: give a ``--checkpoint`` for
+  agreement that means something.
+
+The reference is ``ReferencePredictor``: float32, eager.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from isegm.benchmark.macs import Macs, network_macs, reference_macs
+from isegm.benchmark.memory import peak_megabytes
+from isegm.benchmark.table import cell, format_table, quartiles
+from isegm.benchmark.timing import REFERENCE, Recording, milliseconds, ratio, record
+from isegm.benchmark.ways import (
+    Image,
+    Settings,
+    add_click_arguments,
+    at_least,
+    check_click_arguments,
+    checkpoints_of,
+    choose_backends,
+    load_images,
+    load_segmenter,
+    threads_of,
+)
+from isegm.inference.torch_network import InferenceModel
+from isegm.model.checkpoint import load_model
+
+HEADER = (
+    "mode", "first, ms", "IQR", "ratio", "further, ms", "IQR", "ratio", "clicks/s", "GMACs first", "further",
+    "peak, MB", "largest difference", "mask IoU",
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's arguments."""
+    add_click_arguments(parser, repeats=5)
+    parser.add_argument("--clicks", type=int, default=20, help="on each image (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run the benchmark, print a table for each network and return all figures.
+
+    Raises:
+        InputError: An argument cannot be used.
+    """
+    check_click_arguments(args)
+    at_least("--clicks", args.clicks, 1)
+    modes = [REFERENCE, *choose_backends(args.backends, args.device)]
+    images = load_images(args.images, args.repeats)
+    results = []
+    with checkpoints_of(args) as checkpoints:
+        for name, path in checkpoints.items():
+            settings = Settings(
+                checkpoint=str(path),
+                size=args.size,
+                flip=not args.no_flip,
+                precision=args.precision,
+                threads=threads_of(args),
+                device=args.device,
+            )
+            result = measure(name, settings, modes, images, args.clicks, args.repeats)
+            print(format_result(result), flush=True)  # noqa: T201 - the table is what was asked for
+            results.append(result)
+    return {
+        "settings": {**_shared(settings), "clicks": args.clicks, "repeats": args.repeats},
+        "networks": results,
+    }
+
+
+def _shared(settings: Settings) -> dict[str, Any]:
+    """The settings that all networks of a run have in common."""
+    return {name: value for name, value in asdict(settings).items() if name != "checkpoint"}
+
+
+def measure(
+    name: str, settings: Settings, modes: Sequence[str], images: Sequence[Image], clicks: int, repeats: int
+) -> dict[str, Any]:
+    """Measure one network.
+
+    Args:
+        name: What it is called.
+        settings: How it is run.
+        modes: ``reference`` first, then backends.
+        images: (H, W, 3) each.
+        clicks: On each image.
+        repeats: How often an image is set.
+    """
+    segmenters = {mode: load_segmenter(mode, settings) for mode in modes}
+    with tqdm(total=repeats, desc=name, unit="image", leave=False) as bar:
+        recordings = record(segmenters, images, clicks, repeats, bar.update)
+    del segmenters  # the processes whose memory is measured need the room
+    model = load_model(Path(settings.checkpoint), settings.device)
+    published, optimised = (
+        reference_macs(model, settings.size),
+        network_macs(InferenceModel(model), settings.size),
+    )
+    rows = [
+        {
+            **figures(mode, recordings),
+            "gmacs": _gmacs(published if mode == REFERENCE else optimised),
+            "peak_mb": peak_megabytes(mode, settings, images[0]),
+        }
+        for mode in modes
+    ]
+    return {"name": name, "preset": model.name, "modes": rows}
+
+
+def figures(mode: str, recordings: Mapping[str, Recording]) -> dict[str, Any]:
+    """What the recordings say of a mode, compared with the reference."""
+    own, reference = (
+        {"first": milliseconds(r.first), "further": milliseconds(r.further)}
+        for r in (recordings[mode], recordings[REFERENCE])
+    )
+    further = own["further"]["median"]
+    return {
+        "mode": mode,
+        "first_click_ms": own["first"],
+        "first_click_ratio": ratio(reference["first"], own["first"]),
+        "further_click_ms": own["further"],
+        "further_click_ratio": ratio(reference["further"], own["further"]),
+        "clicks_per_second": None if further is None else 1000 / further,
+        "largest_difference": max(recordings[mode].differences),
+        "mask_iou": sum(recordings[mode].mask_ious) / len(recordings[mode].mask_ious),
+    }
+
+
+def _gmacs(macs: Macs) -> dict[str, float]:
+    return {
+        "encode": macs.encode / 1e9,
+        "correct": macs.correct / 1e9,
+        "first_click": (macs.encode + macs.correct) / 1e9,
+        "further_click": macs.correct / 1e9,
+    }
+
+
+def format_result(result: Mapping[str, Any]) -> str:
+    """The table of one network."""
+    title = result["name"]
+    if result["preset"] != title:
+        title += f" ({result['preset']})"
+    return f"\n{title}\n{format_table(HEADER, [_row(row) for row in result['modes']])}"
+
+
+def _row(row: Mapping[str, Any]) -> list[str]:
+    return [
+        row["mode"],
+        f"{row['first_click_ms']['median']:.1f}",
+        quartiles(row["first_click_ms"]),
+        cell(row["first_click_ratio"], ".2f", "x"),
+        cell(row["further_click_ms"]["median"], ".1f"),
+        quartiles(row["further_click_ms"]),
+        cell(row["further_click_ratio"], ".2f", "x"),
+        cell(row["clicks_per_second"], ".2f"),
+        f"{row['gmacs']['first_click']:.2f}",
+        f"{row['gmacs']['further_click']:.2f}",
+        f"{row['peak_mb']:.0f}",
+        f"{row['largest_difference']:.1e}",
+        f"{row['mask_iou']:.4f}",
+    ]

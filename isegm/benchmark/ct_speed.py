@@ -1,0 +1,143 @@
+"""Time the CT tools on volumes, against decompressing and compressing the same bytes alone.
+
+In turns, in one process and on one core: what extracting a slice takes by what decompressing label and image
+takes; what windowing takes by what decompressing the image and compressing its windowed copy takes.
+"""
+
+import argparse
+import functools
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+from isal import igzip
+from tqdm import tqdm
+
+from isegm.benchmark.table import format_table
+from isegm.benchmark.timing import in_turns, median_ratio, milliseconds
+from isegm.benchmark.ways import at_least
+from isegm.extract.normalize import NormalizeJob, normalize_volume
+from isegm.extract.slices import Extraction, ExtractionJob, extract_volume
+from isegm.extract.volume_pairs import list_images, pair_image
+from isegm.storage import read_grey, write_image
+from isegm.volumes.organs import find_organ, window_of
+from isegm.volumes.volume import list_volumes, open_volume, read_slabs
+from isegm.volumes.windows import apply_window
+
+HEADER = (
+    "volume", "MB", "extract, ms", "by reading", "with pictures", "window, ms", "by reading and writing"
+)  # fmt: skip
+
+# As much at once, and as much compressed, as the tools read and write.
+_CHUNK = 1 << 19
+_LEVEL = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's arguments."""
+    parser.add_argument("labels", type=Path, help="a folder labelsTr, with imagesTr beside it; .nii.gz")
+    parser.add_argument("organ", help="whose slice is extracted, and whose window is applied")
+    parser.add_argument("--repeats", type=int, default=9, help="turns (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure, print the table and return the figures."""
+    at_least("--repeats", args.repeats, 1)
+    cv2.setNumThreads(1)
+    labels = list_volumes(args.labels)
+    volumes = [measure(label, args.organ, args.repeats) for label in tqdm(labels, unit="volume", leave=False)]
+    rows = [
+        [
+            volume["volume"],
+            f"{volume['megabytes']:.1f}",
+            f"{volume['extract']['median']:.1f}",
+            f"{volume['extract_by_reading']:.2f}",
+            f"{volume['extract_by_reading_and_pictures']:.2f}",
+            f"{volume['window']['median']:.1f}",
+            f"{volume['window_by_reading_and_writing']:.2f}",
+        ]
+        for volume in volumes
+    ]
+    print(format_table(HEADER, rows))  # noqa: T201
+    return {"settings": {"organ": args.organ, "repeats": args.repeats}, "volumes": volumes}
+
+
+def measure(label: Path, organ: str, repeats: int) -> dict[str, Any]:
+    """Time both tools' work on one volume.
+
+    Args:
+        label: Its label, compressed; the image is found as the tool finds it.
+        organ: Whose slice is extracted.
+        repeats: Turns.
+
+    Returns:
+        ``volume``; ``megabytes`` of label and image, decompressed; times ``extract``, ``read`` (label and
+        image), ``pictures`` (writing the slice and its mask), ``window``, ``recompress``; and ratios
+        ``extract_by_reading``, ``extract_by_reading_and_pictures``, ``window_by_reading_and_writing``.
+    """
+    image = pair_image(label, list_images(label.parent, None))
+    window = window_of(organ)
+    volumes = [open_volume(path) for path in (label, image)]
+    grey = b"".join(
+        apply_window(slab, window, volumes[1].slope, volumes[1].inter).T.tobytes()
+        for _, slab in read_slabs(volumes[1])
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        extraction = ExtractionJob(
+            label, image, Extraction(organ=find_organ(organ, ()), folder=folder, force=True)
+        )
+        windowing = NormalizeJob(image, folder / "windowed.nii.gz", window, force=True)
+        extract_volume(extraction)
+        pictures = {path: read_grey(path) for path in folder.rglob("*.png")}
+
+        def read_both() -> None:
+            decompress(label)
+            decompress(image)
+
+        def write_pictures() -> None:
+            for path, picture in pictures.items():
+                write_image(path, picture)
+
+        def recompress() -> None:
+            decompress(image)
+            compress(grey, folder / "x.gz")
+
+        works = (
+            functools.partial(extract_volume, extraction),
+            read_both,
+            write_pictures,
+            functools.partial(normalize_volume, windowing),
+            recompress,
+        )
+        extract, read, write, normalize, recompressed = in_turns(works, repeats)
+    return {
+        "volume": label.name,
+        "megabytes": sum(math.prod(volume.shape) * volume.dtype.itemsize for volume in volumes) / 1e6,
+        "extract": milliseconds(extract),
+        "read": milliseconds(read),
+        "pictures": milliseconds(write),
+        "window": milliseconds(normalize),
+        "recompress": milliseconds(recompressed),
+        "extract_by_reading": median_ratio(extract, read),
+        "extract_by_reading_and_pictures": median_ratio(
+            extract, [a + b for a, b in zip(read, write, strict=True)]
+        ),
+        "window_by_reading_and_writing": median_ratio(normalize, recompressed),
+    }
+
+
+def decompress(path: Path) -> None:
+    """Read a gzip file to its end, checksum included, and do nothing with it."""
+    with igzip.open(path) as stream:  # type: ignore[no-untyped-call]
+        while stream.read(_CHUNK):
+            pass
+
+
+def compress(content: bytes, path: Path) -> None:
+    """Write a gzip file as the windowing tool does."""
+    with path.open("wb") as file, igzip.IGzipFile("", "wb", _LEVEL, file, mtime=0) as stream:  # type: ignore[no-untyped-call]
+        for start in range(0, len(content), _CHUNK):
+            stream.write(content[start : start + _CHUNK])  # type: ignore[no-untyped-call]

@@ -1,0 +1,252 @@
+"""Time the NoC evaluation of data sets: as published, and as this project does it.
+
+The reference takes one image after the other with all of the process's cores; it is ``ReferencePredictor``:
+float32, eager. Beside it stands the project's own evaluation (``isegm.evaluation.workers``) with each
+backend: on a CPU several images at once, each by one thread. They take turns, some images at a time.
+Simulated clicks and scoring are the same code in both, and their time is included.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from tqdm import tqdm
+
+from isegm.benchmark.table import format_table
+from isegm.benchmark.timing import REFERENCE
+from isegm.benchmark.ways import add_backend_arguments, at_least, check_device, choose_backends
+from isegm.cli import names
+from isegm.config import read_config
+from isegm.datasets import Dataset
+from isegm.distributed import Processes, cores_for
+from isegm.errors import InputError
+from isegm.evaluation.click_loop import SampleResult, evaluate_sample
+from isegm.evaluation.evaluate import open_datasets
+from isegm.evaluation.protocol import EVAL_MODES, Protocol
+from isegm.evaluation.workers import Results, evaluate_dataset, predictor_for, samples_at_once
+from isegm.inference.load import load_network
+from isegm.inference.reference import ReferencePredictor
+from isegm.metrics.noc import summarise_noc
+from isegm.model.checkpoint import load_model
+
+CHUNK = 4
+"""Images for each of those worked on at once, before it is the next way's turn.
+
+At its end some wait for the last one; in a longer turn the machine's moods even out less.
+"""
+
+THRESHOLDS = (0.85, 0.90)
+HEADER = (
+    "mode", "images/s", "ratio", "NoC@85", "difference", "NoC@90", "difference", "images with the same clicks"
+)  # fmt: skip
+
+_ONE_PROCESS = Processes(0, 1, 0, 1, None)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's arguments."""
+    add = parser.add_argument
+    add("--datasets", metavar="A[,B...]", required=True, help="data sets of config.yml")
+    add(
+        "--checkpoint",
+        metavar="FILE",
+        type=Path,
+        default=Path("weights/emcclick_ct_hr18s.pth"),
+        help="default: %(default)s",
+    )
+    add_backend_arguments(parser)
+    add("--limit", type=int, metavar="N", help="the first N images of each data set (default: all)")
+    add("--eval-mode", default=Protocol.eval_mode, help=f"{EVAL_MODES} (default: %(default)s)")
+    add("--n-clicks", type=int, default=Protocol.n_clicks, help="at most (default: %(default)s)")
+    add("--config-path", metavar="FILE", type=Path, default=Path("config.yml"), help="default: ./%(default)s")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run the benchmark, print a table for each data set and return all figures.
+
+    Raises:
+        InputError: An argument cannot be used, a sample cannot be read, or one has an initial mask.
+    """
+    if args.limit is not None:
+        at_least("--limit", args.limit, 1)
+    check_device(args.device)
+    protocol = Protocol(eval_mode=args.eval_mode, n_clicks=args.n_clicks)
+    device = torch.device(args.device)
+    workers = samples_at_once(device, _ONE_PROCESS)
+    reference = load_model(args.checkpoint, device)
+    networks = {
+        backend: load_network(
+            args.checkpoint,
+            device=device,
+            backend=backend,
+            precision=args.precision,
+            threads=1,
+            at_once=workers,
+        )
+        for backend in choose_backends(args.backends, args.device)
+    }
+    results = []
+    for whole in open_datasets(names(args.datasets), read_config(args.config_path)):
+        dataset = whole.part(0, args.limit)
+        published = ReferencePredictor(
+            reference,
+            size=protocol.size(dataset.name),
+            flip=protocol.flip,
+            threshold=protocol.thresh,
+        )
+        ways: dict[str, Way] = {REFERENCE: partial(evaluate_as_published, published, protocol)}
+        for backend, network in networks.items():
+            ways[backend] = partial(
+                evaluate_here, partial(predictor_for, network, dataset, protocol), device, protocol
+            )
+        result = measure(dataset, ways, protocol, CHUNK * workers)
+        print(format_result(result), flush=True)  # noqa: T201 - the table is what was asked for
+        results.append(result)
+    return {
+        "settings": {
+            "checkpoint": args.checkpoint.name,
+            "preset": reference.name,
+            "precision": args.precision,
+            "device": args.device,
+            "eval_mode": protocol.eval_mode,
+            "n_clicks": protocol.n_clicks,
+            "target_iou": protocol.target_iou,
+            "threshold": protocol.thresh,
+            "flip": protocol.flip,
+            "reference_threads": cores_for(1),
+            "samples_at_once": workers,
+        },
+        "datasets": results,
+    }
+
+
+Way = Callable[[Dataset], list[SampleResult]]
+"""Evaluates every sample of a data set, in order."""
+
+
+def evaluate_as_published(
+    segmenter: ReferencePredictor, protocol: Protocol, dataset: Dataset
+) -> list[SampleResult]:
+    """Evaluate one sample after the other, each on all of the process's cores.
+
+    Raises:
+        InputError: A sample cannot be read or has an initial mask.
+    """
+    torch.set_num_threads(cores_for(1))
+    cv2.setNumThreads(cores_for(1))
+    results = []
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        if sample.initial_mask is not None:
+            raise InputError(
+                f"--datasets: {dataset.name} has initial masks, which the reference does not start from; "
+                "name others"
+            )
+        results.append(evaluate_sample(segmenter, sample, protocol)[0])
+    return results
+
+
+def evaluate_here(
+    new_segmenter: Callable[[], Any], device: torch.device, protocol: Protocol, dataset: Dataset
+) -> list[SampleResult]:
+    """Evaluate by this project's evaluation, several samples at once on a CPU.
+
+    Raises:
+        InputError: A sample cannot be read.
+    """
+    processes = Processes(0, 1, 0, 1, None)  # of its own: they count what is done
+    kept = Results()
+    evaluate_dataset(
+        new_segmenter, device, dataset, protocol, processes, dataset.name, range(len(dataset)), kept
+    )
+    done = []
+    for _, result in sorted(kept.results.items()):
+        if not isinstance(result, SampleResult):
+            raise InputError(result.problem)
+        done.append(result)
+    return done
+
+
+def measure(dataset: Dataset, ways: Mapping[str, Way], protocol: Protocol, chunk: int) -> dict[str, Any]:
+    """Evaluate a data set in several ways that take turns.
+
+    Each way evaluates the first sample once before, untimed.
+
+    Args:
+        dataset: The samples.
+        ways: By name, the reference first.
+        protocol: How the results are to be read.
+        chunk: How many samples it is a way's turn for.
+    """
+    seconds = dict.fromkeys(ways, 0.0)
+    results: dict[str, list[SampleResult]] = {name: [] for name in ways}
+    for evaluate in ways.values():
+        evaluate(dataset.part(0, 1))
+    with tqdm(total=len(dataset), desc=dataset.name, unit="image", leave=False) as bar:
+        for start in range(0, len(dataset), chunk):
+            part = dataset.part(start, start + chunk)
+            for name, evaluate in ways.items():
+                started = time.perf_counter()
+                results[name] += evaluate(part)
+                seconds[name] += time.perf_counter() - started
+            bar.update(len(part))
+    reference = next(iter(ways))
+    return {
+        "dataset": dataset.name,
+        "images": len(dataset),
+        "modes": [
+            {
+                "mode": name,
+                "seconds": seconds[name],
+                "images_per_second": len(dataset) / seconds[name],
+                "ratio": seconds[reference] / seconds[name],
+                **compare(results[name], results[reference], protocol.n_clicks),
+            }
+            for name in ways
+        ],
+    }
+
+
+def compare(
+    results: Sequence[SampleResult], expected: Sequence[SampleResult], n_clicks: int
+) -> dict[str, float]:
+    """NoC, its difference from the reference's, and on which share of the images all clicks are the same.
+
+    Args:
+        results: Of every image, in order.
+        expected: The reference's.
+        n_clicks: The largest number of clicks.
+    """
+    compared: dict[str, float] = {}
+    for threshold in THRESHOLDS:
+        own, reference = (
+            summarise_noc([result.scores for result in some], threshold, n_clicks).mean
+            for some in (results, expected)
+        )
+        compared[f"noc{threshold * 100:.0f}"] = own
+        compared[f"noc{threshold * 100:.0f}_difference"] = own - reference
+    same = [own.clicks == reference.clicks for own, reference in zip(results, expected, strict=True)]
+    return {**compared, "same_clicks": sum(same) / len(same)}
+
+
+def format_result(result: Mapping[str, Any]) -> str:
+    """The table of one data set."""
+    rows = [
+        [
+            row["mode"],
+            f"{row['images_per_second']:.3f}",
+            f"{row['ratio']:.2f}x",
+            f"{row['noc85']:.2f}",
+            f"{row['noc85_difference']:+.2f}",
+            f"{row['noc90']:.2f}",
+            f"{row['noc90_difference']:+.2f}",
+            f"{row['same_clicks']:.1%}",
+        ]
+        for row in result["modes"]
+    ]
+    return f"\n{result['dataset']}, {result['images']} images\n{format_table(HEADER, rows)}"

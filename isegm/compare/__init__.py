@@ -1,0 +1,1 @@
+"""Masks of two folders paired, read, measured and summarised."""

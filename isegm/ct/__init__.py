@@ -1,1 +1,0 @@
-"""CT volumes: reading them, windowing them, and taking pictures from them."""

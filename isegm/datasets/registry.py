@@ -1,0 +1,115 @@
+"""Which data sets there are: the benchmarks, and any other row of the config file as a folder of its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from isegm.config import Config
+from isegm.datasets.dataset import Dataset, Record
+from isegm.datasets.davis585 import find_davis585
+from isegm.datasets.instances import find_pascal_voc, find_sbd
+from isegm.datasets.picture_pairs import find_pairs, read_any_colour, read_bright, read_object, read_trimap
+from isegm.errors import InputError
+
+_SUFFIX = "_PATH"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A data set that can be asked for: its name, its row in the config file, and how to find its samples."""
+
+    name: str
+    key: str
+    find: Callable[[Path], list[Record]]
+
+
+_BENCHMARKS = (
+    _Entry(
+        "GrabCut",
+        "GRABCUT_PATH",
+        partial(find_pairs, images="data_GT", masks="boundary_GT", read_truth=read_trimap),
+    ),
+    _Entry(
+        "Berkeley",
+        "BERKELEY_PATH",
+        partial(find_pairs, images="images", masks="masks", read_truth=read_trimap),
+    ),
+    _Entry("DAVIS", "DAVIS_PATH", partial(find_pairs, images="img", masks="gt", read_truth=read_any_colour)),
+    _Entry("SBD", "SBD_PATH", find_sbd),
+    _Entry("PascalVOC", "PASCALVOC_PATH", find_pascal_voc),
+    _Entry(
+        "COCO_MVal", "COCO_MVAL_PATH", partial(find_pairs, images="img", masks="gt", read_truth=read_bright)
+    ),
+    _Entry("D585_SP", "DAVIS585_PATH", partial(find_davis585, initial="sp")),
+    _Entry("D585_STM", "DAVIS585_PATH", partial(find_davis585, initial="stm")),
+    _Entry("D585_ZERO", "DAVIS585_PATH", partial(find_davis585, initial=None)),
+)
+
+
+def available_datasets(config: Config) -> list[str]:
+    """The names of the data sets whose folder exists, in the order of the config file.
+
+    Nothing in the folders is looked at: :func:`open_dataset` tells whether a data set is whole.
+
+    Raises:
+        InputError: A row takes the name of a benchmark that another row holds (``D585_SP_PATH``).
+    """
+    return [entry.name for entry in _entries(config) if config.places[entry.key].is_dir()]
+
+
+def open_dataset(name: str, config: Config) -> Dataset:
+    """Find a data set's samples and check, without decoding pictures, that all files are there and pair.
+
+    SBD and PascalVOC are the exception: their label pictures are read to see which objects there are.
+
+    Args:
+        name: A benchmark's name or that of any other row ``<NAME>_PATH``, in any case. It is looked up in
+            the config file only and never becomes part of a path.
+        config: Where the data sets are.
+
+    Raises:
+        InputError: The data set is unknown, or its folder is missing.
+        DatasetProblems: Its files do not fit together; every problem is listed.
+    """
+    entry = _entry(name, config)
+    folder = config.places[entry.key]
+    if not folder.is_dir():
+        raise InputError(
+            f"{entry.name}: there is no folder {folder}; put the data set there or change {entry.key} in "
+            f"{config.path}"
+        )
+    return Dataset(entry.name, entry.find(folder), folder)
+
+
+def _entry(name: str, config: Config) -> _Entry:
+    wanted = name.lower()
+    entries = _entries(config)
+    for entry in entries:
+        if entry.name.lower() == wanted:
+            return entry
+    for entry in _BENCHMARKS:
+        if entry.name.lower() == wanted:
+            raise InputError(f"{entry.name}: {config.path} has no row {entry.key}; add {entry.key}: <folder>")
+    known = ", ".join(entry.name for entry in entries) or "none"
+    raise InputError(
+        f"{name!a}: no such data set in {config.path} (it has {known}); for a folder with images/ and masks/ "
+        f"add a row <NAME>_PATH: <folder>"
+    )
+
+
+def _entries(config: Config) -> list[_Entry]:
+    """Every data set that the config file has a row for, in its order.
+
+    Raises:
+        InputError: A row of the user's own takes the name of a benchmark that another row holds.
+    """
+    entries: list[_Entry] = []
+    for key in config.dataset_places:
+        name = key.removesuffix(_SUFFIX).lower()
+        benchmarks = [entry for entry in _BENCHMARKS if entry.key == key]
+        if not benchmarks and any(entry.name.lower() == name for entry in _BENCHMARKS):
+            raise InputError(f"{config.path}: {key} would give a second data set {name}; rename the row")
+        find = partial(find_pairs, images="images", masks="masks", read_truth=read_object)
+        entries += benchmarks or [_Entry(name, key, find)]
+    return entries

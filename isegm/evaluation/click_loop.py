@@ -1,0 +1,145 @@
+"""Evaluating one sample: click until the mask is good enough."""
+
+import time
+import typing
+from dataclasses import dataclass
+
+import numpy as np
+
+from isegm.datasets.sample import Sample, Truth
+from isegm.evaluation.protocol import METRICS, Protocol
+from isegm.geometry import Click
+from isegm.inference.segmenter import Mask, Probability, Segmenter
+from isegm.metrics.boundary import hd95, nsd, surface_distances
+from isegm.metrics.overlap import mask_dice
+from isegm.simulation.imprecise_click import ImpreciseClick
+from isegm.simulation.next_click import NextClick
+
+SURFACE_TOLERANCE = 2.0
+"""Pixels that boundaries may lie apart and still agree in the surface Dice, as in metricas.py by default."""
+
+
+@dataclass(frozen=True)
+class FinalScores:
+    """What a sample's final mask is worth; NaN is undefined (docs/metrics.md).
+
+    Attributes:
+        dice: Dice.
+        hd95: 95 % Hausdorff distance in pixels; NaN where the mask is empty.
+        nsd: Surface Dice at :data:`SURFACE_TOLERANCE`.
+    """
+
+    dice: float
+    hd95: float
+    nsd: float
+
+
+class ClickSimulator(typing.Protocol):
+    """A simulated user on one sample."""
+
+    def click(self, mask: Mask) -> Click | None:
+        """Place the next click on the current mask, (H, W) bool; None where there is none to place."""
+        ...
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """What came of one sample.
+
+    Attributes:
+        name: The sample's name.
+        clicks: The clicks, in the image's pixels.
+        scores: IoU (or Dice, if the protocol says so) after each click. Where no click could be placed any
+            more although clicking was to go on, the last value is carried on: there are then more scores
+            than clicks.
+        seconds: Time of each click: simulating it, the network, scoring. The first includes preparing the
+            image.
+        final: What the final mask is worth.
+    """
+
+    name: str
+    clicks: tuple[Click, ...]
+    scores: tuple[float, ...]
+    seconds: tuple[float, ...]
+    final: FinalScores
+
+
+@dataclass(frozen=True)
+class SamplePictures:
+    """The final mask and probability of a sample, (H, W) each."""
+
+    mask: Mask
+    probability: Probability
+
+
+def evaluate_sample(
+    segmenter: Segmenter, sample: Sample, protocol: Protocol, seed: int = 0
+) -> tuple[SampleResult, SamplePictures]:
+    """Click on one sample until its mask reaches the target or the clicks are used up.
+
+    Args:
+        segmenter: Set up as the protocol says (size, flip, threshold).
+        sample: An image, its truth and perhaps an initial mask.
+        protocol: How to click, when to stop, and what to measure.
+        seed: Which of the protocol's users clicks; the published click model leaves nothing to it.
+
+    Returns:
+        The figures, and the final mask and probability. A sample whose initial mask is perfect gets no click:
+        its probability is then that mask.
+    """
+    score_of = METRICS[protocol.metric]
+    simulator = simulator_for(protocol, sample, seed)
+    scores: list[float] = []
+    seconds: list[float] = []
+
+    started = time.perf_counter()
+    segmenter.set_image(sample.image, sample.initial_mask)
+    mask = segmenter.mask
+    while len(scores) < protocol.n_clicks:
+        click = simulator.click(mask)
+        if click is not None:
+            segmenter.click(click.row, click.col, click.positive)
+            mask = segmenter.mask
+        elif scores:
+            scores += scores[-1:] * (protocol.n_clicks - len(scores))
+            break
+        scores.append(score_of(mask, sample.truth))
+        if click is not None:
+            finished = time.perf_counter()
+            seconds.append(finished - started)
+            started = finished
+        if scores[-1] >= protocol.target_iou and len(scores) >= protocol.min_n_clicks:
+            break
+
+    probability = segmenter.probability
+    pictures = SamplePictures(mask, mask.astype(np.float32) if probability is None else probability)
+    final = final_scores(mask, sample.truth)
+    return SampleResult(sample.name, segmenter.clicks, tuple(scores), tuple(seconds), final), pictures
+
+
+def final_scores(mask: Mask, truth: Truth) -> FinalScores:
+    """Measure a final mask.
+
+    Ignored pixels count neither way: they are left out of the mask and of the truth alike, before boundaries
+    are found, so that Dice, HD95 and surface Dice are those of the same two masks.
+
+    Args:
+        mask: (H, W).
+        truth: (H, W): 1 object, 0 background, -1 ignored.
+    """
+    distances = surface_distances(mask & (truth != -1), truth == 1)
+    return FinalScores(mask_dice(mask, truth), hd95(distances), nsd(distances, SURFACE_TOLERANCE))
+
+
+def simulator_for(protocol: Protocol, sample: Sample, seed: int) -> ClickSimulator:
+    """The simulated user that the protocol wants, on one sample.
+
+    Args:
+        protocol: How to click.
+        sample: Its truth and its name decide where.
+        seed: Which of the protocol's users; at least 0.
+    """
+    model = protocol.parsed_click_model
+    if model.is_published:
+        return NextClick(sample.truth)
+    return ImpreciseClick(sample.truth, model, seed, sample.name)

@@ -1,0 +1,1 @@
+"""Volumes to slices and to windowed volumes, one file after the other or many at once."""

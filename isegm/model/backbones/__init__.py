@@ -1,0 +1,1 @@
+"""The first stages: one module for each family of networks that runs once per image."""

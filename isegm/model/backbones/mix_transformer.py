@@ -1,0 +1,280 @@
+"""SegFormer: the Mix Transformer and its all-MLP decoder, the first stage of ``segb0`` and ``segb3``.
+
+Source: Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers",
+NeurIPS 2021; here with the click's map embedded beside the image and added behind stage 1.
+
+Letters: B batch, C channels, H and W input height and width, h and w those of a stage, L = h * w tokens.
+Attribute names are those of the released checkpoints' tensors.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from isegm.model.backbones.first_stage import FirstStageOutput
+from isegm.model.layers import resize
+
+HEADS = (1, 2, 5, 8)
+SPATIAL_REDUCTION = (8, 4, 2, 1)
+FEED_FORWARD_RATIO = 4
+MAX_DROP_PATH = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixTransformerConfig:
+    """Sizes of a SegFormer."""
+
+    version: str
+    """The published name of the encoder, ``b0`` or ``b3``."""
+    widths: tuple[int, int, int, int]
+    """Channels of the four stages."""
+    depths: tuple[int, int, int, int]
+    """Transformer blocks of the four stages."""
+    decoder_channels: int
+    """Channels of the decoder, and of the feature map that the correction head reads."""
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels of the feature map that the correction head reads."""
+        return self.decoder_channels
+
+
+class OverlapPatchEmbedding(nn.Module):
+    """A strided convolution whose patches overlap, (B, in, H, W) -> (B, out, H / stride, W / stride)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2)
+        self.norm = nn.LayerNorm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed the patches of ``x``."""
+        x = self.proj(x)
+        return to_map(self.norm(to_tokens(x)), (x.shape[2], x.shape[3]))
+
+
+class EfficientSelfAttention(nn.Module):
+    """Self-attention whose keys and values come from a spatially reduced map.
+
+    Args:
+        channels: C.
+        heads: Attention heads.
+        reduction: Side of the square of tokens that becomes one key; 1 keeps them all.
+    """
+
+    def __init__(self, channels: int, heads: int, reduction: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.reduction = reduction
+        self.q = nn.Linear(channels, channels)
+        self.kv = nn.Linear(channels, 2 * channels)
+        self.proj = nn.Linear(channels, channels)
+        if reduction > 1:
+            self.sr = nn.Conv2d(channels, channels, reduction, stride=reduction)
+            self.norm = nn.LayerNorm(channels)
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Attend; tokens are (B, L, C) of a map of ``size`` = (h, w)."""
+        batch, length, channels = tokens.shape
+        sources = self._reduce(tokens, size)  # (B, L', C)
+        query = self.q(tokens).view(batch, length, self.heads, -1).transpose(1, 2)  # (B, heads, L, C/heads)
+        pairs = self.kv(sources).view(batch, -1, 2, self.heads, channels // self.heads)
+        key, value = pairs.permute(2, 0, 3, 1, 4)  # (B, heads, L', C/heads) each
+        attended = F.scaled_dot_product_attention(query, key, value)  # (B, heads, L, C/heads)
+        return self.proj(attended.transpose(1, 2).reshape(batch, length, channels))
+
+    def _reduce(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        if self.reduction == 1:
+            return tokens
+        x = to_map(tokens, size)
+        # A map smaller than one square of tokens still has to give one key.
+        short = [max(0, self.reduction - side) for side in size]
+        if any(short):
+            x = F.pad(x, (0, short[1], 0, short[0]))
+        return self.norm(to_tokens(self.sr(x)))
+
+
+class DepthwiseConv(nn.Module):
+    """A depthwise 3x3 convolution, which tells tokens where they are."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Convolve the tokens (B, L, C) as a map of ``size`` = (h, w)."""
+        return to_tokens(self.dwconv(to_map(tokens, size)))
+
+
+class MixFeedForward(nn.Module):
+    """Two linear layers with a depthwise convolution and a GELU between them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = FEED_FORWARD_RATIO * channels
+        self.fc1 = nn.Linear(channels, hidden)
+        self.dwconv = DepthwiseConv(hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Transform the tokens (B, L, C) of a map of ``size`` = (h, w)."""
+        return self.fc2(F.gelu(self.dwconv(self.fc1(tokens), size)))
+
+
+class TransformerBlock(nn.Module):
+    """Attention and feed-forward, each with a LayerNorm before it and a residual connection around it."""
+
+    def __init__(self, channels: int, heads: int, reduction: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels, eps=1e-6)
+        self.attn = EfficientSelfAttention(channels, heads, reduction)
+        self.drop_path = StochasticDepth(drop_path, mode="row")
+        self.norm2 = nn.LayerNorm(channels, eps=1e-6)
+        self.mlp = MixFeedForward(channels)
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Transform the tokens (B, L, C) of a map of ``size`` = (h, w)."""
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), size))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens), size))
+
+
+class MixTransformer(nn.Module):
+    """The encoder: four stages at 1/4, 1/8, 1/16 and 1/32."""
+
+    def __init__(self, config: MixTransformerConfig) -> None:
+        super().__init__()
+        widths = config.widths
+        self.patch_embed1 = OverlapPatchEmbedding(3, widths[0], kernel=7, stride=4)
+        self.patch_embed2 = OverlapPatchEmbedding(widths[0], widths[1], kernel=3, stride=2)
+        self.patch_embed3 = OverlapPatchEmbedding(widths[1], widths[2], kernel=3, stride=2)
+        self.patch_embed4 = OverlapPatchEmbedding(widths[2], widths[3], kernel=3, stride=2)
+        self.patch_embed_side1 = OverlapPatchEmbedding(1, widths[0], kernel=7, stride=4)
+        # In the released files, and nowhere in the published forward pass.
+        self.norm_add = nn.LayerNorm(widths[0]).requires_grad_(False)
+
+        total = sum(config.depths)
+        rates = [MAX_DROP_PATH * index / (total - 1) for index in range(total)]
+        stages = []
+        for width, depth, heads, reduction in zip(
+            widths, config.depths, HEADS, SPATIAL_REDUCTION, strict=True
+        ):
+            stages.append(
+                nn.ModuleList(TransformerBlock(width, heads, reduction, rates.pop(0)) for _ in range(depth))
+            )
+        self.block1, self.block2, self.block3, self.block4 = stages
+        self.norm1, self.norm2, self.norm3, self.norm4 = (nn.LayerNorm(width, eps=1e-6) for width in widths)
+
+    def forward(self, image: Tensor, click_map: Tensor) -> list[Tensor]:
+        """Compute the four stages' maps, finest first.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+            click_map: (B, 1, H, W), the first click's disk.
+
+        Returns:
+            Maps (B, width_i, H / 2^(i+2), W / 2^(i+2)), sizes rounded up.
+        """
+        stages = (
+            (self.patch_embed1, self.block1, self.norm1),
+            (self.patch_embed2, self.block2, self.norm2),
+            (self.patch_embed3, self.block3, self.norm3),
+            (self.patch_embed4, self.block4, self.norm4),
+        )
+        maps: list[Tensor] = []
+        x = image
+        for embed, blocks, norm in stages:
+            x = embed(x)
+            size = (x.shape[2], x.shape[3])
+            tokens = to_tokens(x)
+            for block in blocks:
+                tokens = block(tokens, size)
+            x = to_map(norm(tokens), size)
+            maps.append(x)
+            if len(maps) == 1:  # the decoder sees stage 1 without the click, stage 2 with it
+                x = x + self.patch_embed_side1(click_map)
+        return maps
+
+
+class TokenProjection(nn.Module):
+    """A linear layer on the channels of a map, (B, in, h, w) -> (B, out, h, w)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(in_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project the channels of ``x``."""
+        return to_map(self.proj(to_tokens(x)), (x.shape[2], x.shape[3]))
+
+
+class FuseBlock(nn.Module):
+    """The decoder's 1x1 convolution + BN + ReLU, (B, in, h, w) -> (B, out, h, w)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        return F.relu(self.bn(self.conv(x)))
+
+
+class AllMLPDecoder(nn.Module):
+    """Bring the four stages to one width and one size, and fuse them."""
+
+    def __init__(self, config: MixTransformerConfig, dropout: float = 0.1) -> None:
+        super().__init__()
+        channels = config.decoder_channels
+        self.linear_c4 = TokenProjection(config.widths[3], channels)
+        self.linear_c3 = TokenProjection(config.widths[2], channels)
+        self.linear_c2 = TokenProjection(config.widths[1], channels)
+        self.linear_c1 = TokenProjection(config.widths[0], channels)
+        self.linear_fuse = FuseBlock(4 * channels, channels)
+        self.dropout = nn.Dropout2d(dropout)
+        self.linear_pred = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, maps: list[Tensor]) -> FirstStageOutput:
+        """Decode the stages' maps, finest first, into features (B, C, H / 4, W / 4) and coarse logits."""
+        size = (maps[0].shape[2], maps[0].shape[3])
+        projections = (self.linear_c4, self.linear_c3, self.linear_c2, self.linear_c1)
+        projected = [
+            resize(project(x), size, align_corners=False)
+            for project, x in zip(projections, reversed(maps), strict=True)
+        ]
+        features = self.dropout(self.linear_fuse(torch.cat(projected, dim=1)))
+        return FirstStageOutput(features, self.linear_pred(features), None)
+
+
+class SegFormer(nn.Module):
+    """Encoder and decoder: the first stage of ``segb0`` and ``segb3``."""
+
+    def __init__(self, config: MixTransformerConfig) -> None:
+        super().__init__()
+        self.backbone = MixTransformer(config)
+        self.decode_head = AllMLPDecoder(config)
+
+    def forward(self, image: Tensor, click_map: Tensor) -> FirstStageOutput:
+        """Compute the features and the coarse mask.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+            click_map: (B, 1, H, W), the first click's disk.
+
+        Returns:
+            Features (B, C, H / 4, W / 4), coarse logits (B, 1, H / 4, W / 4); no auxiliary mask.
+        """
+        return self.decode_head(self.backbone(image, click_map))
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """Turn a map (B, C, h, w) into tokens (B, h * w, C), row by row."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """Turn tokens (B, h * w, C) into a map (B, C, h, w), where ``size`` = (h, w)."""
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *size)

@@ -1,0 +1,1 @@
+"""Generated patients: anatomy, shapes, textures and the canvas they are drawn on."""

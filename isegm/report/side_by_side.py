@@ -1,0 +1,420 @@
+"""The page that compares runs: all their curves in one plot, and differences sample by sample."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from isegm.cli import counted
+from isegm.errors import InputError
+from isegm.metrics.bootstrap import Interval, mean_interval
+from isegm.metrics.curves import DICE_CLICKS
+from isegm.report import measures, page
+from isegm.report.charts import Curve, Plot, plot_curves
+from isegm.report.measures import Measure, Values
+from isegm.report.single import BANDS, Report, file_names, interval_cell, mean_cell, total
+from isegm.report.stored_run import Group, Run, SampleLine
+from isegm.report.tables import UNDEFINED, Cell, Table
+
+LISTED = 10
+"""Samples that are named on which one wins most, and as many on which the other does."""
+DIFFERENCES = "differences.csv"
+
+_EQUAL = 1e-12
+"""Means over seeds that differ by less are equal."""
+_NAMED = 5
+"""Samples that a warning names."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One network of one run.
+
+    Attributes:
+        label: The run's name, with the network's behind it where the run has several.
+        run: The run.
+        groups: What it has of each data set; only data sets with a result.
+    """
+
+    label: str
+    run: Run
+    groups: Mapping[str, Group]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two contenders on one data set, each with only the samples, seeds and clicks that both have.
+
+    Attributes:
+        dataset: Its name.
+        first: What the first contender has of it.
+        other: What the other has, of the same samples in the same order.
+        labels: The first's and the other's.
+    """
+
+    dataset: str
+    first: Group
+    other: Group
+    labels: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure of both of a pair.
+
+    Attributes:
+        name: The measure's.
+        digits: Behind the point, where it is shown.
+        first: Of each sample by the first, (n,); NaN where undefined.
+        other: The same by the other.
+        more_is_better: Whether larger values are better.
+    """
+
+    name: str
+    digits: int
+    first: Values
+    other: Values
+    more_is_better: bool
+
+    @property
+    def gain(self) -> Values:
+        """How much better the other is on each sample, (n,): positive where it is, NaN where undefined."""
+        gain = (self.other - self.first) * (1 if self.more_is_better else -1)
+        return np.where(abs(gain) <= _EQUAL, 0.0, gain)
+
+    @property
+    def interval(self) -> Interval:
+        """The mean over samples of other minus first."""
+        return mean_interval(self.other - self.first)
+
+    def counts(self) -> tuple[int, int, int]:
+        """On how many samples the other is better, equal and worse."""
+        return int((self.gain > 0).sum()), int((self.gain == 0).sum()), int((self.gain < 0).sum())
+
+
+def make_comparison(runs: Sequence[Run]) -> Report:
+    """Make the page that compares runs: each network with the first one of the first run.
+
+    Raises:
+        InputError: A run is given twice, some count IoU and some Dice, or there are no two networks with a
+            sample in common.
+    """
+    for run in runs[1:]:
+        if run.metric != runs[0].metric:
+            raise InputError(
+                f"{run.folder}: counts {run.measure}, and {runs[0].folder} {runs[0].measure}; such clicks "
+                "cannot be compared: evaluate both with one --metric"
+            )
+    contenders = contenders_of(runs)
+    names = list(dict.fromkeys(name for contender in contenders for name in contender.groups))
+    pairs = {name: pairs_of(contenders, name) for name in names}
+    if not any(pairs.values()):
+        raise InputError(
+            f"{runs[-1].folder}: has no sample in common with {runs[0].folder}; compare runs on the same data"
+        )
+
+    threshold = min(measures.shown_threshold(run) for run in runs)
+    means = means_tables(contenders, names)
+    tables, plots = list(means), {}
+    rows: list[list[object]] = [["dataset", "sample", "measure", "first", "other", "by_first", "by_other"]]
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        plots[name] = curves_plot(contenders, name)
+        words = f"Mean {runs[0].measure} by clicks with 95 % bands"
+        parts[name] = [page.figures([(words, plots[name].inline)])]
+        for pair in pairs[name]:
+            differences = differences_of(pair, threshold)
+            table = difference_table(pair, differences)
+            tables.append(table)
+            parts[name] += [page.titled(table), same_clicks(pair), *winners(pair, differences)]
+            rows += rows_of(pair, differences)
+    keys = {f"data-{number}": name for number, name in enumerate(names)}
+    body = [
+        page.header(title(contenders), described(runs)),
+        page.warnings(cautions(runs, contenders, names)),
+        page.contents({"means": "Means"} | keys),
+        page.section("means", "Means", [page.titled(table) for table in means]),
+        *(page.section(key, name, parts[name]) for key, name in keys.items()),
+    ]
+    files = file_names(names)
+    return Report(
+        html=page.page("Comparison of evaluations by simulated clicks", body),
+        tables=tuple(tables),
+        plots={f"{runs[0].metric}_by_click_{files[name]}": plot for name, plot in plots.items()},
+        texts={DIFFERENCES: _csv(rows)},
+    )
+
+
+# -- who is compared
+
+
+def contenders_of(runs: Sequence[Run]) -> list[Contender]:
+    """The networks of all runs, with labels that tell them apart.
+
+    Raises:
+        InputError: A run is given twice.
+    """
+    found = []
+    for label, run in zip(_labels(runs), runs, strict=True):
+        for model in run.models:
+            groups = {group.dataset: group for group in run.groups if group.model == model and group.samples}
+            name = label if len(run.models) == 1 else f"{label}/{model}"
+            found.append(Contender(name, run, groups))
+    return found
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """The folders' names, with as many of the folders above as tell them apart."""
+    paths = [run.folder.resolve() for run in runs]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise InputError(f"{path}: is given twice; compare different runs")
+    for parts in range(1, max(len(path.parts) for path in paths) + 1):
+        labels = ["/".join(path.parts[-parts:]) for path in paths]
+        if len(set(labels)) == len(labels):
+            return labels
+    raise AssertionError("different paths have different parts")
+
+
+def pairs_of(contenders: Sequence[Contender], dataset: str) -> list[Pair]:
+    """The first contender with each other one on a data set, as far as they have samples in common."""
+    first = contenders[0]
+    found = []
+    for other in contenders[1:]:
+        if dataset not in first.groups or dataset not in other.groups:
+            continue
+        clicks = min(first.run.n_clicks, other.run.n_clicks)
+        groups = common_samples(first.groups[dataset], other.groups[dataset], clicks)
+        if groups[0].samples:
+            found.append(Pair(dataset, *groups, (first.label, other.label)))
+    return found
+
+
+def common_samples(first: Group, other: Group, clicks: int) -> tuple[Group, Group]:
+    """Two groups with only the samples and seeds that both have, and only so many clicks."""
+    theirs = {(line.name, line.seed): line for line in other.lines()}
+    ours, matching = [], []
+    for lines in first.samples:
+        both = [line for line in lines if (line.name, line.seed) in theirs]
+        if both:
+            ours.append(tuple(_cut(line, clicks) for line in both))
+            matching.append(tuple(_cut(theirs[line.name, line.seed], clicks) for line in both))
+    return replace(first, samples=tuple(ours)), replace(other, samples=tuple(matching))
+
+
+def _cut(line: SampleLine, clicks: int) -> SampleLine:
+    return replace(line, scores=line.scores[:clicks], ious=line.ious[:clicks], dices=line.dices[:clicks])
+
+
+# -- what stands first
+
+
+def title(contenders: Sequence[Contender]) -> str:
+    """Who is compared with whom."""
+    first, *others = (contender.label for contender in contenders)
+    return f"{', '.join(others)} against {first}"
+
+
+def described(runs: Sequence[Run]) -> list[str]:
+    """What is compared, and when each was run."""
+    lines = [
+        f"{counted(len(runs), 'run')} evaluated by simulated clicks; differences are taken sample by sample."
+    ]
+    for label, run in zip(_labels(runs), runs, strict=True):
+        started = run.about.text("started", default="").replace("T", " ").replace("+00:00", " UTC")
+        lines.append(f"{label}: {', '.join(part for part in (', '.join(run.models), started) if part)}")
+    return lines
+
+
+def cautions(runs: Sequence[Run], contenders: Sequence[Contender], names: Sequence[str]) -> list[str]:
+    """What differs beside the networks: protocols, data, samples."""
+    labels = _labels(runs)
+    lines = []
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    for key in keys:
+        values = [run.settings.get(key, "not said") for run in runs]
+        if len(set(values)) > 1:
+            said = ", ".join(f"{value} in {label}" for label, value in zip(labels, values, strict=True))
+            lines.append(f"The protocols differ: {key} is {said}.")
+    if any(run.target < 1 for run in runs):
+        lines.append(
+            "Where clicking stopped at a target, curves, areas, IoU after clicks and final masks are those "
+            "of samples left alone from there on."
+        )
+    for name in names:
+        lines += _different_data(runs, labels, contenders, name)
+    for label, run in zip(labels, runs, strict=True):
+        lines += [f"{label}: {warning}" for warning in run.warnings]
+    return lines
+
+
+def _different_data(
+    runs: Sequence[Run], labels: Sequence[str], contenders: Sequence[Contender], name: str
+) -> list[str]:
+    lines = []
+    hashes = {}
+    for label, run in zip(labels, runs, strict=True):
+        for entry in run.about.entries("datasets"):
+            if entry.text("name") == name and "sha256" in entry.values:
+                hashes[label] = entry.text("sha256")
+    if len(set(hashes.values())) > 1:
+        lines.append(f"{name}: the files are not the same ones in {' and '.join(hashes)} (SHA-256 differ).")
+    samples = {
+        contender.label: {lines[0].name for lines in contender.groups[name].samples}
+        if name in contender.groups
+        else set()
+        for contender in contenders
+    }
+    shared = set.intersection(*samples.values())
+    for label, found in samples.items():
+        if not found:
+            lines.append(f"{name}: {label} has no sample of it.")
+        elif found - shared and shared:
+            only = sorted(found - shared)
+            more = ", ..." if len(only) > _NAMED else ""
+            lines.append(
+                f"{name}: {counted(len(only), 'sample')} of {label} not in all others, and left out of "
+                f"differences where so: {', '.join(only[:_NAMED])}{more}."
+            )
+    return lines
+
+
+# -- tables and plots
+
+
+def means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list[Table]:
+    """What each found on its own samples: of clicks, and of masks."""
+    runs = [contender.run for contender in contenders]
+    thresholds = [t for t in measures.known_thresholds(runs[0]) if all(t <= run.target for run in runs)]
+    clicks: dict[str, tuple[Measure, int]] = {
+        f"NoC@{t * 100:g}": (partial(measures.noc_at, t), 2) for t in thresholds
+    }
+    masks: dict[str, tuple[Measure, int]] = {
+        "AUC IoU": (measures.auc_iou, 3),
+        "AUC Dice": (measures.auc_dice, 3),
+        "Final Dice": (measures.final_dice, 3),
+        "HD95, px": (measures.final_hd95, 2),
+        "Surface Dice": (measures.final_nsd, 3),
+    }
+    found = [(name, c.label, c.groups[name]) for name in names for c in contenders if name in c.groups]
+
+    def rows_of_means(columns: Mapping[str, tuple[Measure, int]]) -> list[list[Cell]]:
+        return [
+            [Cell(name), Cell(label), *(mean_cell(group, *column) for column in columns.values())]
+            for name, label, group in found
+        ]
+
+    counts = [
+        [str(len(group.samples)), *(total(group, partial(measures.failed_at, t)) for t in thresholds)]
+        for *_, group in found
+    ]
+    click_rows = [[*row, *map(Cell, more)] for row, more in zip(rows_of_means(clicks), counts, strict=True)]
+    failed = [f"failed@{t * 100:g}" for t in thresholds]
+    note = f"Of each run on its own samples. {BANDS}"
+    return [
+        Table("Number of clicks", ["Data set", "Run", *clicks, "Samples", *failed], click_rows, note=note),
+        Table("Masks", ["Data set", "Run", *masks], rows_of_means(masks)),
+    ]
+
+
+def curves_plot(contenders: Sequence[Contender], name: str) -> Plot:
+    """All contenders' curves on a data set."""
+    found = [contender for contender in contenders if name in contender.groups]
+    curves = [
+        Curve(c.label, *measures.mean_curve(measures.curves(c.groups[name], measures.scores_of)))
+        for c in found
+    ]
+    targets = {contender.run.target for contender in found}
+    return plot_curves(curves, found[0].run.measure, targets.pop() if len(targets) == 1 else math.inf)
+
+
+def differences_of(pair: Pair, threshold: float) -> list[Difference]:
+    """NoC, IoU after some clicks, area and final Dice of both; NoC comes first, the area second."""
+    clicks = len(pair.first.samples[0][0].scores)
+    chosen: dict[str, tuple[Measure, int]] = {
+        f"NoC@{threshold * 100:g}": (partial(measures.noc_at, threshold), 2),
+        "AUC IoU": (measures.auc_iou, 3),
+        **{
+            f"IoU@{click}": (partial(measures.iou_after, click), 3)
+            for click in DICE_CLICKS
+            if click <= clicks
+        },
+        "Final Dice": (measures.final_dice, 3),
+    }
+    return [
+        Difference(
+            name, digits, measures.by_sample(pair.first, measure), measures.by_sample(pair.other, measure),
+            more_is_better=not name.startswith("NoC"),
+        )
+        for name, (measure, digits) in chosen.items()
+    ]  # fmt: skip
+
+
+def difference_table(pair: Pair, differences: Sequence[Difference]) -> Table:
+    """Means and their differences, and on how many samples each is better."""
+    first, other = pair.labels
+    rows = []
+    for difference in differences:
+        means = [mean_interval(values).mean for values in (difference.first, difference.other)]
+        row = [
+            Cell(difference.name),
+            *(Cell(UNDEFINED if math.isnan(m) else f"{m:.{difference.digits}f}") for m in means),
+        ]
+        row.append(interval_cell(difference.interval, difference.digits, "+"))
+        rows.append([*row, *(Cell(str(count)) for count in difference.counts())])
+    note = (
+        f"{counted(len(pair.first.samples), 'sample')} in common. Difference: {other} minus {first}, of "
+        f"each sample, with its 95 % bootstrap interval; better, equal, worse: on how many samples {other} "
+        "is so."
+    )
+    header = ["Measure", first, other, "Difference", "better", "equal", "worse"]
+    return Table(f"{other} against {first} on {pair.dataset}", header, rows, names=1, note=note)
+
+
+def same_clicks(pair: Pair) -> str:
+    """A remark where both clicked alike."""
+    mine, theirs = ([line.clicks for line in group.lines()] for group in (pair.first, pair.other))
+    return page.note("Both placed the same clicks on every sample.") if mine == theirs else ""
+
+
+def winners(pair: Pair, differences: Sequence[Difference]) -> list[str]:
+    """The samples on which each beats the other most: by NoC, and by the area where that is equal."""
+    clicks, area = differences[0], differences[1]
+    order = np.lexsort((area.gain, clicks.gain))
+    won = [i for i in order if (clicks.gain[i], area.gain[i]) > (0, 0)]
+    lost = [i for i in order if (clicks.gain[i], area.gain[i]) < (0, 0)]
+    first, other = pair.labels
+    found = []
+    for winner, loser, places in ((other, first, won[::-1]), (first, other, lost)):
+        if not places:
+            continue
+        header = ["Sample", *(f"{d.name}, {label}" for d in (clicks, area) for label in pair.labels)]
+        rows = [
+            [
+                Cell(pair.first.samples[i][0].name),
+                *(Cell(f"{v[i]:.{d.digits}f}") for d in (clicks, area) for v in (d.first, d.other)),
+            ]
+            for i in places[:LISTED]
+        ]
+        title = f"Where {winner} beats {loser} most ({len(places)} in all)"
+        found.append(page.titled(Table(title, header, rows, names=1)))
+    return found
+
+
+def rows_of(pair: Pair, differences: Sequence[Difference]) -> list[list[object]]:
+    """All values of both, a row a sample and measure."""
+    return [
+        [pair.dataset, lines[0].name, d.name, *pair.labels, d.first[i], d.other[i]]
+        for i, lines in enumerate(pair.first.samples)
+        for d in differences
+    ]
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    content = io.StringIO()
+    csv.writer(content, lineterminator="\n").writerows(rows)
+    return content.getvalue()

@@ -1,0 +1,39 @@
+"""The CT windows of sources of training pictures, which a checkpoint's metadata tell.
+
+A data set can so be checked against them (:mod:`isegm.evaluation.window_check`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from isegm.evaluation.window_check import TrainedWindow, manifest_windows
+from isegm.training.ct_appearance import CONTRAST
+from isegm.training.sources import SourceSpec, nifti_window, parse_source, window_jitter
+from isegm.volumes.windows import WINDOWS
+
+
+def windows_of(sources: Sequence[str]) -> dict[str, list[dict[str, float]]]:
+    """The windows of every source that has some, by what was written without the weight.
+
+    Volumes have the one that was asked for, and generated CT the named ones, each varied; half of generated
+    CT is seen in windows that depend on the picture, and these are left out. A folder of slices has those
+    of its manifest; its grey values are varied by contrast.
+
+    Args:
+        sources: As the user wrote them.
+
+    Raises:
+        InputError: A source is not written right, or a folder's manifest is damaged.
+    """
+    found = {spec.text: _windows_of(spec) for spec in map(parse_source, sources)}
+    return {text: [window.as_json() for window in windows] for text, windows in found.items() if windows}
+
+
+def _windows_of(spec: SourceSpec) -> list[TrainedWindow]:
+    if spec.kind == "folder":
+        return [TrainedWindow(window, 0.0, CONTRAST) for window in manifest_windows(Path(spec.path))]
+    if spec.kind not in ("nifti", "phantom"):
+        return []
+    windows = [nifti_window(spec)] if spec.kind == "nifti" else list(WINDOWS.values())
+    jitter = window_jitter(spec)
+    return [TrainedWindow(window, jitter.shift, jitter.stretch) for window in windows]

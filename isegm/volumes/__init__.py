@@ -1,0 +1,1 @@
+"""CT volumes: reading them, the windows of their HU, and which way is up."""

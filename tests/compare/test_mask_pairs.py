@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from isegm.compare.mask_pairs import Pair, find_pairs, stem
+from isegm.errors import InputError
+
+
+def make(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("case_1.png", "case_1"),
+        ("case.1.JPG", "case.1"),
+        ("case_1.nii.gz", "case_1"),
+        ("case_1.NII", "case_1"),
+        ("case_1.gz", None),
+        ("manifest.csv", None),
+        ("notes", None),
+    ],
+)
+def test_the_stem_is_the_name_without_its_whole_suffix(name, expected):
+    assert stem(Path(name)) == expected
+
+
+def test_only_equal_stems_are_pairs(tmp_path):
+    truth = make(tmp_path / "t", "case_1.png", "case_10.png", "b.nii.gz", ".hidden.png", "manifest.csv")
+    prediction = make(tmp_path / "p", "case_1.jpg", "case_100.png", "b.nii", "other.png", ".hidden.png")
+    make(prediction / "sub.png")
+    pairing = find_pairs(truth, prediction)
+    assert pairing.pairs == [
+        Pair("b", truth / "b.nii.gz", prediction / "b.nii"),
+        Pair("case_1", truth / "case_1.png", prediction / "case_1.jpg"),
+    ]
+    assert pairing.unmatched == [truth / "case_10.png", prediction / "case_100.png", prediction / "other.png"]
+
+
+def test_two_files_are_a_pair_whatever_their_names(tmp_path):
+    make(tmp_path, "truth.nii.gz", "mine.nii")
+    truth, prediction = tmp_path / "truth.nii.gz", tmp_path / "mine.nii"
+    assert find_pairs(truth, prediction).pairs == [Pair("truth", truth, prediction)]
+
+
+def test_two_files_of_one_stem_are_refused(tmp_path):
+    truth = make(tmp_path / "t", "a.png", "a.jpg")
+    with pytest.raises(InputError, match=r"a\.png: a\.jpg has the same stem; keep one"):
+        find_pairs(truth, make(tmp_path / "p", "a.png"))
+
+
+def test_no_pair_is_refused(tmp_path):
+    with pytest.raises(InputError, match="none of its 1 masks has the name of one of the 0"):
+        find_pairs(make(tmp_path / "t"), make(tmp_path / "p", "a.png"))
+
+
+def test_paths_must_exist_and_be_of_one_kind(tmp_path):
+    folder = make(tmp_path / "t", "a.png", "notes.txt")
+    with pytest.raises(InputError, match="absent: no such file or folder"):
+        find_pairs(folder, tmp_path / "absent")
+    with pytest.raises(InputError, match="two folders or two files"):
+        find_pairs(folder, folder / "a.png")
+    with pytest.raises(InputError, match=r"notes\.txt: not a mask"):
+        find_pairs(folder / "notes.txt", folder / "a.png")

@@ -1,0 +1,165 @@
+import gzip
+
+import nibabel
+import numpy as np
+import pytest
+
+from isegm.compare.mask_pairs import Pair
+from isegm.compare.mask_reading import read_manifest, read_pair
+from isegm.errors import InputError
+
+CUBE = np.zeros((6, 5, 4), np.uint8)
+CUBE[1:4, 1:4, 1:3] = 1
+CUBE[2, 2, 2] = 2
+AFFINE = np.diag([0.5, 0.75, 3.0, 1.0])
+
+
+def volume(path, values=CUBE, affine=AFFINE, unit="mm"):
+    image = nibabel.Nifti1Image(values, affine)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return Pair("c", volume(tmp_path / "truth.nii.gz"), volume(tmp_path / "prediction.nii"))
+
+
+def refusal(pair, **options):
+    with pytest.raises(InputError) as caught:
+        read_pair(pair, {}, **options)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_volumes_come_with_their_spacing(pair):
+    masks = read_pair(pair, {})
+    np.testing.assert_array_equal(masks.truth, CUBE > 0)
+    np.testing.assert_array_equal(masks.prediction, CUBE > 0)
+    assert masks.spacing == (0.5, 0.75, 3.0)
+
+
+def test_labels_choose_the_object(pair):
+    np.testing.assert_array_equal(read_pair(pair, {}, labels=(2,)).truth, CUBE == 2)
+    np.testing.assert_array_equal(read_pair(pair, {}, labels=(1, 2)).truth, CUBE > 0)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("unknown", 1), ("meter", 1000), ("micron", 0.001)])
+def test_the_header_says_the_unit(pair, unit, factor):
+    volume(pair.truth, unit=unit)
+    assert read_pair(pair, {}).spacing == pytest.approx((0.5 * factor, 0.75 * factor, 3 * factor))
+
+
+@pytest.mark.parametrize("values", [CUBE.astype(np.float32), CUBE.astype(np.float64), CUBE.astype(">i2")])
+def test_labels_may_have_any_number_type(pair, values):
+    volume(pair.prediction, values)
+    np.testing.assert_array_equal(read_pair(pair, {}).prediction, CUBE > 0)
+
+
+def test_a_volume_of_one_slice_is_a_picture(pair):
+    for path in (pair.truth, pair.prediction):
+        volume(path, CUBE[:, :, 1:2])
+    masks = read_pair(pair, {})
+    np.testing.assert_array_equal(masks.truth, CUBE[:, :, 1] > 0)
+    assert masks.spacing == (0.5, 0.75)
+
+
+def test_a_trailing_axis_of_length_1_is_dropped(pair):
+    volume(pair.prediction, CUBE[..., None])
+    np.testing.assert_array_equal(read_pair(pair, {}).prediction, CUBE > 0)
+
+
+def test_given_spacing_goes_before_the_header(pair):
+    assert read_pair(pair, {}, spacing=(1, 1, 1)).spacing == (1, 1, 1)
+    assert "has 3 axes, --spacing 2" in refusal(pair, spacing=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.repeat(CUBE[..., None], 2, axis=3), "are no mask"),
+        (CUBE.astype(np.complex64), "are no mask"),
+        (np.zeros((6, 5, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "are no mask"),
+        (CUBE * np.float32(0.5), "no labels"),
+        (np.where(CUBE, np.nan, 0).astype(np.float32), "no labels"),
+        (np.where(CUBE, np.inf, 0).astype(np.float32), "no labels"),
+        (CUBE[:, :4], "is 6 x 4 x 4 but its truth"),
+    ],
+)
+def test_what_is_no_mask_of_the_truth_s_size_is_refused(pair, values, said):
+    volume(pair.prediction, values)
+    assert said in refusal(pair)
+
+
+def test_another_grid_is_refused(pair):
+    volume(pair.prediction, affine=np.diag([-0.5, 0.75, 3.0, 1.0]))
+    assert "resample it to the same grid" in refusal(pair)
+
+
+def test_headers_of_one_grid_may_differ_by_rounding(pair):
+    volume(pair.prediction, affine=AFFINE + 1e-5)
+    assert read_pair(pair, {}).prediction.any()
+
+
+def test_damaged_volumes_are_refused(pair):
+    whole = pair.truth.read_bytes()
+    for content in (
+        b"",
+        whole[: len(whole) // 2],
+        gzip.compress(gzip.decompress(whole)[:400]),
+        b"\x1f\x8bnonsense",
+    ):
+        pair.truth.write_bytes(content)
+        assert str(pair.truth) in refusal(pair)
+    assert "no such volume" in refusal(Pair("c", pair.truth.with_name("absent.nii"), pair.prediction))
+
+
+def test_a_picture_is_not_compared_with_a_volume(pair, tmp_path):
+    assert "give both in one format" in refusal(Pair("c", tmp_path / "c.png", pair.prediction))
+
+
+MANIFEST = "name,volume,spacing_row_mm,spacing_col_mm\n"
+
+
+@pytest.fixture
+def masks(tmp_path):
+    folder = tmp_path / "liver" / "masks"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize("place", [".", ".."])
+def test_the_manifest_lies_beside_or_above_the_masks(masks, place):
+    (masks / place / "manifest.csv").write_text(MANIFEST + "a,v.nii,0.7,0.8\nb,w.nii,,\n\n")
+    assert read_manifest(masks) == {"a": (0.7, 0.8)}
+    (masks / "a.png").touch()
+    assert read_manifest(masks / "a.png") == {"a": (0.7, 0.8)}
+
+
+def test_no_manifest_or_another_tool_s_says_nothing(masks):
+    assert read_manifest(masks) == {}
+    (masks / "manifest.csv").write_text("file,licence\na.png,CC0\n")
+    assert read_manifest(masks) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (MANIFEST + "a,v.nii,0.7,0.8\nb,v.nii,0.7,x\n", "line 3: 'b' needs one positive spacing"),
+        (MANIFEST + "a,v.nii,0.7,\n", "line 2: 'a'"),
+        (MANIFEST + "a,v.nii,0.7\n", "line 2: 'a'"),
+        (MANIFEST + "a,v.nii,0,0.7\n", "line 2: 'a'"),
+        (MANIFEST + "a,v.nii,nan,0.7\n", "line 2: 'a'"),
+        (MANIFEST + "a,v.nii,1,1\na,w.nii,1,2\n", "line 3: 'a'"),
+        ("name,spacing_row_mm\na,1\n", "no column spacing_col_mm"),
+        ("name,spacing_row_mm,spacing_col_mm\n\xff\n", "not a CSV file in UTF-8"),
+    ],
+)
+def test_a_malformed_manifest_is_refused_with_its_line(masks, content, said):
+    (masks / "manifest.csv").write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError) as caught:
+        read_manifest(masks)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,396 @@
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from isegm.errors import InputError
+from isegm.extract.manifest import COLUMNS, read_manifest
+from isegm.extract.slices import find_organ_voxels
+from isegm.storage import read_grey
+from isegm.volumes.volume import open_volume
+
+
+@pytest.fixture
+def extract(extraer_imagenes, tmp_path, capsys):
+    """extract(*options) runs the tool on tmp_path/labelsTr; gives (status, stdout, stderr)."""
+
+    def run(*options, labels=tmp_path / "labelsTr", organ="liver"):
+        argv = [labels, tmp_path / "out", organ, "--workers", 1, *options]
+        status = extraer_imagenes.main([*map(str, argv)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def names(folder, organ="liver"):
+    images = sorted(path.stem for path in (folder / organ / "images").glob("*"))
+    assert images == sorted(path.stem for path in (folder / organ / "masks").glob("*"))
+    assert images == [row["name"] for row in read_manifest(folder / organ / "manifest.csv")]
+    return images
+
+
+def test_the_slice_with_the_most_organ(ct, extract, tmp_path):
+    hu, label = ct
+    assert extract() == (0, f"1 picture from 1 volume in {tmp_path / 'out' / 'liver'}\n", "")
+    assert names(tmp_path / "out") == ["case_7_002"]
+    # LAS: columns go to the patient's left as stored, rows from posterior up
+    greys = np.clip((hu[:, ::-1, 2].T + 135.0) * 255 / 350, 0, 255)
+    assert (read_grey(tmp_path / "out/liver/images/case_7_002.png") == np.floor(greys + 0.5)).all()
+    assert (read_grey(tmp_path / "out/liver/masks/case_7_002.png") == (label[:, ::-1, 2].T > 0) * 255).all()
+    assert (tmp_path / "out/liver/manifest.csv").read_text().splitlines() == [
+        ",".join(COLUMNS),
+        "case_7_002,case_7.nii.gz,case_7.nii.gz,2,2,5,6,2,3,40,350,upright,1+2,9",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "slices"),
+    [
+        (["--min-pixels", 1], [1, 2, 3]),
+        (["--min-pixels", 3], [1, 2]),
+        (["--every", 1], [1, 2, 3]),
+        (["--every", 2], [1, 3]),
+        (["--every", 2, "--min-pixels", 3], [1]),
+        (["--labels", 2], [3]),
+        (["--labels", "1,2", "--min-pixels", 2], [1, 2, 3]),
+        (["--labels", 1, 2, "--every", 3], [1]),
+    ],
+)
+def test_selection(ct, options, slices, extract, tmp_path):
+    assert extract(*options)[0] == 0
+    assert names(tmp_path / "out") == [f"case_7_{k:03d}" for k in slices]
+
+
+def test_of_equal_slices_the_first_is_taken(save, extract, tmp_path):
+    save(tmp_path / "imagesTr" / "a.nii", np.zeros((4, 4, 4), np.int16))
+    save(tmp_path / "labelsTr" / "a.nii", np.ones((4, 4, 4), np.uint8))
+    assert extract()[0] == 0
+    assert names(tmp_path / "out") == ["a_000"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--min-pixels", 0],
+        ["--every", 0],
+        ["--every", -1],
+        ["--workers", 0],
+        ["--labels", "x"],
+        ["--labels", 0],
+        ["--window", "40,0"],
+        ["--images", "nowhere"],
+    ],
+)
+def test_unusable_arguments(ct, options, extract, tmp_path):
+    status, out, err = extract(*options)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_windows(ct, extract, tmp_path):
+    hu, _ = ct
+    for window, low, width in (("-500,1400", -1200, 1400), ("bone", -100, 1000)):
+        assert extract("--force", "--window", window)[0] == 0
+        greys = np.floor(np.clip((hu[:, ::-1, 2].T - low) * 255.0 / width, 0, 255) + 0.5)
+        assert (read_grey(tmp_path / "out/liver/images/case_7_002.png") == greys).all()
+    (row,) = read_manifest(tmp_path / "out/liver/manifest.csv")
+    assert (row["window_level"], row["window_width"]) == ("400", "1000")
+
+
+def test_lung_has_its_window_and_a_note(ct, extract, tmp_path):
+    status, _, err = extract(organ="lung")
+    assert status == 0
+    assert "Task06_Lung" in err
+    assert err.count("\n") == 1
+    (row,) = read_manifest(tmp_path / "out/lung/manifest.csv")
+    assert (row["window_level"], row["window_width"], row["labels"]) == ("-500", "1400", "1")
+
+
+def test_an_8bit_image_is_taken_as_it_is(ct, save, extract, tmp_path):
+    grey = np.random.default_rng(1).integers(0, 256, (6, 5, 4)).astype(np.uint8)
+    save(tmp_path / "imagesTr" / "case_7.nii.gz", grey)
+    assert extract() == (0, f"1 picture from 1 volume in {tmp_path / 'out' / 'liver'}\n", "")
+    status, _, err = extract("--window", "bone", "--force")
+    assert status == 0
+    assert "8-bit already" in err
+    assert (read_grey(tmp_path / "out/liver/images/case_7_002.png") == grey[:, ::-1, 2].T).all()
+    (row,) = read_manifest(tmp_path / "out/liver/manifest.csv")
+    assert row["window_level"] == row["window_width"] == ""
+
+
+def test_scaled_images_and_labels(ct, save, set_scaling, extract, tmp_path):
+    hu, label = ct
+    shutil.rmtree(tmp_path / "imagesTr")
+    shutil.rmtree(tmp_path / "labelsTr")
+    stored = ((hu + 1024) // 16).astype(np.uint8)  # 8 bits, but scaled: HU
+    set_scaling(save(tmp_path / "imagesTr" / "a.nii", stored), 16, -1024)
+    set_scaling(save(tmp_path / "labelsTr" / "a.nii", label * np.uint8(100)), 0.01, 0)
+    assert extract()[0] == 0
+    assert names(tmp_path / "out") == ["a_002"]
+    greys = np.clip((stored[:, ::-1, 2].T * 16.0 - 1024 + 135) * 255 / 350, 0, 255)
+    assert (read_grey(tmp_path / "out/liver/images/a_002.png") == np.floor(greys + 0.5)).all()
+
+
+def test_float_labels_that_hold_integers(ct, save, extract, tmp_path):
+    save(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1].astype(np.float32))
+    assert extract()[0] == 0
+    assert names(tmp_path / "out") == ["case_7_002"]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_organ_voxels(axis, save, tmp_path, monkeypatch):
+    monkeypatch.setattr("isegm.volumes.volume._SLAB_BYTES", 500)
+    values = np.random.default_rng(2).integers(0, 4, (21, 9, 10)).astype(np.uint8)
+    values[:, :, 4] = 0
+    voxels = find_organ_voxels(open_volume(save(tmp_path / "a.nii.gz", values)), [1, 3])
+    organ = (values == 1) | (values == 3)
+    assert (voxels.count(axis) == organ.sum(axis=tuple({0, 1, 2} - {axis}))).all()
+    for index in range(values.shape[axis]):
+        assert (voxels.slice(axis, index) == organ.take(index, axis)).all()
+
+
+# Pairing
+
+
+def test_pairing_is_by_the_whole_stem(ct, save, extract, tmp_path):
+    images = tmp_path / "imagesTr"
+    (images / "case_7.nii.gz").rename(images / "case_70.nii.gz")
+    save(images / "my_case_7.nii.gz", ct[0])
+    save(images / "case_7_0001.nii.gz", ct[0])
+    status, out, err = extract()
+    assert (status, out[:10]) == (1, "0 pictures")
+    assert "labelsTr/case_7.nii.gz: no image" in err
+    assert not (tmp_path / "out").exists()
+
+    (images / "case_70.nii.gz").rename(images / "case_7_0000.nii.gz")
+    assert extract()[0] == 0
+    assert read_manifest(tmp_path / "out/liver/manifest.csv")[0]["volume"] == "case_7_0000.nii.gz"
+
+
+def test_ambiguous_names(ct, save, extract, tmp_path):
+    save(tmp_path / "imagesTr" / "case_7.nii", ct[0])
+    assert "may both be its image" in extract()[2]
+    save(tmp_path / "labelsTr" / "case_7.nii", ct[1])
+    status, _, err = extract()
+    assert (status, err.count("rename one")) == (1, 2)
+
+
+def test_one_file_and_images_elsewhere(ct, extract, tmp_path):
+    label = tmp_path / "labelsTr" / "case_7.nii.gz"
+    assert extract(labels=label)[0] == 0
+    (tmp_path / "labelsTr").rename(tmp_path / "manual")
+    status, _, err = extract("--force", labels=tmp_path / "manual")
+    assert (status, "give --images" in err) == (2, True)
+    assert extract("--force", "--images", tmp_path / "imagesTr", labels=tmp_path / "manual")[0] == 0
+    label, image = tmp_path / "manual" / "case_7.nii.gz", tmp_path / "imagesTr" / "other.nii.gz"
+    (tmp_path / "imagesTr" / "case_7.nii.gz").rename(image)
+    assert extract("--force", "--images", image, labels=label)[0] == 0
+    status, _, err = extract("--force", "--images", label, labels=label)
+    assert (status, "its own image" in err) == (1, True)
+
+
+def test_one_image_for_many_labels_is_refused(ct, extract, tmp_path):
+    image = tmp_path / "imagesTr" / "case_7.nii.gz"
+    shutil.copy(tmp_path / "labelsTr" / "case_7.nii.gz", tmp_path / "labelsTr" / "case_8.nii.gz")
+    status, _, err = extract("--images", image)
+    assert status == 1
+    assert "case_8.nii.gz: no image" in err
+    assert names(tmp_path / "out") == ["case_7_002"]
+
+
+# Problems: one line each, and the others go on
+
+
+def make_problem(kind, save, folder, hu, label):
+    image, truth = folder / "imagesTr" / "bad.nii.gz", folder / "labelsTr" / "bad.nii.gz"
+    other_affine = np.diag([-3.0, 2, 5, 1])
+    save(image, hu)
+    save(truth, label)
+    match kind:
+        case "no organ":
+            save(truth, label * np.uint8(9))
+        case "shape":
+            save(truth, label[:, :, :3])
+        case "affine":
+            save(truth, label, other_affine)
+        case "singular":
+            save(image, hu, np.diag([-3.0, 2, 5, 1])[:, [0, 1, 0, 3]], codes=(2, 0))
+        case "4D image":
+            save(image, np.stack([hu, hu], 3))
+        case "4D label":
+            save(truth, np.stack([label, label], 3))
+        case "complex":
+            save(image, hu.astype(np.complex64))
+        case "NaN":
+            values = hu.astype(np.float32)
+            values[1, 1, 2] = np.nan
+            save(image, values)
+        case "half labels":
+            save(truth, label.astype(np.float32) / 2)
+        case "NaN label":
+            values = label.astype(np.float32)
+            values[1, 1, 2] = np.nan
+            save(truth, values)
+        case "truncated image":
+            image.write_bytes(image.read_bytes()[:-20])
+        case "truncated label":
+            truth.write_bytes(truth.read_bytes()[:-12])
+        case "empty label":
+            truth.write_bytes(b"")
+        case "text":
+            truth.write_bytes(b"no gzip at all")
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "reason"),
+    [
+        ("no organ", "labelsTr", "holds no liver"),
+        ("shape", "labelsTr", "shape (6, 5, 3)"),
+        ("affine", "labelsTr", "affine differs"),
+        ("singular", "imagesTr", "singular"),
+        ("4D image", "imagesTr", "4D"),
+        ("4D label", "labelsTr", "4D"),
+        ("complex", "imagesTr", "complex"),
+        ("NaN", "imagesTr", "slice 2"),
+        ("half labels", "labelsTr", "no integer"),
+        ("NaN label", "labelsTr", "no integer"),
+        ("truncated image", "imagesTr", ""),
+        ("truncated label", "labelsTr", ""),
+        ("empty label", "labelsTr", ""),
+        ("text", "labelsTr", ""),
+    ],
+)
+def test_a_problem_is_one_line_and_the_others_go_on(ct, kind, file, reason, save, extract, tmp_path):
+    make_problem(kind, save, tmp_path, *ct)
+    status, out, err = extract()
+    assert (status, out[:10], err.count("\n")) == (1, "1 picture ", 1)
+    assert err.startswith(str(tmp_path / file / "bad.nii.gz: "))
+    assert reason in err
+    assert names(tmp_path / "out") == ["case_7_002"]
+
+
+def test_nan_elsewhere_than_in_the_chosen_slices_does_not_matter(ct, save, extract, tmp_path):
+    values = ct[0].astype(np.float32)
+    values[0, 0, 0] = np.nan
+    save(tmp_path / "imagesTr" / "case_7.nii.gz", values)
+    assert extract("--every", 1)[0] == 0
+
+
+def test_too_few_pixels(ct, extract):
+    status, _, err = extract("--min-pixels", 10)
+    assert status == 1
+    assert "the most are 9 in slice 2" in err
+
+
+def test_an_affine_may_be_rounded(ct, save, extract, tmp_path):
+    affine = nib.load(tmp_path / "imagesTr" / "case_7.nii.gz").affine
+    affine[0, 3] += 0.001
+    save(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1], affine)
+    assert extract()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("image_codes", "label_codes", "said"),
+    [((0, 0), (0, 0), "LAS is assumed"), ((0, 0), (2, 0), "its label's"), ((1, 0), (0, 0), "its image's")],
+)
+def test_a_header_without_orientation_is_noted(ct, image_codes, label_codes, said, save, extract, tmp_path):
+    save(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0], codes=image_codes)
+    save(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1], codes=label_codes)
+    status, _, err = extract()
+    assert status == 0
+    assert said in err
+    assert err.count("\n") == 1
+    mask = (ct[1][:, ::-1, 2].T > 0) * 255
+    assert (read_grey(tmp_path / "out/liver/masks/case_7_002.png") == mask).all()
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (1, 0), (4, 2)])
+def test_either_form_gives_the_orientation(ct, codes, save, extract, tmp_path):
+    save(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0], codes=codes)
+    status, _, err = extract()
+    assert (status, err) == (0, "")
+
+
+# What is there already
+
+
+def test_nothing_is_overwritten_unless_forced(ct, save, extract, tmp_path):
+    assert extract()[0] == 0
+    picture = tmp_path / "out/liver/images/case_7_002.png"
+    before = picture.read_bytes(), (tmp_path / "out/liver/manifest.csv").read_bytes()
+    save(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0] * 0)
+    for options in ([], ["--min-pixels", 1]):
+        status, out, err = extract(*options)
+        assert (status, out[:10], err.count("\n")) == (1, "0 pictures", 1)
+        assert "case_7.nii.gz" in err
+        assert "--force" in err
+    assert before == (picture.read_bytes(), (tmp_path / "out/liver/manifest.csv").read_bytes())
+    assert extract("--force")[0] == 0
+    assert picture.read_bytes() != before[0]
+
+
+def test_a_forced_volume_leaves_no_stale_pictures(ct, save, extract, tmp_path):
+    save(tmp_path / "imagesTr" / "b.nii", ct[0])
+    save(tmp_path / "labelsTr" / "b.nii", ct[1])
+    assert extract("--min-pixels", 1)[0] == 0
+    assert len(names(tmp_path / "out")) == 6
+    assert extract("--force", labels=tmp_path / "labelsTr" / "b.nii")[0] == 0
+    assert names(tmp_path / "out") == ["b_002", "case_7_001", "case_7_002", "case_7_003"]
+
+
+def test_new_volumes_join_a_folder(ct, save, extract, tmp_path):
+    assert extract()[0] == 0
+    save(tmp_path / "imagesTr" / "b.nii", ct[0])
+    save(tmp_path / "labelsTr" / "b.nii", ct[1])
+    status, out, err = extract()
+    assert (status, out[:10], err.count("\n")) == (1, "1 picture ", 1)
+    assert names(tmp_path / "out") == ["b_002", "case_7_002"]
+
+
+def test_pictures_that_no_manifest_knows_are_not_overwritten(ct, extract, tmp_path):
+    mask = tmp_path / "out/liver/masks/case_7_002.png"
+    mask.parent.mkdir(parents=True)
+    mask.write_bytes(b"mine")
+    status, _, err = extract()
+    assert status == 1
+    assert f"{mask} exists already" in err
+    assert mask.read_bytes() == b"mine"
+    assert not (tmp_path / "out/liver/images").exists()
+
+
+def test_deleted_pictures_may_be_made_again(ct, extract, tmp_path):
+    assert extract("--min-pixels", 1)[0] == 0
+    shutil.rmtree(tmp_path / "out/liver/images")
+    shutil.rmtree(tmp_path / "out/liver/masks")
+    assert extract()[0] == 0
+    assert names(tmp_path / "out") == ["case_7_002"]
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "\xff\xfe", ",".join(COLUMNS) + "\na,b\n"])
+def test_a_foreign_manifest_is_left_alone(ct, content, extract, tmp_path):
+    manifest = tmp_path / "out/liver/manifest.csv"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_bytes(content.encode("latin-1"))
+    status, _, err = extract("--force")
+    assert (status, "not a manifest" in err) == (2, True)
+    assert manifest.read_bytes() == content.encode("latin-1")
+    with pytest.raises(InputError):
+        read_manifest(manifest)
+
+
+def test_workers_do_not_change_what_is_written(ct, save, extract, tmp_path):
+    for name in "abc":
+        save(tmp_path / "imagesTr" / f"{name}.nii.gz", ct[0] + np.int16(ord(name)))
+        save(tmp_path / "labelsTr" / f"{name}.nii.gz", ct[1])
+    for name in "xyb":
+        (tmp_path / "labelsTr" / f"{name}.nii.gz").write_bytes(b"damaged")
+    results = []
+    for workers in (1, 2):
+        status, out, err = extract("--every", 1, "--workers", workers)
+        assert [line.split(":")[0][-8:] for line in err.splitlines()] == ["b.nii.gz", "x.nii.gz", "y.nii.gz"]
+        files = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+        assert len(files) == 2 * 9 + 1
+        results.append((status, out, err, files))
+        shutil.rmtree(tmp_path / "out")
+    assert results[0] == results[1]

@@ -7,6 +7,9 @@ method does for clicks; the pictures themselves are resized with corners aligned
 
 from dataclasses import dataclass
 
+from isegm.errors import InputError
+from isegm.limits import MOST_INPUT_SIDE
+
 
 @dataclass(frozen=True)
 class Click:
@@ -29,3 +32,30 @@ class Click:
     def mirrored(self, width: int) -> "Click":
         """The same click in the picture mirrored left to right, ``width`` columns wide."""
         return Click(self.row, width - 1 - self.col, self.positive)
+
+
+def input_size(height: int, width: int, shorter: int, multiple: int) -> tuple[int, int]:
+    """The size of the network's input for an image: the published ``round(side * scale) // 4 * 4``.
+
+    Args:
+        height: Of the image, in pixels; at least 1.
+        width: Of the image, in pixels; at least 1.
+        shorter: What the shorter side becomes before it is cut down to a multiple.
+        multiple: What both sides have to be multiples of.
+
+    Returns:
+        Height and width of the input in pixels.
+
+    Raises:
+        InputError: The longer side would exceed ``MOST_INPUT_SIDE``.
+    """
+    longer = max(height, width) * shorter / min(height, width)
+    if longer > MOST_INPUT_SIDE:
+        raise InputError(
+            f"too long and narrow: {height}x{width} pixels would become {longer:,.0f} on the longer side for "
+            f"the network, and {MOST_INPUT_SIDE:,} is the limit; crop it, pad it, or use a smaller input size"
+        )
+    rows, cols = (
+        round(side * shorter / min(height, width)) // multiple * multiple for side in (height, width)
+    )
+    return rows, cols

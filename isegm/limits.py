@@ -20,6 +20,12 @@ MOST_PIXELS = 2**26
 MOST_VOXELS = 2**30
 """Voxels of a volume: 1024 x 1024 x 1024, or 4096 slices of 512 x 512."""
 
+MOST_INPUT_SIDE = 6144
+"""Pixels of the longer side of a network's input: at the published 384, images 16 times as long as wide.
+
+A picture of 3 x 512 pixels whose shorter side became 384 would have 65,536 on the other, and need 12 GB.
+"""
+
 MOST_BESIDE_VOXELS = 2**24
 """Bytes of a volume's file before its voxels, and after them, decompressed."""
 

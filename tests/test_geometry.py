@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isegm.geometry import Click
+from isegm.errors import InputError
+from isegm.geometry import Click, input_size
+from isegm.limits import MOST_INPUT_SIDE
 
 
 def test_scaling_multiplies_each_coordinate_by_its_own_ratio_unrounded():
@@ -30,3 +32,32 @@ def test_a_click_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         click.row = 3
     assert click in {Click(1.0, 2.0, True)}
+
+
+@pytest.mark.parametrize(
+    ("image", "shorter", "size"),
+    [
+        ((512, 512), 384, (384, 384)),
+        ((480, 640), 384, (384, 512)),
+        ((100, 133), 385, (384, 512)),  # 385 and 512.05, cut down to multiples of 4
+        ((2, 3), 5, (4, 8)),  # 7.5 is rounded to the even 8
+        ((32, 512), 384, (384, MOST_INPUT_SIDE)),
+        ((512, 32), 384, (MOST_INPUT_SIDE, 384)),
+        ((1, 1), MOST_INPUT_SIDE, (MOST_INPUT_SIDE, MOST_INPUT_SIDE)),
+    ],
+)
+def test_the_networks_input_has_the_published_size(image, shorter, size):
+    assert input_size(*image, shorter, 4) == size
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "longer"),
+    [(3, 512, "65,536"), (8, 4096, "196,608"), (20000, 4, "1,920,000"), (31, 512, "6,342")],
+)
+def test_a_picture_too_narrow_for_the_network_is_refused_with_its_size(height, width, longer):
+    with pytest.raises(InputError) as caught:
+        input_size(height, width, 384, 4)
+    assert str(caught.value) == (
+        f"too long and narrow: {height}x{width} pixels would become {longer} on the longer side for the "
+        "network, and 6,144 is the limit; crop it, pad it, or use a smaller input size"
+    )

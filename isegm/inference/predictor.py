@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from isegm.geometry import Click
+from isegm.geometry import Click, input_size
 from isegm.inference.network import Network
 from isegm.inference.progressive_merge import merge_change
 from isegm.inference.segmenter import Mask, Probability
@@ -96,6 +96,7 @@ class Predictor:
                 it, and each click changes only the connected region of change that holds the click.
 
         Raises:
+            InputError: The image is so long and narrow that the network's input would be too large.
             ValueError: The image is empty, not uint8 or of another shape, or the initial mask is not a
                 boolean array of the image's height and width. The last image is then still set.
         """
@@ -206,20 +207,13 @@ class Predictor:
             return self._steps[-1].mask
         return np.zeros(shape, np.bool_) if self._initial_mask is None else self._initial_mask
 
-    def _network_size(self, height: int, width: int) -> tuple[int, int]:
-        shorter = min(height, width)
-
-        def scaled(side: int) -> int:
-            return round(side * self.size / shorter) // STRIDE * STRIDE
-
-        return scaled(height), scaled(width)
-
     def _prepare(self, image: npt.NDArray[np.uint8]) -> Tensor:
         """The network's input, (1 or 2, 3, H', W'): normalised, with the mirrored image if ``flip``."""
+        size = input_size(image.shape[0], image.shape[1], self.size, STRIDE)
         # A copy: torch warns of an array that cannot be written to.
         colour = np.array(np.atleast_3d(image).transpose(2, 0, 1), order="C")
         pixels = torch.from_numpy(colour).to(self.network.device, self._exact).unsqueeze(0) / 255
-        pixels = resize(pixels.expand(-1, 3, -1, -1), self._network_size(*image.shape[:2]))
+        pixels = resize(pixels.expand(-1, 3, -1, -1), size)
         normalised = EMCClick.normalise(pixels).to(self.network.dtype)
         return torch.cat([normalised, normalised.flip(3)]) if self.flip else normalised
 

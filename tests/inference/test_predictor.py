@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 import isegm
+from isegm.errors import InputError
 from isegm.geometry import Click
 from isegm.inference.predictor import Predictor
 from isegm.inference.torch_network import InferenceModel
@@ -556,6 +557,15 @@ def test_without_an_image_it_says_so(model):
     with pytest.raises(RuntimeError, match="there is no click to undo"):
         predictor.undo()
     predictor.reset()
+
+
+@pytest.mark.parametrize("shape", [(3, 600), (8000, 40), (1, 193)])
+def test_a_picture_too_narrow_for_the_network_is_refused_and_the_last_one_stays(predictor, shape):
+    predictor.click(*CLICKS[0])
+    before = state_of(predictor)
+    with pytest.raises(InputError, match=f"^too long and narrow: {shape[0]}x{shape[1]} pixels would become"):
+        predictor.set_image(picture(*shape))
+    assert_same_state(predictor, before)
 
 
 def test_undo_without_a_click_is_refused(predictor):

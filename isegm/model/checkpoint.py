@@ -22,7 +22,6 @@ from torch import Tensor
 
 from isegm.errors import InputError
 from isegm.limits import MOST_NETWORK_BYTES, check_bytes
-from isegm.model.backbones.hrnet import HRNetConfig
 from isegm.model.build import PRESETS, Preset, build_model
 from isegm.model.emc_click import MEAN, STANDARD_DEVIATION, EMCClick
 from isegm.storage import whole_file
@@ -40,9 +39,6 @@ _MOST_METADATA = 100_000
 
 _SHORT = reprlib.Repr()  # does not follow a value that holds itself a million times
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong = 4, 200, 200
-
-_HRNET_CLASS = "HRNetRefineModel"
-_SEGFORMER_CLASS = "SegFormerModel"
 
 _COMMON_CLAIMS: dict[str, Any] = {
     "use_leaky_relu": True,
@@ -150,13 +146,12 @@ def save_checkpoint(
 
 def released_config(preset: Preset) -> dict[str, Any]:
     """The ``config`` with which the original's tools find their class and its arguments for ``preset``."""
-    class_name, claims = _claims(preset)
-    module = {_HRNET_CLASS: "is_refine_model", _SEGFORMER_CLASS: "is_refine_segformer_model"}[class_name]
+    first = preset.first_stage
     params = {
         name: {"type": "builtin", "value": value, "specified": True}
-        for name, value in {**claims, "with_aux_output": True}.items()
+        for name, value in {**_claims(preset), "with_aux_output": True}.items()
     }
-    return {"class": f"isegm.model.{module}.{class_name}", "params": params}
+    return {"class": f"isegm.model.{first.released_module}.{first.released_class}", "params": params}
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -287,36 +282,31 @@ def _without_values(preset: str) -> EMCClick:
         return build_model(PRESETS[preset])
 
 
-def _claims(preset: Preset) -> tuple[str, dict[str, Any]]:
-    """The class and the arguments with which the original would build ``preset``."""
+def _claims(preset: Preset) -> dict[str, Any]:
+    """The arguments with which the original would build ``preset``."""
     head = {
         "mid_dims": preset.correction.width,
         "corr_channel": preset.correction.templates,
         "conv_layer": "xconv2",
     }
-    first = preset.first_stage
-    if isinstance(first, HRNetConfig):
-        own: dict[str, Any] = {"width": first.width, "ocr_width": first.ocr_width, "small": first.small}
-        return _HRNET_CLASS, _COMMON_CLAIMS | own | {"refiner_conf": head}
-    return _SEGFORMER_CLASS, _COMMON_CLAIMS | {"model_version": first.version} | {"refiner_conf": head}
+    return {**_COMMON_CLAIMS, **preset.first_stage.released_arguments(), "refiner_conf": head}
 
 
 def _check_claims(path: Path, config: object, preset: Preset) -> None:
     """Hold what the file's config says against what its tensors are; what it does not say is not asked."""
     if not isinstance(config, Mapping) or not isinstance(config.get("class"), str):
         return
-    class_name, expected = _claims(preset)
     claimed_class = config["class"].rpartition(".")[2]
-    if claimed_class not in (_HRNET_CLASS, _SEGFORMER_CLASS):
+    if claimed_class not in {known.first_stage.released_class for known in PRESETS.values()}:
         return  # not a class of ours: what its arguments mean is not known
-    if claimed_class != class_name:
+    if claimed_class != preset.first_stage.released_class:
         raise InputError(
             f"{path}: its config says {claimed_class}, but its tensors are those of {preset.name}"
         )
     params = config.get("params")
     if not isinstance(params, Mapping):
         return
-    for name, value in expected.items():
+    for name, value in _claims(preset).items():
         entry = params.get(name)
         if isinstance(entry, Mapping) and not _agrees(entry.get("value", value), value):
             raise InputError(

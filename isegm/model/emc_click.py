@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from isegm.model.backbones.first_stage import FirstStageOutput
+from isegm.model.backbones.first_stage import FirstStage, FirstStageOutput
 from isegm.model.click_maps import first_click_disk
 from isegm.model.correction.head import CorrectionHead
 from isegm.model.correction.templates import STRIDE
@@ -25,7 +25,7 @@ class EMCClickOutput(NamedTuple):
 
     Attributes:
         coarse: The first stage's mask.
-        auxiliary: The mask that guides OCR; None for SegFormer.
+        auxiliary: A further mask that training supervises; None where the network has none.
         corrected: The correction head's mask.
         state: The first stage's features and the last low-resolution logits.
     """
@@ -52,14 +52,14 @@ class EMCClick(nn.Module):
     """The whole network.
 
     Args:
-        first_stage: Maps a normalised image and click features to a ``FirstStageOutput``.
+        first_stage: What runs once an image.
         head: The correction head.
         click_embedding: Maps the first click's disk (B, 1, H, W) to what ``first_stage`` expects.
         name: The preset's name.
     """
 
     def __init__(
-        self, first_stage: nn.Module, head: CorrectionHead, click_embedding: nn.Module, name: str
+        self, first_stage: FirstStage, head: CorrectionHead, click_embedding: nn.Module, name: str
     ) -> None:
         super().__init__()
         self.name = name

@@ -1,30 +1,13 @@
-"""Starting from weights that others trained: ImageNet backbones, or a whole checkpoint.
-
-HRNet's and the Mix Transformer's released ImageNet files hold the backbone's tensors under the names that
-they have here, beside a classifier that is of no use.
-"""
+"""Starting from weights that others trained: the backbone's ImageNet file, or a whole checkpoint."""
 
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from isegm.errors import InputError
-from isegm.model.backbones.mix_transformer import SegFormer
+from isegm.model.build import PRESETS
 from isegm.model.checkpoint import load_model, read_tensors
 from isegm.model.emc_click import EMCClick
-
-_NOT_IN_IMAGENET = (
-    "patch_embed_side1.",
-    "norm_add.",
-    "conv3x3_ocr.",
-    "ocr_distri_head.",
-    "cls_head.",
-    "aux_head.",
-)
-"""What a first stage has besides the classifier's backbone."""
-
-_CLASSIFIER = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.", "head.")
-"""What the files have besides the backbone."""
 
 
 def load_pretrained(model: EMCClick, path: Path) -> None:
@@ -46,30 +29,26 @@ def load_pretrained(model: EMCClick, path: Path) -> None:
             raise InputError(f"{path}: is {other.name}, not {model.name}; name the other with --preset")
         model.load_state_dict(other.state_dict())
         return
-    _load_backbone(_backbone(model), path, tensors)
+    _load_backbone(model, path, tensors)
 
 
-def _backbone(model: EMCClick) -> nn.Module:
-    first_stage = model.feature_extractor
-    return first_stage.backbone if isinstance(first_stage, SegFormer) else first_stage
-
-
-def _load_backbone(backbone: nn.Module, path: Path, tensors: dict[str, Tensor]) -> None:
-    own = {
-        name: tensor
-        for name, tensor in backbone.state_dict().items()
-        if not name.startswith(_NOT_IN_IMAGENET)
-    }
-    for name, tensor in own.items():
+def _load_backbone(model: EMCClick, path: Path, tensors: dict[str, Tensor]) -> None:
+    config = PRESETS[model.name].first_stage
+    own = model.feature_extractor.state_dict()
+    names = {name: called for name in own if (called := config.imagenet_name(name)) is not None}
+    for name, called in names.items():
         # Files from before torch 0.4 have no counters; they are of no use here either.
-        if name not in tensors and not name.endswith("num_batches_tracked"):
-            raise InputError(f"{path}: has no tensor {name!r}: not the ImageNet weights of this backbone")
-        if name in tensors and tensors[name].shape != tensor.shape:
+        if called not in tensors and not called.endswith("num_batches_tracked"):
+            raise InputError(f"{path}: has no tensor {called!r}: not the ImageNet weights of this backbone")
+        if called in tensors and tensors[called].shape != own[name].shape:
             raise InputError(
-                f"{path}: tensor {name!r} is {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}: "
+                f"{path}: tensor {called!r} is {tuple(tensors[called].shape)}, not {tuple(own[name].shape)}: "
                 "the ImageNet weights of another backbone"
             )
-    left_over = [name for name in tensors if name not in own and not name.startswith(_CLASSIFIER)]
+    known = set(names.values())
+    left_over = [name for name in tensors if name not in known]
+    left_over = [name for name in left_over if not name.startswith(config.imagenet_classifier)]
     if left_over:
         raise InputError(f"{path}: has a tensor {left_over[0]!r}: the ImageNet weights of another backbone")
-    backbone.load_state_dict({name: tensors[name] for name in own if name in tensors}, strict=False)
+    found = {name: tensors[called] for name, called in names.items() if called in tensors}
+    model.feature_extractor.load_state_dict(found, strict=False)

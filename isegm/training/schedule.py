@@ -4,11 +4,9 @@ import math
 
 from torch import nn
 
+from isegm.model.build import PRESETS
 from isegm.model.emc_click import EMCClick
 from isegm.training.recipe import Recipe
-
-_FULL_RATE = ("feature_extractor.conv3x3_ocr.", "feature_extractor.ocr_distri_head.")
-"""The first stage's OCR layers, which learn at the whole rate."""
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -28,11 +26,12 @@ def parameter_groups(model: EMCClick, recipe: Recipe) -> list[dict[str, object]]
     Returns:
         Groups for a torch optimiser, each with its ``multiplier`` of the learning rate.
     """
+    full_rate = tuple(f"feature_extractor.{name}" for name in PRESETS[model.name].first_stage.full_rate)
     slow: list[nn.Parameter] = []
     full: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            is_slow = name.startswith("feature_extractor.") and not name.startswith(_FULL_RATE)
+            is_slow = name.startswith("feature_extractor.") and not name.startswith(full_rate)
             (slow if is_slow else full).append(parameter)
     return [
         {"params": slow, "multiplier": recipe.backbone_multiplier},

@@ -37,7 +37,7 @@ from isegm.evaluation.figures import figures_of
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.workers import Results, evaluate_dataset, predictor_for
 from isegm.inference.load import prepare_network
-from isegm.model.backbones.ocr import HRNetOCR
+from isegm.model.build import PRESETS
 from isegm.model.checkpoint import save_checkpoint
 from isegm.model.emc_click import EMCClick
 from isegm.simulation.train_clicks import number_of_clicks
@@ -110,8 +110,8 @@ class Trainer:
         processes: The run's processes.
 
     Raises:
-        InputError: The batch cannot be shared out evenly, or leaves HRNet a single picture, or the run cannot
-            be resumed.
+        InputError: The batch cannot be shared out evenly, or leaves one picture where the network needs
+            more, or the run cannot be resumed.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Trainer:
         if (
             recipe.batch_size == parts
             and not (is_cuda and processes.size > 1)
-            and isinstance(model.feature_extractor, HRNetOCR)
+            and not PRESETS[model.name].first_stage.takes_single_pictures
         ):
             raise InputError(
                 f"--batch-size: {recipe.batch_size} leaves one picture to each of {parts} parts, of which "

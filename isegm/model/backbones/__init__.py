@@ -1,1 +1,1 @@
-"""The first stages: one module for each family of networks that runs once per image."""
+"""The first stages: one file for each kind of network that runs once an image."""

@@ -1,24 +1,43 @@
-"""High-Resolution Net, the backbone of ``hr18s``, ``hr18`` and ``hr32``.
+"""HRNet with object-contextual representations (OCR): the first stage of ``hr18s``, ``hr18`` and ``hr32``.
 
-Source: Sun et al., "High-Resolution Representations for Labeling Pixels and Regions", 2019; here with the
-click features added behind the first convolution (EMC-Click, section 3).
+Sources: Sun et al., "High-Resolution Representations for Labeling Pixels and Regions", 2019; Yuan et al.,
+"Object-Contextual Representations for Semantic Segmentation", ECCV 2020; here with the click features added
+behind the first convolution (EMC-Click, section 3).
 
-Letters: B batch, C channels, H and W input height and width, w the network's width.
+Letters: B batch, C channels, H and W input height and width, h = H / 4 and w = W / 4, n the network's width,
+k the OCR width.
 Attribute names are those of the released checkpoints' tensors.
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.ops import Conv2dNormActivation
 
-from isegm.model.layers import resize
+from isegm.model.backbones.first_stage import FirstStage, FirstStageConfig, FirstStageOutput
+from isegm.model.layers import AbsoluteScale, resize
+
+INITIAL_CLICK_SCALE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class HRNetConfig:
+class HRNetConfig(FirstStageConfig):
     """Sizes of an HRNet with its OCR head."""
+
+    released_class: ClassVar[str] = "HRNetRefineModel"
+    released_module: ClassVar[str] = "is_refine_model"
+    imagenet_classifier: ClassVar[tuple[str, ...]] = (
+        "incre_modules.",
+        "downsamp_modules.",
+        "final_layer.",
+        "classifier.",
+    )
+    full_rate: ClassVar[tuple[str, ...]] = ("conv3x3_ocr.", "ocr_distri_head.")
+    takes_single_pictures: ClassVar[bool] = False  # the object context is one value a picture
 
     width: int
     """Channels of the finest branch; each coarser branch has twice as many."""
@@ -42,54 +61,34 @@ class HRNetConfig:
         """Channels of the feature map that the correction head reads."""
         return 2 * self.ocr_width
 
+    def build(self) -> "HRNetOCR":
+        """Make the network, untrained and in training mode."""
+        return HRNetOCR(self)
+
+    def click_embedding(self) -> nn.Module:
+        """Make what embeds the first click's disk (B, 1, H, W): (B, 64, H / 2, W / 2)."""
+        return nn.Sequential(
+            nn.Conv2d(1, 16, 1),
+            nn.LeakyReLU(negative_slope=0.2, inplace=True),
+            nn.Conv2d(16, 64, 3, stride=2, padding=1),
+            AbsoluteScale(INITIAL_CLICK_SCALE),
+        )
+
+    def released_arguments(self) -> dict[str, Any]:
+        """The arguments of ``released_class`` that tell networks of this kind apart."""
+        return {"width": self.width, "ocr_width": self.ocr_width, "small": self.small}
+
+    def imagenet_name(self, name: str) -> str | None:
+        """The tensor's own name; None for those of the OCR and mask layers."""
+        return None if name.startswith((*self.full_rate, "cls_head.", "aux_head.")) else name
+
 
 def _conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(out_channels),
-    )
+    return Conv2dNormActivation(in_channels, out_channels, kernel, stride, activation_layer=None)
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    return _conv_bn(in_channels, out_channels, 3, stride).append(nn.ReLU(inplace=True))
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a residual connection, (B, C, H, W) -> (B, C, H, W)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the block."""
-        inner = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(inner)) + x)
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions with a residual connection, (B, in, H, W) -> (B, 4 * planes, H, W)."""
-
-    def __init__(self, in_channels: int, planes: int) -> None:
-        super().__init__()
-        out_channels = 4 * planes
-        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        fits = in_channels == out_channels
-        self.downsample = nn.Identity() if fits else _conv_bn(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the block."""
-        inner = F.relu(self.bn1(self.conv1(x)))
-        inner = F.relu(self.bn2(self.conv2(inner)))
-        return F.relu(self.bn3(self.conv3(inner)) + self.downsample(x))
+    return Conv2dNormActivation(in_channels, out_channels, 3, stride)
 
 
 class HighResolutionModule(nn.Module):
@@ -103,7 +102,7 @@ class HighResolutionModule(nn.Module):
     def __init__(self, widths: tuple[int, ...], blocks: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(width) for _ in range(blocks))) for width in widths
+            nn.Sequential(*(BasicBlock(width, width) for _ in range(blocks))) for width in widths
         )
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(self._path(widths, source, target) for source in range(len(widths)))
@@ -134,7 +133,7 @@ class HighResolutionModule(nn.Module):
         return F.relu(total)
 
 
-class HRNet(nn.Module):
+class HRNet(FirstStage):
     """The backbone: an image and click features in, one map at a quarter of the resolution out."""
 
     def __init__(self, config: HRNetConfig) -> None:
@@ -147,7 +146,8 @@ class HRNet(nn.Module):
         self.conv2 = nn.Conv2d(64, 64, 3, stride=2, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(64)
         self.layer1 = nn.Sequential(
-            Bottleneck(64, 64), *(Bottleneck(256, 64) for _ in range(config.blocks - 1))
+            Bottleneck(64, 64, downsample=_conv_bn(64, 256, 1)),
+            *(Bottleneck(256, 64) for _ in range(config.blocks - 1)),
         )
 
         self.transition1 = nn.ModuleList(
@@ -169,19 +169,14 @@ class HRNet(nn.Module):
         kept = [nn.Identity() for _ in widths[:-1]]
         return nn.ModuleList([*kept, nn.Sequential(_conv_bn_relu(widths[-2], widths[-1], stride=2))])
 
-    def backbone(self, image: Tensor, click_features: Tensor) -> Tensor:
-        """Compute the backbone's map.
+    def image_part(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Run the first convolution, (B, 3, H, W) -> (B, 64, H / 2, W / 2)."""
+        return (F.relu(self.bn1(self.conv1(image))),)
 
-        Args:
-            image: (B, 3, H, W), normalised.
-            click_features: (B, 64, H / 2, W / 2).
-
-        Returns:
-            (B, 15 * w, H / 4, W / 4).
-        """
-        x = F.relu(self.bn1(self.conv1(image))) + click_features  # (B, 64, H/2, W/2)
-        x = F.relu(self.bn2(self.conv2(x)))  # (B, 64, H/4, W/4)
-        x = self.layer1(x)  # (B, 256, H/4, W/4)
+    def backbone(self, stem: Tensor, click_features: Tensor) -> Tensor:
+        """Compute the backbone's map, (B, 15n, h, w), from two of (B, 64, H / 2, W / 2)."""
+        x = F.relu(self.bn2(self.conv2(stem + click_features)))  # (B, 64, h, w)
+        x = self.layer1(x)  # (B, 256, h, w)
 
         maps: list[Tensor] = self.stage2([transition(x) for transition in self.transition1])
         for transitions, stage in ((self.transition2, self.stage3), (self.transition3, self.stage4)):
@@ -190,3 +185,89 @@ class HRNet(nn.Module):
 
         size = (maps[0].shape[2], maps[0].shape[3])
         return torch.cat([resize(x, size) for x in maps], dim=1)
+
+
+def _bn_relu(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+
+def _pointwise(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), _bn_relu(out_channels))
+
+
+class ObjectAttention(nn.Module):
+    """Attention of every pixel to the object contexts, of which there is one here.
+
+    A softmax over one key is 1, so every pixel receives the context's value whatever the query and the key
+    are: ``f_pixel`` and ``f_object`` cannot reach the output. They are in the released files and are kept so
+    that files are read and written whole, but they are never run or trained.
+    """
+
+    def __init__(self, channels: int, key_channels: int) -> None:
+        super().__init__()
+        self.f_pixel = _pointwise(channels, key_channels).extend(_pointwise(key_channels, key_channels))
+        self.f_object = _pointwise(channels, key_channels).extend(_pointwise(key_channels, key_channels))
+        self.f_down = _pointwise(channels, key_channels)
+        self.f_up = _pointwise(key_channels, channels)
+        self.f_pixel.requires_grad_(False)
+        self.f_object.requires_grad_(False)
+
+    def forward(self, context: Tensor, size: tuple[int, int]) -> Tensor:
+        """Spread the object context (B, 2k, 1, 1) over ``size`` = (h, w): (B, 2k, h, w)."""
+        value = self.f_down(context)  # (B, k, 1, 1)
+        if self.training:  # the running variance that BatchNorm keeps depends on the number of pixels
+            return self.f_up(value.expand(-1, -1, *size))
+        return self.f_up(value).expand(-1, -1, *size)
+
+
+class ObjectContextHead(nn.Module):
+    """Enrich the features of every pixel with the context of the object they may belong to."""
+
+    def __init__(self, channels: int, key_channels: int, dropout: float = 0.05) -> None:
+        super().__init__()
+        self.object_context_block = ObjectAttention(channels, key_channels)
+        self.conv_bn_dropout = _pointwise(2 * channels, channels).append(nn.Dropout2d(dropout))
+
+    def forward(self, features: Tensor, context: Tensor) -> Tensor:
+        """Combine features (B, 2k, h, w) and object context (B, 2k, 1, 1) into (B, 2k, h, w)."""
+        size = (features.shape[2], features.shape[3])
+        attended = self.object_context_block(context, size)
+        return self.conv_bn_dropout(torch.cat([attended, features], dim=1))
+
+
+def object_context(features: Tensor, logits: Tensor) -> Tensor:
+    """Return the mean of the features, weighted by a softmax over space of the auxiliary mask.
+
+    Args:
+        features: (B, C, h, w).
+        logits: (B, 1, h, w).
+
+    Returns:
+        (B, C, 1, 1).
+    """
+    weights = logits.flatten(2).softmax(dim=2)  # (B, 1, h*w)
+    return (features.flatten(2) @ weights.transpose(1, 2)).unsqueeze(3)  # (B, C, 1, 1)
+
+
+class HRNetOCR(HRNet):
+    """HRNet with its OCR head."""
+
+    def __init__(self, config: HRNetConfig) -> None:
+        super().__init__(config)
+        channels, ocr_channels = self.out_channels, 2 * config.ocr_width
+        self.conv3x3_ocr = nn.Sequential(
+            nn.Conv2d(channels, ocr_channels, 3, padding=1), *_bn_relu(ocr_channels)
+        )
+        self.ocr_distri_head = ObjectContextHead(ocr_channels, config.ocr_width)
+        self.cls_head = nn.Conv2d(ocr_channels, 1, 1)
+        self.aux_head = nn.Sequential(
+            nn.Conv2d(channels, channels, 1), *_bn_relu(channels), nn.Conv2d(channels, 1, 1)
+        )
+
+    def click_part(self, maps: tuple[Tensor, ...], click: Tensor) -> FirstStageOutput:
+        """Compute the rest; see :class:`FirstStage`. Features are (B, 2k, h, w)."""
+        x = self.backbone(maps[0], click)  # (B, 15n, h, w)
+        auxiliary = self.aux_head(x)  # (B, 1, h, w)
+        x = self.conv3x3_ocr(x)  # (B, 2k, h, w)
+        features = self.ocr_distri_head(x, object_context(x, auxiliary))  # (B, 2k, h, w)
+        return FirstStageOutput(features, self.cls_head(features), auxiliary)

@@ -8,13 +8,14 @@ Attribute names are those of the released checkpoints' tensors.
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from isegm.model.backbones.first_stage import FirstStageOutput
+from isegm.model.backbones.first_stage import FirstStage, FirstStageConfig, FirstStageOutput
 from isegm.model.layers import resize
 
 HEADS = (1, 2, 5, 8)
@@ -24,8 +25,12 @@ MAX_DROP_PATH = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixTransformerConfig:
+class SegFormerConfig(FirstStageConfig):
     """Sizes of a SegFormer."""
+
+    released_class: ClassVar[str] = "SegFormerModel"
+    released_module: ClassVar[str] = "is_refine_segformer_model"
+    imagenet_classifier: ClassVar[tuple[str, ...]] = ("head.",)
 
     version: str
     """The published name of the encoder, ``b0`` or ``b3``."""
@@ -40,6 +45,20 @@ class MixTransformerConfig:
     def feature_channels(self) -> int:
         """Channels of the feature map that the correction head reads."""
         return self.decoder_channels
+
+    def build(self) -> "SegFormer":
+        """Make the network, untrained and in training mode."""
+        return SegFormer(self)
+
+    def released_arguments(self) -> dict[str, Any]:
+        """The arguments of ``released_class`` that tell networks of this kind apart."""
+        return {"model_version": self.version}
+
+    def imagenet_name(self, name: str) -> str | None:
+        """The encoder's own name; None for the decoder's tensors and those that embed the click."""
+        encoder, _, own = name.partition(".")
+        is_pretrained = encoder == "backbone" and not own.startswith(("patch_embed_side1.", "norm_add."))
+        return own if is_pretrained else None
 
 
 class OverlapPatchEmbedding(nn.Module):
@@ -144,7 +163,7 @@ class TransformerBlock(nn.Module):
 class MixTransformer(nn.Module):
     """The encoder: four stages at 1/4, 1/8, 1/16 and 1/32."""
 
-    def __init__(self, config: MixTransformerConfig) -> None:
+    def __init__(self, config: SegFormerConfig) -> None:
         super().__init__()
         widths = config.widths
         self.patch_embed1 = OverlapPatchEmbedding(3, widths[0], kernel=7, stride=4)
@@ -167,35 +186,35 @@ class MixTransformer(nn.Module):
         self.block1, self.block2, self.block3, self.block4 = stages
         self.norm1, self.norm2, self.norm3, self.norm4 = (nn.LayerNorm(width, eps=1e-6) for width in widths)
 
-    def forward(self, image: Tensor, click_map: Tensor) -> list[Tensor]:
-        """Compute the four stages' maps, finest first.
+    def first(self, image: Tensor) -> Tensor:
+        """Run stage 1, which does not see the click, on (B, 3, H, W): (B, width_0, H / 4, W / 4)."""
+        return self._stage(1, image)
+
+    def rest(self, x: Tensor, click_map: Tensor) -> list[Tensor]:
+        """Run the other stages.
 
         Args:
-            image: (B, 3, H, W), normalised.
+            x: What :meth:`first` gave.
             click_map: (B, 1, H, W), the first click's disk.
 
         Returns:
-            Maps (B, width_i, H / 2^(i+2), W / 2^(i+2)), sizes rounded up.
+            The maps of stages 2 to 4, (B, width_i, H / 2^(i+2), W / 2^(i+2)), sizes rounded up.
         """
-        stages = (
-            (self.patch_embed1, self.block1, self.norm1),
-            (self.patch_embed2, self.block2, self.norm2),
-            (self.patch_embed3, self.block3, self.norm3),
-            (self.patch_embed4, self.block4, self.norm4),
-        )
+        x = x + self.patch_embed_side1(click_map)
         maps: list[Tensor] = []
-        x = image
-        for embed, blocks, norm in stages:
-            x = embed(x)
-            size = (x.shape[2], x.shape[3])
-            tokens = to_tokens(x)
-            for block in blocks:
-                tokens = block(tokens, size)
-            x = to_map(norm(tokens), size)
+        for number in (2, 3, 4):
+            x = self._stage(number, x)
             maps.append(x)
-            if len(maps) == 1:  # the decoder sees stage 1 without the click, stage 2 with it
-                x = x + self.patch_embed_side1(click_map)
         return maps
+
+    def _stage(self, number: int, x: Tensor) -> Tensor:
+        embed, blocks, norm = (getattr(self, f"{part}{number}") for part in ("patch_embed", "block", "norm"))
+        x = embed(x)
+        size = (x.shape[2], x.shape[3])
+        tokens = to_tokens(x)
+        for block in blocks:
+            tokens = block(tokens, size)
+        return to_map(norm(tokens), size)
 
 
 class TokenProjection(nn.Module):
@@ -226,7 +245,7 @@ class FuseBlock(nn.Module):
 class AllMLPDecoder(nn.Module):
     """Bring the four stages to one width and one size, and fuse them."""
 
-    def __init__(self, config: MixTransformerConfig, dropout: float = 0.1) -> None:
+    def __init__(self, config: SegFormerConfig, dropout: float = 0.1) -> None:
         super().__init__()
         channels = config.decoder_channels
         self.linear_c4 = TokenProjection(config.widths[3], channels)
@@ -249,25 +268,21 @@ class AllMLPDecoder(nn.Module):
         return FirstStageOutput(features, self.linear_pred(features), None)
 
 
-class SegFormer(nn.Module):
-    """Encoder and decoder: the first stage of ``segb0`` and ``segb3``."""
+class SegFormer(FirstStage):
+    """Encoder and decoder; the click enters behind the encoder's first stage, as its disk."""
 
-    def __init__(self, config: MixTransformerConfig) -> None:
+    def __init__(self, config: SegFormerConfig) -> None:
         super().__init__()
         self.backbone = MixTransformer(config)
         self.decode_head = AllMLPDecoder(config)
 
-    def forward(self, image: Tensor, click_map: Tensor) -> FirstStageOutput:
-        """Compute the features and the coarse mask.
+    def image_part(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Run the encoder's first stage."""
+        return (self.backbone.first(image),)
 
-        Args:
-            image: (B, 3, H, W), normalised.
-            click_map: (B, 1, H, W), the first click's disk.
-
-        Returns:
-            Features (B, C, H / 4, W / 4), coarse logits (B, 1, H / 4, W / 4); no auxiliary mask.
-        """
-        return self.decode_head(self.backbone(image, click_map))
+    def click_part(self, maps: tuple[Tensor, ...], click: Tensor) -> FirstStageOutput:
+        """Compute the rest; see :class:`FirstStage`. There is no auxiliary mask."""
+        return self.decode_head([*maps, *self.backbone.rest(maps[0], click)])
 
 
 def to_tokens(x: Tensor) -> Tensor:

@@ -17,8 +17,9 @@ from isegm.compare.mask_reading import Spacing, read_manifest, read_pair
 from isegm.compare.score_files import table, write_rows, write_summary
 from isegm.compare.score_plots import plot_against_area
 from isegm.compare.scores import Scores, score
-from isegm.compare.summary import RESAMPLES, SEED, Summary, summarise_scores
+from isegm.compare.summary import Summary, summarise_scores
 from isegm.errors import InputError
+from isegm.metrics.bootstrap import RESAMPLES, SEED
 
 PLOTTED_METRICS = ("recall", "precision")
 CONVENTIONS = (

@@ -5,13 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from isegm.compare.scores import Scores
-from isegm.metrics.bootstrap import bootstrap_band
-
-RESAMPLES = 10_000
-SEED = 0
+from isegm.metrics.bootstrap import mean_interval
 
 OVERLAP_METRICS = ("dice", "iou", "precision", "recall")
 DISTANCE_METRICS = ("hd95", "nsd")
@@ -42,27 +38,15 @@ def summarise(values: Sequence[float]) -> Summary:
     """Summarise a metric, leaving undefined values (NaN) out and counting them."""
     column = np.asarray(values, np.float64)
     defined = column[~np.isnan(column)]
+    interval = mean_interval(column)
     return Summary(
-        mean=float(defined.mean()) if defined.size else math.nan,
+        mean=interval.mean,
         std=float(defined.std(ddof=1)) if defined.size > 1 else math.nan,
         median=float(np.median(defined)) if defined.size else math.nan,
-        ci95=bootstrap_interval(defined),
+        ci95=(interval.low, interval.high),
         n=int(defined.size),
         undefined=int(column.size - defined.size),
     )
-
-
-def bootstrap_interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """The 95 % percentile-bootstrap interval of the mean: 10 000 resamples, always the same ones.
-
-    Args:
-        values: (n,) without NaN.
-
-    Returns:
-        (low, high); NaN for fewer than two values, which say nothing about their spread.
-    """
-    (low,), (high,) = bootstrap_band(values[:, None], RESAMPLES, SEED)
-    return float(low), float(high)
 
 
 def summarise_scores(rows: Sequence[Scores]) -> dict[str, Summary]:

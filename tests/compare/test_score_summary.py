@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from isegm.compare.scores import Scores
-from isegm.compare.summary import bootstrap_interval, summarise, summarise_scores
-from isegm.metrics import bootstrap
+from isegm.compare.summary import summarise, summarise_scores
+from isegm.metrics.bootstrap import mean_interval
 
 
 def scores(name="a", dice=0.5, hd95=1.0, unit="mm", included=True):
@@ -35,29 +35,10 @@ def test_no_value_has_nothing(values, undefined):
     assert (result.n, result.undefined) == (0, undefined)
 
 
-def test_the_interval_is_the_same_every_time_and_holds_the_mean():
+def test_the_interval_is_that_of_every_tool():
     values = np.random.default_rng(5).random(40)
-    low, high = bootstrap_interval(values)
-    assert (low, high) == bootstrap_interval(values)
-    assert low < values.mean() < high
-
-
-def test_the_interval_is_near_the_one_for_normal_values():
-    values = np.random.default_rng(5).normal(10, 2, 400)
-    half = 1.96 * values.std(ddof=1) / math.sqrt(400)
-    assert bootstrap_interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
-
-
-def test_the_interval_of_equal_values_is_a_point():
-    assert bootstrap_interval(np.full(5, 0.25)) == (0.25, 0.25)
-
-
-@pytest.mark.parametrize("at_once", [1, 1000, 77_777])
-def test_the_interval_takes_all_resamples_whatever_fits_in_memory(at_once, monkeypatch):
-    values = np.random.default_rng(5).random(20)
-    whole = bootstrap_interval(values)
-    monkeypatch.setattr(bootstrap, "_DRAWS_AT_ONCE", at_once)
-    assert bootstrap_interval(values) == pytest.approx(whole, rel=1e-12)
+    interval = mean_interval(values)
+    assert summarise([*values, math.nan]).ci95 == (interval.low, interval.high)
 
 
 def test_units_are_never_mixed():

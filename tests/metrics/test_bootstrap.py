@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from isegm.compare.summary import bootstrap_interval
 from isegm.metrics import bootstrap
 from isegm.metrics.bootstrap import Interval, bootstrap_band, mean_interval
 
@@ -34,7 +33,7 @@ def test_the_interval_covers_the_true_mean_nearly_as_often_as_it_says():
 
 def test_it_is_the_plain_bootstrap_of_the_same_draws():
     values = np.random.default_rng(5).random((30, 3))
-    drawn = np.random.default_rng(0).integers(30, size=(2000, 30))
+    drawn = np.random.default_rng(0).integers(30, size=(10_000, 30))
     low, high = bootstrap_band(values)
     wanted = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975], axis=0)
     np.testing.assert_allclose([low, high], wanted, rtol=1e-12)
@@ -65,7 +64,15 @@ def test_the_order_of_samples_changes_ends_as_another_seed_does_and_means_not_at
     assert (there.low, there.high) == pytest.approx((back.low, back.high), abs=0.03)
     low, high = bootstrap_band(values[:, None], seed=1)
     assert (there.low, there.high) == pytest.approx((low[0], high[0]), abs=0.03)
-    assert (there.low, there.high) == pytest.approx(bootstrap_interval(values), abs=0.03)
+
+
+def test_of_normal_values_the_interval_is_near_the_textbook_s():
+    values = np.random.default_rng(5).normal(10, 2, 400)
+    half = 1.96 * values.std(ddof=1) / math.sqrt(400)
+    interval = mean_interval(values)
+    assert (interval.low, interval.high) == pytest.approx(
+        (values.mean() - half, values.mean() + half), abs=0.02
+    )
 
 
 def test_undefined_values_are_left_out():

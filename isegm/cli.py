@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO
 
-from isegm.errors import InputError, InputWarning, describe
+from isegm.errors import InputError, InputWarning, describe, is_out_of_memory
 
 EXIT_PARTIAL = 1
 EXIT_USAGE = 2
@@ -104,7 +104,7 @@ def _what_to_mend(error: Exception) -> list[str]:
         return error.lines
     if isinstance(error, OSError):
         return [describe(error)]
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return [
             "not enough memory; use fewer processes or pictures at once (--workers, --batch-size), smaller "
             "files, or a larger machine"
@@ -115,14 +115,6 @@ def _what_to_mend(error: Exception) -> list[str]:
         reason = getattr(error, "reason", error)
         return [f"a name or text cannot be read or written as UTF-8 ({reason}); rename the file"]
     return []
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # Torch and OpenCV have errors of their own for it, which cannot be imported here, and no type on a CPU.
-    said = str(error)
-    return isinstance(error, MemoryError) or any(
-        words in said for words in ("not enough memory", "out of memory", "Insufficient memory")
-    )
 
 
 def _show_warning(

@@ -1,10 +1,10 @@
-"""The one exception for what a user can mend, and what the operating system's errors mean to a user."""
+"""The one exception for what a user can fix, and what the operating system's errors mean to a user."""
 
 import errno
 import os
 
 _SPACE = "free some space and run it again (an evaluation with --resume)"
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
     errno.EFBIG: _SPACE,
@@ -15,19 +15,33 @@ _MENDS = {
     errno.ENOTDIR: "check the path: what should be a folder is a file",
     errno.EISDIR: "name a file",
     errno.EEXIST: "name another",
+    errno.ENOMEM: "use fewer processes or pictures at once, smaller files, or a larger machine",
     errno.ENAMETOOLONG: "shorten the name",
-    errno.ELOOP: "mend the links, which go round in a circle",
+    errno.ELOOP: "fix the links, which go round in a circle",
     errno.EMFILE: "allow more open files (ulimit -n), or use fewer processes",
     errno.ENFILE: "allow more open files (ulimit -n), or use fewer processes",
     errno.EIO: "the disk or the connection to it fails: copy the file to another one",
     errno.ESTALE: "the disk or the connection to it fails: copy the file to another one",
 }
 
+_NO_MEMORY = (
+    "out of memory",  # torch on a GPU, and CUDA itself
+    "not enough memory",  # torch on Windows and macOS
+    "can't allocate memory",  # torch on Linux
+    "cannot allocate memory",  # the operating system
+    "alloc_failed",  # cuBLAS, cuDNN
+    "failed to allocate",  # OpenCV, ONNX Runtime, OpenVINO
+    "insufficient memory",  # OpenCV
+    "unable to allocate",  # NumPy
+    "bad_alloc",  # C++
+    "bad allocation",  # C++ on Windows
+)
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
 
-    The message is a single line that names the file (or argument) and says what would mend it.
+    The message is a single line that names the file (or argument) and says what would fix it.
     Command-line tools print it on stderr and leave with exit status 2, without a traceback.
     """
 
@@ -42,7 +56,7 @@ class InputWarning(UserWarning):
 
 
 def describe(error: OSError, path: str | os.PathLike[str] = "") -> str:
-    """What the operating system would not do, in one line with its mend: ``file: reason; mend``.
+    """What the operating system would not do, in one line with the fix: ``file: reason; fix``.
 
     Args:
         error: What it said.
@@ -52,5 +66,19 @@ def describe(error: OSError, path: str | os.PathLike[str] = "") -> str:
     if isinstance(name, bytes):
         name = os.fsdecode(name)
     where = f"{name}: " if name else ""
-    mend = _MENDS.get(error.errno or 0, "")
-    return f"{where}{error.strerror or error}{'; ' if mend else ''}{mend}"
+    fix = _FIXES.get(error.errno or 0, "")
+    return f"{where}{error.strerror or error}{'; ' if fix else ''}{fix}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory, the processor's or a GPU's, did not suffice.
+
+    Libraries written in C++ have no type for it, or one that they would have to be imported for: their words
+    decide.
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if isinstance(error, InputError):
+        return False  # its words are ours, and may be a file's name
+    said = str(error).lower()
+    return type(error).__name__ == "OutOfMemoryError" or any(words in said for words in _NO_MEMORY)

@@ -91,10 +91,7 @@ class OutOfMemoryError(RuntimeError):
     [
         (MemoryError(), "not enough memory; use fewer processes"),
         (OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "not enough memory; use fewer"),
-        (
-            RuntimeError("[enforce fail at alloc_cpu.cpp:1] . DefaultCPUAllocator: not enough memory"),
-            "not enough memory; use fewer",
-        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory; use fewer"),
         (RecursionError("maximum recursion depth exceeded"), "a file or argument is nested too deeply"),
         (UnicodeEncodeError("utf-8", "\udc80", 0, 1, "surrogates not allowed"), "(surrogates not allowed)"),
     ],

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from isegm.errors import InputError
+from isegm.errors import InputError, is_out_of_memory
 from isegm.inference.network import Network
 from isegm.inference.onnx_pair import OnnxPair, export_pair, read_pair
 from isegm.inference.predictor import Predictor
@@ -71,9 +71,9 @@ def load_network(
     pair = read_pair(path)
     try:
         return _run_pair(pair, backend, precision, threads, at_once)
-    except InputError:
-        raise
     except Exception as error:
+        if isinstance(error, InputError) or is_out_of_memory(error):
+            raise
         raise InputError(
             f"{path}: {backend} cannot run it ({type(error).__name__}); export it anew with scripts/export.py"
         ) from error

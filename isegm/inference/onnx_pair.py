@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from isegm._version import __version__
-from isegm.errors import InputError
+from isegm.errors import InputError, is_out_of_memory
 from isegm.geometry import Click
 from isegm.inference.torch_network import Encoded, InferenceModel
 from isegm.limits import MOST_NETWORK_BYTES, read_bytes
@@ -273,6 +273,8 @@ def _metadata(path: Path, content: bytes) -> dict[str, str]:
         found = {str(entry.key): str(entry.value) for entry in model.metadata_props}
     # protobuf's errors differ by version; whatever it was, it is no model.
     except Exception as error:  # noqa: BLE001
+        if is_out_of_memory(error):
+            raise InputError(f"{path}: not enough memory to read it; use fewer processes") from None
         raise InputError(
             f"{path}: truncated, or not an ONNX file ({type(error).__name__}); export it anew"
         ) from None

@@ -20,7 +20,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from isegm.errors import InputError
+from isegm.errors import InputError, is_out_of_memory
 from isegm.limits import MOST_NETWORK_BYTES, check_bytes
 from isegm.model.build import PRESETS, Preset, build_model
 from isegm.model.emc_click import MEAN, STANDARD_DEVIATION, EMCClick
@@ -179,6 +179,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         ) from None
     # torch reports a truncated or foreign file in many ways; whatever it was, this file cannot be read.
     except Exception as error:  # noqa: BLE001
+        if is_out_of_memory(error):
+            raise InputError(f"{path}: not enough memory to read it; use fewer processes") from None
         raise InputError(
             f"{path}: truncated, or not a checkpoint ({type(error).__name__}); {EXPECTED}"
         ) from None

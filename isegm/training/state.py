@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isegm.errors import InputError
+from isegm.errors import InputError, is_out_of_memory
 from isegm.model.checkpoint import check_container
 from isegm.storage import whole_file
 from isegm.training.recipe import Recipe
@@ -82,7 +82,9 @@ def load_state(folder: Path, recipe: Recipe) -> TrainingState:
         state = TrainingState(**content)
         if not isinstance(state.recipe, Mapping):
             raise TypeError
-    except Exception as error:  # noqa: BLE001 - whatever torch says of it, it cannot be resumed from
+    except Exception as error:  # whatever torch says of it, it cannot be resumed from
+        if is_out_of_memory(error):
+            raise
         raise InputError(f"{path}: unreadable ({type(error).__name__}); start anew") from None
     now = plain_recipe(recipe)
     for name, value in now.items():

@@ -5,11 +5,13 @@ half a file under its final name.
 """
 
 import contextlib
+import csv
 import hashlib
+import io
 import secrets
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write ``content`` as UTF-8 to ``path``, whole or not at all."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows, the header first, as CSV to ``path``, whole or not at all; NaN becomes ``nan``."""
+    content = io.StringIO(newline="")
+    csv.writer(content, lineterminator="\n").writerows(rows)
+    write_text(path, content.getvalue())
 
 
 def warn_of_links(folder: Path, links: Sequence[Path]) -> None:

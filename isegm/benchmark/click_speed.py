@@ -26,8 +26,7 @@ from tqdm import tqdm
 
 from isegm.benchmark.macs import Macs, network_macs, reference_macs
 from isegm.benchmark.memory import peak_megabytes
-from isegm.benchmark.table import cell, format_table, quartiles
-from isegm.benchmark.timing import REFERENCE, Recording, milliseconds, ratio, record
+from isegm.benchmark.timing import REFERENCE, Recording, milliseconds, quartiles, ratio, record
 from isegm.benchmark.ways import (
     Image,
     Settings,
@@ -42,6 +41,7 @@ from isegm.benchmark.ways import (
 )
 from isegm.inference.torch_network import InferenceModel
 from isegm.model.checkpoint import load_model
+from isegm.tables import format_number, text_table
 
 HEADER = (
     "mode", "first, ms", "IQR", "ratio", "further, ms", "IQR", "ratio", "clicks/s", "GMACs first", "further",
@@ -156,7 +156,7 @@ def format_result(result: Mapping[str, Any]) -> str:
     title = result["name"]
     if result["preset"] != title:
         title += f" ({result['preset']})"
-    return f"\n{title}\n{format_table(HEADER, [_row(row) for row in result['modes']])}"
+    return f"\n{title}\n{text_table(HEADER, [_row(row) for row in result['modes']])}"
 
 
 def _row(row: Mapping[str, Any]) -> list[str]:
@@ -164,11 +164,11 @@ def _row(row: Mapping[str, Any]) -> list[str]:
         row["mode"],
         f"{row['first_click_ms']['median']:.1f}",
         quartiles(row["first_click_ms"]),
-        cell(row["first_click_ratio"], ".2f", "x"),
-        cell(row["further_click_ms"]["median"], ".1f"),
+        format_number(row["first_click_ratio"], ".2f", "x"),
+        format_number(row["further_click_ms"]["median"], ".1f"),
         quartiles(row["further_click_ms"]),
-        cell(row["further_click_ratio"], ".2f", "x"),
-        cell(row["clicks_per_second"], ".2f"),
+        format_number(row["further_click_ratio"], ".2f", "x"),
+        format_number(row["clicks_per_second"], ".2f"),
         f"{row['gmacs']['first_click']:.2f}",
         f"{row['gmacs']['further_click']:.2f}",
         f"{row['peak_mb']:.0f}",

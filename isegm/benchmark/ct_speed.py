@@ -15,13 +15,13 @@ import cv2
 from isal import igzip
 from tqdm import tqdm
 
-from isegm.benchmark.table import format_table
 from isegm.benchmark.timing import in_turns, median_ratio, milliseconds
 from isegm.benchmark.ways import at_least
 from isegm.extract.normalize import NormalizeJob, normalize_volume
 from isegm.extract.slices import Extraction, ExtractionJob, extract_volume
 from isegm.extract.volume_pairs import list_images, pair_image
 from isegm.storage import read_grey, write_image
+from isegm.tables import text_table
 from isegm.volumes.organs import find_organ, window_of
 from isegm.volumes.volume import list_volumes, open_volume, read_slabs
 from isegm.volumes.windows import apply_window
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         ]
         for volume in volumes
     ]
-    print(format_table(HEADER, rows))  # noqa: T201
+    print(text_table(HEADER, rows))  # noqa: T201
     return {"settings": {"organ": args.organ, "repeats": args.repeats}, "volumes": volumes}
 
 

@@ -17,7 +17,6 @@ import cv2
 import torch
 from tqdm import tqdm
 
-from isegm.benchmark.table import format_table
 from isegm.benchmark.timing import REFERENCE
 from isegm.benchmark.ways import add_backend_arguments, at_least, check_device, choose_backends
 from isegm.cli import names
@@ -33,6 +32,7 @@ from isegm.inference.load import load_network
 from isegm.inference.reference import ReferencePredictor
 from isegm.metrics.noc import summarise_noc
 from isegm.model.checkpoint import load_model
+from isegm.tables import text_table
 
 CHUNK = 4
 """Images for each of those worked on at once, before it is the next way's turn.
@@ -249,4 +249,4 @@ def format_result(result: Mapping[str, Any]) -> str:
         ]
         for row in result["modes"]
     ]
-    return f"\n{result['dataset']}, {result['images']} images\n{format_table(HEADER, rows)}"
+    return f"\n{result['dataset']}, {result['images']} images\n{text_table(HEADER, rows)}"

@@ -24,7 +24,6 @@ import torch
 from tqdm import tqdm
 
 from isegm.benchmark.growth_plots import plot_growth
-from isegm.benchmark.table import cell, format_table
 from isegm.benchmark.timing import REFERENCE, Recording, milliseconds, random_clicks, record
 from isegm.benchmark.ways import (
     SMALLEST_SIZE,
@@ -45,6 +44,7 @@ from isegm.errors import InputError
 from isegm.geometry import Click
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import EMCClick
+from isegm.tables import format_number, text_table
 
 FURTHER_CLICKS = 5
 """Further clicks that are timed on an image where their number is not the question."""
@@ -319,9 +319,9 @@ def format_result(result: Mapping[str, Any]) -> str:
         rows = [
             [row["mode"], str(row[x]), *(_shown(row[column]) for column in columns)] for row in result[part]
         ]
-        texts.append(format_table(["mode", x, *columns.values()], rows))
+        texts.append(text_table(["mode", x, *columns.values()], rows))
     return "\n" + "\n\n".join(texts)
 
 
 def _shown(value: float | Row) -> str:
-    return cell(value["median"] if isinstance(value, dict) else value, ".2f")
+    return format_number(value["median"] if isinstance(value, dict) else value, ".2f")

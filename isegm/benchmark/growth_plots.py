@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from isegm.storage import whole_file
+from isegm.plots import COLOURS, INK, png, style
+from isegm.storage import write_bytes
 
-DPI = 150
-COLOURS = ("#555555", "#1f6f8b", "#b5523b", "#5b8c3a")
-"""The reference's, then the backends'."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def plot_growth(path: Path, result: Mapping[str, Any]) -> None:
@@ -20,13 +20,18 @@ def plot_growth(path: Path, result: Mapping[str, Any]) -> None:
         path: The PNG to write, whole or not at all.
         result: What its ``run`` returns.
     """
+    with style():
+        write_bytes(path, png(_draw(result)))
+
+
+def _draw(result: Mapping[str, Any]) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter
 
-    figure = Figure(figsize=(12, 7.4), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(12, 7.4), layout="constrained")
     figure.suptitle(f"{result['name']}: how cost grows", x=0.01, ha="left", fontsize=14)
-    modes = list(dict.fromkeys(row["mode"] for row in result["clicks"]))
-    colours = dict(zip(modes, COLOURS, strict=False))
+    modes = dict.fromkeys(row["mode"] for row in result["clicks"])
+    colours = dict(zip(modes, (INK, *COLOURS), strict=False))  # the reference's, then the backends'
     panels = (
         ("clicks", "clicks", "Clicks placed before", "Further click (ms)", "further_click_ms"),
         ("sizes", "size", "Shorter side of the input (pixels)", "First click (ms)", "first_click_ms"),
@@ -37,20 +42,13 @@ def plot_growth(path: Path, result: Mapping[str, Any]) -> None:
     )
     for axes, (part, x, x_label, y_label, y) in zip(figure.subplots(2, 3).flat, panels, strict=True):
         rows = _rates(result) if part == "rates" else result[part]
-        for mode in modes:
-            for kind, style in (("threads", "o-"), ("processes", "s--")):
+        for mode, colour in colours.items():
+            for kind, line in (("threads", "o-"), ("processes", "s--")):
                 own = [r for r in rows if r["mode"] == mode and r.get("kind", "threads") == kind]
-                if not own:
-                    continue
-                label = f"{mode}, {kind}" if part == "rates" else mode
-                axes.plot(
-                    [row[x] for row in own],
-                    [_height(row[y]) for row in own],
-                    style,
-                    color=colours[mode],
-                    markersize=4,
-                    label=label,
-                )
+                if own:
+                    label = f"{mode}, {kind}" if part == "rates" else mode
+                    points = [row[x] for row in own], [_height(row[y]) for row in own]
+                    axes.plot(*points, line, color=colour, markersize=4, label=label)
         ticks = sorted({row[x] for row in rows})
         axes.set_xscale("log")
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -64,11 +62,9 @@ def plot_growth(path: Path, result: Mapping[str, Any]) -> None:
             axes.set_ylim(0, 1.35 * axes.dataLim.ymax)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        axes.grid(color="#dddddd", linewidth=0.6, which="both")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=8, frameon=False)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary)
+        axes.grid(which="both")
+        axes.legend()
+    return figure
 
 
 def _height(value: float | Mapping[str, float]) -> float:

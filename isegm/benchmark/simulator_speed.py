@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from isegm.benchmark.table import format_table
 from isegm.benchmark.timing import in_turns, milliseconds
 from isegm.benchmark.ways import at_least
 from isegm.simulation.next_click import NextClick
+from isegm.tables import text_table
 
 SIDE = 512
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     rows = [
         [name, *(f"{spread[key]:.2f}" for key in ("median", "q1", "q3"))] for name, spread in spreads.items()
     ]
-    print(format_table(("mask", "median, ms", "quartile", "quartile"), rows))  # noqa: T201
+    print(text_table(("mask", "median, ms", "quartile", "quartile"), rows))  # noqa: T201
     return {"settings": {"repeats": args.repeats, "side": SIDE}, "clicks": spreads}
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from isegm.geometry import Click
 from isegm.inference.segmenter import Mask, Segmenter
 from isegm.metrics.overlap import mask_iou
+from isegm.tables import UNDEFINED
 
 REFERENCE = "reference"
 """What the published computation is called in tables."""
@@ -107,6 +108,11 @@ def milliseconds(seconds: Sequence[float]) -> dict[str, Any]:
         return {"median": None, "q1": None, "q3": None, "count": 0}
     q1, median, q3 = (float(value) * 1000 for value in np.percentile(seconds, [25, 50, 75]))
     return {"median": median, "q1": q1, "q3": q3, "count": len(seconds)}
+
+
+def quartiles(spread: Mapping[str, Any]) -> str:
+    """The quartiles of :func:`milliseconds`, as ``12.3-14.5``."""
+    return UNDEFINED if spread["median"] is None else f"{spread['q1']:.1f}-{spread['q3']:.1f}"
 
 
 def ratio(reference: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isegm.compare.scores import Scores
-from isegm.storage import whole_file
-
-DPI = 150
+from isegm.plots import COLOURS, png, style
+from isegm.storage import write_bytes
 
 
 def plot_against_area(path: Path, rows: Sequence[Scores], metric: str, organ: str) -> None:
@@ -30,37 +29,35 @@ def plot_against_area(path: Path, rows: Sequence[Scores], metric: str, organ: st
     areas, unit = _areas(drawn)
     values = [getattr(row, metric) for row in drawn]
 
-    figure = Figure(figsize=(6.4, 4.4), dpi=DPI)
-    figure.subplots_adjust(left=0.11, right=0.97, top=0.86, bottom=0.13)
-    axes = figure.add_subplot()
-    axes.scatter(
-        areas, values, s=26, color="#1f6f8b", alpha=0.65, edgecolors="white", linewidths=0.5, zorder=3
-    )
-    positive = [area for area in areas if area > 0]
-    if positive and max(positive) > 100 * min(positive):
-        if 0 in areas:  # an empty truth has a precision, but its area no logarithm
-            axes.set_xscale("symlog", linthresh=min(positive))
-        else:
-            axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter("")
-    axes.xaxis.set_major_formatter("{x:,.10g}")
-    axes.set_xlim(None if drawn else (0, 1))
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_xlabel(f"True area ({unit})")
-    axes.set_ylabel(metric.capitalize())
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    caption = f"n = {len(drawn)}"
-    if values:
-        mean = math.fsum(values) / len(values)
-        axes.axhline(mean, color="#b5523b", linewidth=1, linestyle="--", zorder=2)
-        caption += f", mean {mean:.3f} (dashed)"
-    if len(drawn) < len(included):
-        caption += f", {len(included) - len(drawn)} undefined"
-    figure.suptitle(f"{organ}: {metric} against area", x=0.11, y=0.97, ha="left", fontsize=13)
-    axes.set_title(caption, loc="left", fontsize=9, color="#555555")
-    with whole_file(path) as temporary:
-        figure.savefig(temporary)
+    with style():
+        figure = Figure(figsize=(6.4, 4.4))
+        figure.subplots_adjust(left=0.11, right=0.97, top=0.86, bottom=0.13)
+        axes = figure.add_subplot()
+        axes.scatter(
+            areas, values, s=26, color=COLOURS[0], alpha=0.65, edgecolors="white", linewidths=0.5, zorder=3
+        )
+        positive = [area for area in areas if area > 0]
+        if positive and max(positive) > 100 * min(positive):
+            if 0 in areas:  # an empty truth has a precision, but its area no logarithm
+                axes.set_xscale("symlog", linthresh=min(positive))
+            else:
+                axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter("")
+        axes.xaxis.set_major_formatter("{x:,.10g}")
+        axes.set_xlim(None if drawn else (0, 1))
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel(f"True area ({unit})")
+        axes.set_ylabel(metric.capitalize())
+        caption = f"n = {len(drawn)}"
+        if values:
+            mean = math.fsum(values) / len(values)
+            axes.axhline(mean, color=COLOURS[1], linewidth=1, linestyle="--")
+            caption += f", mean {mean:.3f} (dashed)"
+        if len(drawn) < len(included):
+            caption += f", {len(included) - len(drawn)} undefined"
+        figure.suptitle(f"{organ}: {metric} against area", x=0.11, y=0.97, ha="left", fontsize=13)
+        axes.set_title(caption, loc="left", fontsize=9)
+        write_bytes(path, png(figure))
 
 
 def _areas(rows: Sequence[Scores]) -> tuple[list[float], str]:

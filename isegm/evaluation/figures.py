@@ -12,6 +12,7 @@ from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.workers import SampleFailure
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve, dice_of_iou, iou_of_dice
 from isegm.metrics.noc import NocSummary, summarise_noc
+from isegm.tables import text_table
 
 THRESHOLDS = (0.80, 0.85, 0.90)
 SHOWN_CLICKS = (1, 2, 3, 5, 10, 20)
@@ -166,14 +167,7 @@ def format_table(rows: Sequence[Figures], protocol: Protocol) -> str:
     header += [f">={limit}@{t * 100:.0f}%" for t in THRESHOLDS[1:]]
     header += [f"fail@{t * 100:.0f}%" for t in THRESHOLDS[1:]]
     header += ["SPC,s", "Time"]
-    lines = [header, *(_row(figures) for figures in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "| " + " | ".join(f"{cell:^{width}}" for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    ]
-    rule = "-" * len(text[0])
-    return "\n".join([rule, text[0], rule, *text[1:], rule])
+    return text_table(header, [_row(figures) for figures in rows], names=2)
 
 
 def _row(figures: Figures) -> list[str]:

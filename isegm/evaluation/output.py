@@ -15,9 +15,7 @@
 With several checkpoints, ``<dataset>`` is ``<checkpoint>/<dataset>``.
 """
 
-import csv
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -34,7 +32,8 @@ from isegm.evaluation.figures import Figures, carry_on, format_spreads, format_t
 from isegm.evaluation.journal import Journal
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.workers import SampleFailure
-from isegm.storage import TEMPORARY_PREFIX, sha256, whole_file, write_image, write_text
+from isegm.plots import Curve, plot_curves
+from isegm.storage import TEMPORARY_PREFIX, sha256, write_bytes, write_csv, write_image, write_text
 
 RESULTS_FORMAT = 2
 """Version of the layout of ``results.json`` and ``samples.jsonl``."""
@@ -184,15 +183,17 @@ class RunFolder:
     def _save_scores(self, place: Path, results: Sequence[SampleResult], protocol: Protocol) -> None:
         header = ["name", *range(1, protocol.n_clicks + 1)]
         rows = [[result.name, *carry_on(result.scores, protocol.n_clicks)] for result in results]
-        _write_csv(self.folder / "ious" / place.with_suffix(".csv"), [header, *rows])
+        write_csv(self.folder / "ious" / place.with_suffix(".csv"), [header, *rows])
 
     def _save_analysis(self, place: Path, figures: Figures, protocol: Protocol) -> None:
         measure = "IoU" if protocol.metric == "iou" else "Dice"
         clicks = range(1, protocol.n_clicks + 1)
         path = self.folder / "iou_analysis" / place
         rows = [["clicks", f"mean {measure}"], *zip(clicks, figures.mean_scores, strict=True)]
-        _write_csv(path.with_suffix(".csv"), rows)
-        _plot_mean_scores(path.with_suffix(".png"), figures, measure)
+        write_csv(path.with_suffix(".csv"), rows)
+        mean = np.array(figures.mean_scores)
+        curve = Curve(figures.model, mean, np.full_like(mean, math.nan), np.full_like(mean, math.nan))
+        write_bytes(path.with_suffix(".png"), plot_curves([curve], measure, protocol.target_iou).png)
 
 
 def sample_line(model: str, dataset: str, index: int, result: SampleResult, metric: str) -> dict[str, Any]:
@@ -249,25 +250,3 @@ def _as_json(figures: Figures, protocol: Protocol) -> dict[str, Any]:
 def _null_if_nan(value: float) -> float | None:
     """JSON has no NaN."""
     return None if math.isnan(value) else value
-
-
-def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def _plot_mean_scores(path: Path, figures: Figures, measure: str) -> None:
-    from matplotlib.figure import Figure  # slow to import, and seldom wanted
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(range(1, len(figures.mean_scores) + 1), figures.mean_scores, marker="o", markersize=4)
-    axes.set(
-        xlabel="clicks", ylabel=f"mean {measure}", ylim=(0, 1), title=f"{figures.model} on {figures.dataset}"
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=150)

@@ -1,6 +1,7 @@
 """How sure a mean over samples is: percentile bootstrap intervals, of one mean or of many at once."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,11 +34,28 @@ def mean_interval(values: npt.NDArray[np.float64]) -> Interval:
     Returns:
         Ends are NaN for fewer than two defined values, the mean for none.
     """
-    defined = values[~np.isnan(values)]
-    if not defined.size:
-        return Interval(math.nan, math.nan, math.nan)
-    low, high = bootstrap_band(defined[:, None])
-    return Interval(float(defined.mean()), float(low[0]), float(high[0]))
+    (interval,) = mean_intervals([values])
+    return interval
+
+
+def mean_intervals(measures: Sequence[npt.NDArray[np.float64]]) -> list[Interval]:
+    """As :func:`mean_interval` for several measures of the same samples, in little more than the time of one.
+
+    Args:
+        measures: (n,) each; NaN is undefined and left out. Measures that are defined on the same samples
+            share their draws, which are those of each alone.
+    """
+    intervals = [Interval(math.nan, math.nan, math.nan)] * len(measures)
+    alike: dict[bytes, list[int]] = {}
+    for position, values in enumerate(measures):
+        alike.setdefault(np.isnan(values).tobytes(), []).append(position)
+    for positions in alike.values():
+        columns = [measures[position][~np.isnan(measures[position])] for position in positions]
+        if columns[0].size:
+            ends = zip(*bootstrap_band(np.stack(columns, axis=1)), strict=True)
+            for position, values, (low, high) in zip(positions, columns, ends, strict=True):
+                intervals[position] = Interval(float(values.mean()), float(low), float(high))
+    return intervals
 
 
 def bootstrap_band(

@@ -22,9 +22,8 @@ SHOWN = 12
 PICTURES = 160
 """Pictures of a page at most, so that it stays a few megabytes large."""
 HEIGHT, WIDTH = 360, 480
-SEED = 0
+_SEED = 0
 """Of the random choice."""
-
 _QUALITY = 80
 _LEAST = 0.25
 """The smallest part of an image's shorter side that is shown: of a tiny object its surroundings, too."""
@@ -74,7 +73,7 @@ def make_gallery(run: Run, group: Group, dataset: Dataset | None, threshold: flo
         key=lambda line: rank(line, threshold),
     )
     each = max(3, min(SHOWN, PICTURES // (2 * len(run.groups))))
-    chosen = np.random.default_rng(SEED).permutation(np.arange(each, len(ranked)))[:each]
+    chosen = np.random.default_rng(_SEED).permutation(np.arange(each, len(ranked)))[:each]
     positions = {} if dataset is None else {name: number for number, name in enumerate(dataset.names)}
 
     def card(line: SampleLine) -> Card:

@@ -5,14 +5,14 @@ of one sample are no new samples. How far seeds differ is told apart, as the spr
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from isegm.evaluation.figures import THRESHOLDS
-from isegm.metrics.bootstrap import Interval, bootstrap_band, mean_interval
+from isegm.metrics.bootstrap import bootstrap_band
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve
 from isegm.metrics.noc import failed, noc
 from isegm.report.stored_run import Group, Run, SampleLine
@@ -21,24 +21,30 @@ Values = npt.NDArray[np.float64]
 Measure = Callable[[SampleLine], float]
 
 
+def mean_of(values: Iterable[float]) -> float:
+    """The mean of what is defined; NaN where nothing is."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
 def by_sample(group: Group, measure: Measure) -> Values:
     """The measure of each sample, (n,); of several seeds the mean of what is defined, else NaN."""
-    return np.array([_mean([measure(line) for line in lines]) for lines in group.samples], np.float64)
+    return np.array([mean_of([measure(line) for line in lines]) for lines in group.samples], np.float64)
 
 
 def by_seed(group: Group, measure: Measure) -> Values:
     """The data set's mean for each seed that has a sample, (seeds,)."""
     means = [
-        _mean([measure(line) for line in group.lines() if line.seed == seed])
+        mean_of([measure(line) for line in group.lines() if line.seed == seed])
         for seed in group.seeds
         if any(line.seed == seed for line in group.lines())
     ]
     return np.array(means, np.float64)
 
 
-def interval(group: Group, measure: Measure) -> Interval:
-    """The mean over the samples, and its 95 % bootstrap interval."""
-    return mean_interval(by_sample(group, measure))
+def mean(group: Group, measure: Measure) -> float:
+    """The mean over the samples; NaN without any where it is defined."""
+    return mean_of(by_sample(group, measure))
 
 
 def spread(group: Group, measure: Measure) -> float:
@@ -149,8 +155,3 @@ def robustness(run: Run) -> dict[str, Measure]:
     nocs = {f"NoC@{t * 100:g}": partial(noc_at, t) for t in known_thresholds(run) if t >= 0.85}
     dices = {f"Dice@{click}": partial(dice_after, click) for click in dice_clicks(run)}
     return {**nocs, **dices, "AUC IoU": auc_iou, "AUC Dice": auc_dice}
-
-
-def _mean(values: Sequence[float]) -> float:
-    defined = [value for value in values if not math.isnan(value)]
-    return sum(defined) / len(defined) if defined else math.nan

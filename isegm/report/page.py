@@ -1,108 +1,53 @@
-"""What every page has in common: one file of hand-written HTML, with style, script and pictures in it."""
+"""Pages made from templates: one file each, with style, script, plots and pictures in it."""
 
-from collections.abc import Mapping, Sequence
-from importlib import resources
+import re
+from functools import cache
+from typing import Any
 
-from isegm.evaluation.overview import LEGEND
-from isegm.report.tables import Table, as_html, text
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""What the page may do: nothing is ever fetched, whatever a name in it might try."""
+from isegm.plots import INK, PAPER, RULE, Plot
+from isegm.tables import visible
 
-
-def page(title: str, body: Sequence[str]) -> str:
-    """A whole page.
-
-    Args:
-        title: Of the window.
-        body: Its parts, as HTML.
-    """
-    style, script = (
-        resources.files(__package__).joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js")
-    )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{text(title)}</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
-<body>
-{chr(10).join(part for part in body if part)}
-<script>
-{script}</script>
-</body>
-</html>
-"""
+_VARIABLES = {INK: "var(--ink)", RULE: "var(--rule)", PAPER: "var(--paper)"}
+"""The colours of plots that a page replaces by its own."""
 
 
-def header(title: str, under: Sequence[str]) -> str:
-    """The title, and lines below it."""
-    lines = "".join(f'<p class="under">{text(line)}</p>' for line in under)
-    return f"<header><h1>{text(title)}</h1>{lines}</header>"
-
-
-def warnings(lines: Sequence[str]) -> str:
-    """What a reader has to know before any figure; nothing where there is nothing."""
-    if not lines:
-        return ""
-    items = "".join(f"<li>{text(line)}</li>" for line in lines)
-    return f'<section class="warnings" aria-label="Warnings"><ul>{items}</ul></section>'
-
-
-def contents(sections: Mapping[str, str]) -> str:
-    """Links to sections: their names by their ids."""
-    links = "".join(f'<a href="#{key}">{text(name)}</a>' for key, name in sections.items())
-    return f"<nav>{links}</nav>"
-
-
-def section(key: str, name: str, parts: Sequence[str]) -> str:
-    """A part of the page with a heading of its own."""
-    inner = "\n".join(part for part in parts if part)
-    return f'<section id="{key}"><h2>{text(name)}</h2>\n{inner}\n</section>'
-
-
-def heading(name: str) -> str:
-    """A heading within a section."""
-    return f"<h3>{text(name)}</h3>"
-
-
-def titled(table: Table) -> str:
-    """A table with its title."""
-    return heading(table.title) + as_html(table)
-
-
-def note(words: str) -> str:
-    """A remark."""
-    return f'<p class="note">{text(words)}</p>'
-
-
-def figures(plots: Sequence[tuple[str, str]]) -> str:
-    """Plots side by side.
+def render(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the template shows
+    """A page.
 
     Args:
-        plots: What each shows, and its SVG.
+        template: The name of a file in ``templates``.
+        values: What it shows. Every text is escaped and shown as it is, control characters as a sign.
     """
-    found = "".join(f"<figure><figcaption>{text(words)}</figcaption>{svg}</figure>" for words, svg in plots)
-    return f'<div class="plots">{found}</div>'
+    return _environment().get_template(template).render(values)
 
 
-def facts(values: Mapping[str, str]) -> str:
-    """Names and values."""
-    return (
-        '<dl class="facts">'
-        + "".join(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in values.items())
-        + "</dl>"
+def inline(plot: Plot) -> Markup:
+    """A plot for a page: as wide as its place, in the page's font and its colours for ink and paper."""
+    svg = plot.svg[plot.svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (width|height)="[^"]*pt"', "", svg, count=2)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    return Markup(svg.replace("<svg", '<svg role="img"', 1).strip())  # noqa: S704 - matplotlib has escaped it
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("isegm.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters["inline"] = inline
+    return environment
 
 
-def legend() -> str:
-    """What the colours in the pictures mean."""
-    marks = "".join(
-        f'<li style="--mark: rgb{colour}">{text(meaning)}</li>' for meaning, colour in LEGEND.items()
-    )
-    return f'<ul class="legend">{marks}</ul>'
+def _shown(value: object) -> object:
+    """What is written for a value of a template: of a text that is not markup already, what can be seen."""
+    return visible(value) if type(value) is str else value

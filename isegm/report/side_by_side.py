@@ -1,24 +1,23 @@
 """The page that compares runs: all their curves in one plot, and differences sample by sample."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from isegm.cli import counted
 from isegm.errors import InputError
-from isegm.metrics.bootstrap import Interval, mean_interval
+from isegm.metrics.bootstrap import mean_intervals
 from isegm.metrics.curves import DICE_CLICKS
+from isegm.plots import Curve, Plot, plot_curves
 from isegm.report import measures, page
-from isegm.report.charts import Curve, Plot, plot_curves
 from isegm.report.measures import Measure, Values
-from isegm.report.single import BANDS, Report, file_names, interval_cell, mean_cell, total
+from isegm.report.single import BANDS, Report, file_names, interval_cell, mean_cells, total
 from isegm.report.stored_run import Group, Run, SampleLine
-from isegm.report.tables import UNDEFINED, Cell, Table
+from isegm.tables import Cell, Table, format_number
 
 LISTED = 10
 """Samples that are named on which one wins most, and as many on which the other does."""
@@ -81,15 +80,15 @@ class Difference:
     more_is_better: bool
 
     @property
-    def gain(self) -> Values:
-        """How much better the other is on each sample, (n,): positive where it is, NaN where undefined."""
-        gain = (self.other - self.first) * (1 if self.more_is_better else -1)
-        return np.where(abs(gain) <= _EQUAL, 0.0, gain)
+    def change(self) -> Values:
+        """The other's value less the first's on each sample, (n,); NaN where undefined."""
+        return self.other - self.first
 
     @property
-    def interval(self) -> Interval:
-        """The mean over samples of other minus first."""
-        return mean_interval(self.other - self.first)
+    def gain(self) -> Values:
+        """How much better the other is on each sample, (n,): positive where it is, NaN where undefined."""
+        gain = self.change * (1 if self.more_is_better else -1)
+        return np.where(abs(gain) <= _EQUAL, 0.0, gain)
 
     def counts(self) -> tuple[int, int, int]:
         """On how many samples the other is better, equal and worse."""
@@ -120,32 +119,37 @@ def make_comparison(runs: Sequence[Run]) -> Report:
     threshold = min(measures.shown_threshold(run) for run in runs)
     means = means_tables(contenders, names)
     tables, plots = list(means), {}
+    datasets: list[dict[str, Any]] = []
     rows: list[list[object]] = [["dataset", "sample", "measure", "first", "other", "by_first", "by_other"]]
-    parts: dict[str, list[str]] = {}
+    sections = {"means": "Means"}
     for name in names:
         plots[name] = curves_plot(contenders, name)
-        words = f"Mean {runs[0].measure} by clicks with 95 % bands"
-        parts[name] = [page.figures([(words, plots[name].inline)])]
+        compared = []
         for pair in pairs[name]:
             differences = differences_of(pair, threshold)
             table = difference_table(pair, differences)
             tables.append(table)
-            parts[name] += [page.titled(table), same_clicks(pair), *winners(pair, differences)]
             rows += rows_of(pair, differences)
-    keys = {f"data-{number}": name for number, name in enumerate(names)}
-    body = [
-        page.header(title(contenders), described(runs)),
-        page.warnings(cautions(runs, contenders, names)),
-        page.contents({"means": "Means"} | keys),
-        page.section("means", "Means", [page.titled(table) for table in means]),
-        *(page.section(key, name, parts[name]) for key, name in keys.items()),
-    ]
+            winning = winners(pair, differences)
+            compared.append({"differences": table, "same_clicks": same_clicks(pair), "winners": winning})
+        curves = f"Mean {runs[0].measure} by clicks with 95 % bands", plots[name]
+        datasets.append({"key": f"data-{len(datasets)}", "curves": curves, "pairs": compared})
+        sections[datasets[-1]["key"]] = name
+    html = page.render(
+        "comparison.html",
+        title=title(contenders),
+        under=described(runs),
+        warnings=cautions(runs, contenders, names),
+        sections=sections,
+        means=means,
+        datasets=datasets,
+    )
     files = file_names(names)
     return Report(
-        html=page.page("Comparison of evaluations by simulated clicks", body),
+        html=html,
         tables=tuple(tables),
         plots={f"{runs[0].metric}_by_click_{files[name]}": plot for name, plot in plots.items()},
-        texts={DIFFERENCES: _csv(rows)},
+        rows={DIFFERENCES: rows},
     )
 
 
@@ -304,7 +308,7 @@ def means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list[
 
     def rows_of_means(columns: Mapping[str, tuple[Measure, int]]) -> list[list[Cell]]:
         return [
-            [Cell(name), Cell(label), *(mean_cell(group, *column) for column in columns.values())]
+            [Cell(name), Cell(label), *mean_cells(group, list(columns.values()))]
             for name, label, group in found
         ]
 
@@ -358,14 +362,12 @@ def difference_table(pair: Pair, differences: Sequence[Difference]) -> Table:
     """Means and their differences, and on how many samples each is better."""
     first, other = pair.labels
     rows = []
-    for difference in differences:
-        means = [mean_interval(values).mean for values in (difference.first, difference.other)]
-        row = [
-            Cell(difference.name),
-            *(Cell(UNDEFINED if math.isnan(m) else f"{m:.{difference.digits}f}") for m in means),
-        ]
-        row.append(interval_cell(difference.interval, difference.digits, "+"))
-        rows.append([*row, *(Cell(str(count)) for count in difference.counts())])
+    intervals = mean_intervals([difference.change for difference in differences])
+    for difference, between in zip(differences, intervals, strict=True):
+        spec = f".{difference.digits}f"
+        means = [measures.mean_of(values) for values in (difference.first, difference.other)]
+        row = [Cell(difference.name), *(Cell(format_number(mean, spec)) for mean in means)]
+        rows.append([*row, interval_cell(between, f"+{spec}"), *map(Cell, map(str, difference.counts()))])
     note = (
         f"{counted(len(pair.first.samples), 'sample')} in common. Difference: {other} minus {first}, of "
         f"each sample, with its 95 % bootstrap interval; better, equal, worse: on how many samples {other} "
@@ -375,13 +377,13 @@ def difference_table(pair: Pair, differences: Sequence[Difference]) -> Table:
     return Table(f"{other} against {first} on {pair.dataset}", header, rows, names=1, note=note)
 
 
-def same_clicks(pair: Pair) -> str:
-    """A remark where both clicked alike."""
+def same_clicks(pair: Pair) -> bool:
+    """Whether both clicked alike on every sample."""
     mine, theirs = ([line.clicks for line in group.lines()] for group in (pair.first, pair.other))
-    return page.note("Both placed the same clicks on every sample.") if mine == theirs else ""
+    return mine == theirs
 
 
-def winners(pair: Pair, differences: Sequence[Difference]) -> list[str]:
+def winners(pair: Pair, differences: Sequence[Difference]) -> list[Table]:
     """The samples on which each beats the other most: by NoC, and by the area where that is equal."""
     clicks, area = differences[0], differences[1]
     order = np.lexsort((area.gain, clicks.gain))
@@ -401,7 +403,7 @@ def winners(pair: Pair, differences: Sequence[Difference]) -> list[str]:
             for i in places[:LISTED]
         ]
         title = f"Where {winner} beats {loser} most ({len(places)} in all)"
-        found.append(page.titled(Table(title, header, rows, names=1)))
+        found.append(Table(title, header, rows, names=1))
     return found
 
 
@@ -412,9 +414,3 @@ def rows_of(pair: Pair, differences: Sequence[Difference]) -> list[list[object]]
         for i, lines in enumerate(pair.first.samples)
         for d in differences
     ]
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    content = io.StringIO()
-    csv.writer(content, lineterminator="\n").writerows(rows)
-    return content.getvalue()

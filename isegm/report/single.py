@@ -11,19 +11,20 @@ import numpy as np
 from isegm.cli import counted
 from isegm.datasets import Dataset
 from isegm.evaluation.figures import THRESHOLDS, UNKNOWN
-from isegm.metrics.bootstrap import RESAMPLES, Interval
+from isegm.evaluation.overview import LEGEND
+from isegm.metrics.bootstrap import RESAMPLES, Interval, mean_intervals
+from isegm.plots import Curve, Histogram, Plot, plot_curves, plot_histograms
 from isegm.report import measures, page
-from isegm.report.charts import Curve, Histogram, Plot, plot_curves, plot_histograms
-from isegm.report.gallery import Card, Gallery, make_gallery
+from isegm.report.gallery import Card, make_gallery
 from isegm.report.measures import Measure
 from isegm.report.stored_run import Group, Run
-from isegm.report.tables import UNDEFINED, Cell, Table, as_html, text
+from isegm.tables import UNDEFINED, Cell, Table, format_interval, format_number
 
 MAX_KEYS = 8
 """Networks and data sets whose key figures stand above the tables; of more the tables alone can be read."""
-NAMED = 3
-"""Samples without a result that a warning names."""
-BANDS = f"Intervals and bands: 95 % bootstrap over samples (percentiles of {RESAMPLES} resamples)."
+NAMED, LISTED = 3, 50
+"""Samples without a result that a warning names, and that stand among the samples of their data set."""
+BANDS = f"Intervals and bands: 95 % bootstrap over samples (percentiles of {RESAMPLES:,} resamples)."
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,30 @@ class Report:
         html: The page.
         tables: What stands in it as tables.
         plots: What stands in it as plots, by file name without a suffix.
-        texts: Other files, by name.
+        rows: What else is written, as CSV, by file name.
     """
 
     html: str
     tables: tuple[Table, ...]
     plots: Mapping[str, Plot]
-    texts: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, Sequence[Sequence[object]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Samples of a network on a data set that stand together.
+
+    Attributes:
+        title: What they have in common.
+        cards: What is shown of each (:func:`shown_card`).
+        problems: A line for each sample that has no result.
+        legend: Whether what the pictures' colours mean is said above them.
+    """
+
+    title: str
+    cards: Sequence[dict[str, Any]] = ()
+    problems: Sequence[str] = ()
+    legend: bool = False
 
 
 def make_report(run: Run, datasets: Sequence[Dataset]) -> Report:
@@ -53,32 +71,35 @@ def make_report(run: Run, datasets: Sequence[Dataset]) -> Report:
     at_hand = {dataset.name: dataset for dataset in datasets}
     nocs, others = noc_table(run), [curve_table(run), final_table(run), *seeds_tables(run), time_table(run)]
     drawn = {name: dataset_plots(run, run.of(name)) for name in run.datasets}
-    samples = {f"samples-{number}": name for number, name in enumerate(run.datasets)}
-    sections = {"clicks": nocs.title, "masks": "Masks and time"}
-    sections |= {key: f"Samples of {name}" for key, name in samples.items()}
-    sections["about"] = "Settings, data, versions"
-
-    clicks = [as_html(nocs)]
-    for name, found in drawn.items():
-        clicks += [page.heading(name), page.figures([(words, plot.inline) for words, plot in found.values()])]
-    body = [
-        page.header(title(run), under(run)),
-        page.warnings([*cautions(run), *missing_pictures(run, at_hand)]),
-        key_figures(run),
-        page.contents(sections),
-        page.section("clicks", sections["clicks"], clicks),
-        page.section("masks", sections["masks"], [page.titled(table) for table in others]),
-        *(
-            page.section(key, sections[key], galleries(run, name, at_hand.get(name), key))
-            for key, name in samples.items()
-        ),
-        page.section("about", sections["about"], [about(run)]),
+    samples = [
+        {"key": f"samples-{number}", "shelves": shelves(run, name, at_hand.get(name), f"samples-{number}")}
+        for number, name in enumerate(run.datasets)
     ]
+    html = page.render(
+        "run.html",
+        title=title(run),
+        under=under(run),
+        warnings=[*cautions(run), *missing_pictures(run, at_hand)],
+        sections={
+            "clicks": nocs.title,
+            "masks": "Masks and time",
+            **{f"samples-{number}": f"Samples of {name}" for number, name in enumerate(run.datasets)},
+            "about": "Settings, data, versions",
+        },
+        keys=key_figures(run),
+        goal=f"{run.measure} {measures.shown_threshold(run):g}",
+        nocs=nocs,
+        others=others,
+        drawn={name: list(plots.values()) for name, plots in drawn.items()},
+        samples=samples,
+        legend=LEGEND,
+        about=about(run),
+    )
     names = file_names(run.datasets)
     plots = {
         f"{kind}_{names[name]}": plot for name, found in drawn.items() for kind, (_, plot) in found.items()
     }
-    return Report(page.page(f"{title(run)}: evaluation by simulated clicks", body), (nocs, *others), plots)
+    return Report(html, (nocs, *others), plots)
 
 
 # -- what stands first
@@ -127,9 +148,14 @@ def cautions(run: Run) -> list[str]:
 
 
 def _missing_samples(group: Group) -> str:
-    named = "; ".join(group.problems[:NAMED]) + "; ..." * (len(group.problems) > NAMED)
+    named = "; ".join(shortened(group.problems, NAMED))
     missing = counted(len(group.problems), "sample")
     return f"{group.model} on {group.dataset}: {missing} could not be evaluated: {named}"
+
+
+def shortened(lines: Sequence[str], most: int) -> list[str]:
+    """The first lines, and how many there are beside them."""
+    return [*lines[:most], *([f"and {len(lines) - most} more"] if len(lines) > most else [])]
 
 
 def missing_pictures(run: Run, at_hand: Mapping[str, Dataset]) -> list[str]:
@@ -138,31 +164,27 @@ def missing_pictures(run: Run, at_hand: Mapping[str, Dataset]) -> list[str]:
     if not missing:
         return []
     return [
-        f"Without pictures of {', '.join(missing)}: the data were not at hand. scripts/report.py makes the "
-        "page anew, with --config-path where they are."
+        f"Without pictures of {', '.join(missing)}: the data were not at hand. To add them, make the report "
+        "again where the data are."
     ]
 
 
-def key_figures(run: Run) -> str:
+def key_figures(run: Run) -> list[dict[str, Any]]:
     """For each network and data set its NoC, how good the final masks are, and how many samples failed."""
     groups = [group for name in run.datasets for group in run.of(name) if group.samples]
     if len(groups) > MAX_KEYS:
-        return ""
+        return []
     threshold = measures.shown_threshold(run)
-    cards = []
-    for group in groups:
-        name = group.dataset if len(run.models) == 1 else f"{group.dataset}, {group.model}"
-        mean = measures.interval(group, partial(measures.noc_at, threshold))
-        dice = measures.interval(group, measures.final_dice).mean
-        failures = total(group, partial(measures.failed_at, threshold))
-        cards.append(
-            f'<div class="key"><h3>{text(name)}</h3><p class="value">{mean.mean:.2f}'
-            f"{'' if math.isnan(mean.low) else f' <small>{mean.low:.2f} to {mean.high:.2f}</small>'}</p>"
-            f"<p>clicks to {run.measure} {threshold:g}</p>"
-            f"<p>final Dice <b>{_number(dice, 3)}</b>, failed <b>{failures}</b> of "
-            f"<b>{len(group.samples)}</b></p></div>"
-        )
-    return f'<div class="keys">{"".join(cards)}</div>'
+    return [
+        {
+            "name": group.dataset if len(run.models) == 1 else f"{group.dataset}, {group.model}",
+            "noc": mean_cells(group, [(partial(measures.noc_at, threshold), 2)])[0],
+            "dice": format_number(measures.mean(group, measures.final_dice), ".3f"),
+            "failures": total(group, partial(measures.failed_at, threshold)),
+            "samples": len(group.samples),
+        }
+        for group in groups
+    ]
 
 
 # -- tables
@@ -179,10 +201,8 @@ def noc_table(run: Run) -> Table:
     rows = []
     for group in run.groups:
         row = [*names_of(group), Cell(str(len(group.samples)))]
-        row += [
-            mean_cell(group, partial(measures.noc_at, t), 2) if t in known else Cell(UNKNOWN)
-            for t in THRESHOLDS
-        ]
+        row += mean_cells(group, [(partial(measures.noc_at, t), 2) for t in known])
+        row += [Cell(UNKNOWN)] * (len(THRESHOLDS) - len(known))
         for measure in (measures.at_limit_at, measures.failed_at):
             row += [
                 Cell(total(group, partial(measure, t)) if t in known else UNKNOWN) for t in THRESHOLDS[1:]
@@ -204,7 +224,7 @@ def curve_table(run: Run) -> Table:
     columns: dict[str, Measure] = {f"Dice@{click}": partial(measures.dice_after, click) for click in clicks}
     columns |= {"AUC IoU": measures.auc_iou, "AUC Dice": measures.auc_dice}
     rows = [
-        [*names_of(group), *(mean_cell(group, measure, 3) for measure in columns.values())]
+        [*names_of(group), *mean_cells(group, [(measure, 3) for measure in columns.values()])]
         for group in run.groups
     ]
     note = "Dice@k: mean Dice after k clicks. AUC: area under the curve of the mean over all clicks, 0 to 1."
@@ -241,11 +261,10 @@ def time_table(run: Run) -> Table:
         first = [line.seconds[0] for line in group.lines() if line.seconds]
         further = [seconds for line in group.lines() for seconds in line.seconds[1:]]
         every = first + further
-        placed = measures.interval(group, measures.clicks_placed).mean
-        cells = [_number(float(np.median(kind)) if kind else math.nan, 3) for kind in (first, further)]
+        cells = [format_number(float(np.median(kind)) if kind else None, ".3f") for kind in (first, further)]
         cells += [
-            _number(sum(every) / len(every) if every else math.nan, 3),
-            _number(placed, 2),
+            format_number(sum(every) / len(every) if every else None, ".3f"),
+            format_number(measures.mean(group, measures.clicks_placed), ".2f"),
             _duration(group.seconds),
         ]
         rows.append([*names_of(group), *map(Cell, cells)])
@@ -267,9 +286,9 @@ def seeds_tables(run: Run) -> list[Table]:
     for group in groups:
         cells = []
         for name, measure in columns.items():
-            digits = 2 if name.startswith("NoC") else 3
-            mean, spread = measures.interval(group, measure).mean, measures.spread(group, measure)
-            cells.append(Cell(_number(mean, digits), f"± {_number(spread, digits)}"))
+            spec = ".2f" if name.startswith("NoC") else ".3f"
+            spread = format_number(measures.spread(group, measure), spec)
+            cells.append(Cell(format_number(measures.mean(group, measure), spec), f"± {spread}"))
         rows.append([*names_of(group), Cell(str(len(group.seeds))), *cells])
     header = ["Model", "Data set", "Seeds", *columns]
     note = "Mean over samples and seeds; beside it the standard deviation over seeds of the data set's mean."
@@ -281,18 +300,15 @@ def names_of(group: Group) -> list[Cell]:
     return [Cell(group.model), Cell(group.dataset)]
 
 
-def mean_cell(group: Group, measure: Measure, digits: int) -> Cell:
+def mean_cells(group: Group, columns: Sequence[tuple[Measure, int]]) -> list[Cell]:
+    """The means of measures with their intervals, each with so many digits behind the point."""
+    found = mean_intervals([measures.by_sample(group, measure) for measure, _ in columns])
+    return [interval_cell(mean, f".{digits}f") for mean, (_, digits) in zip(found, columns, strict=True)]
+
+
+def interval_cell(found: Interval, spec: str) -> Cell:
     """A mean and its interval."""
-    return interval_cell(measures.interval(group, measure), digits)
-
-
-def interval_cell(found: Interval, digits: int, sign: str = "") -> Cell:
-    """A mean and its interval, with so many digits behind the point."""
-    if math.isnan(found.low):
-        return Cell(_number(found.mean, digits, sign))
-    return Cell(
-        _number(found.mean, digits, sign), f"{found.low:{sign}.{digits}f} to {found.high:{sign}.{digits}f}"
-    )
+    return Cell(format_number(found.mean, spec), format_interval(found.low, found.high, spec))
 
 
 def median_cell(group: Group, measure: Measure, digits: int) -> Cell:
@@ -302,17 +318,13 @@ def median_cell(group: Group, measure: Measure, digits: int) -> Cell:
     if not values.size:
         return Cell(UNDEFINED)
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
-    return Cell(f"{middle:.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}")
+    return Cell(format_number(middle, f".{digits}f"), format_interval(low, high, f".{digits}f"))
 
 
 def total(group: Group, measure: Measure) -> str:
     """How many samples have a measure of 0 or 1; with several seeds their mean number."""
-    number = float(measures.by_sample(group, measure).sum())
-    return f"{number:.0f}" if number.is_integer() else f"{number:.1f}"
-
-
-def _number(value: float, digits: int, sign: str = "") -> str:
-    return UNDEFINED if math.isnan(value) else f"{value:{sign}.{digits}f}"
+    found = float(measures.by_sample(group, measure).sum())
+    return f"{found:.0f}" if found.is_integer() else f"{found:.1f}"
 
 
 def _duration(seconds: float) -> str:
@@ -373,97 +385,77 @@ def file_names(names: Sequence[str]) -> dict[str, str]:
 # -- the gallery
 
 
-def galleries(run: Run, name: str, dataset: Dataset | None, key: str) -> list[str]:
-    """The galleries of a data set, one a network."""
-    threshold = measures.shown_threshold(run)
-    return [
-        gallery_html(run, group, make_gallery(run, group, dataset, threshold), f"{key}-{number}")
-        for number, group in enumerate(run.of(name))
-    ]
+def shelves(run: Run, name: str, dataset: Dataset | None, key: str) -> list[Shelf]:
+    """What is shown of each network's samples of a data set: the worst, some at random, and failures."""
+    found = []
+    for number_of_group, group in enumerate(run.of(name)):
+        whose = f"{group.model}: " * (len(run.models) > 1)
+        gallery = make_gallery(run, group, dataset, measures.shown_threshold(run))
+        kinds = {"Worst samples": gallery.worst, "Random samples": gallery.random}
+        if gallery.whole:
+            kinds = {"All samples, worst first": gallery.worst + gallery.random}
+        pictures = any(card.picture for cards in kinds.values() for card in cards)
+        for kind, (words, cards) in enumerate(kinds.items()):
+            if cards:
+                at = f"{key}-{number_of_group}-{kind}"
+                shown = [shown_card(run, group, card, f"{at}-{i}") for i, card in enumerate(cards)]
+                found.append(Shelf(f"{whose}{words}", cards=shown, legend=pictures and not kind))
+        if group.problems:
+            words = f"{whose}{counted(len(group.problems), 'sample')} without a result"
+            found.append(Shelf(words, problems=shortened(group.problems, LISTED)))
+        elif not gallery.worst:
+            found.append(Shelf(f"{group.model}: no sample has a result"))
+    return found
 
 
-def gallery_html(run: Run, group: Group, gallery: Gallery, key: str) -> str:
-    """A network's samples on a data set: the worst, and some at random."""
-    if not gallery.worst:
-        return page.heading(f"{group.model}: no sample has a result")
-    pictures = any(card.picture for card in gallery.worst + gallery.random)
-    kinds = (
-        {"All samples, worst first": gallery.worst + gallery.random}
-        if gallery.whole
-        else {"Worst samples": gallery.worst, "Random samples": gallery.random}
-    )
-    whose = f"{group.model}: " * (len(run.models) > 1)
-    parts = []
-    for number, (name, cards) in enumerate(kinds.items()):
-        parts.append(page.heading(whose + name))
-        if pictures and not number:
-            parts.append(page.legend())
-        shown = "".join(card_html(run, group, card, f"{key}-{number}-{i}") for i, card in enumerate(cards))
-        parts.append(f'<div class="gallery">{shown}</div>')
-    return "\n".join(parts)
-
-
-def card_html(run: Run, group: Group, card: Card, key: str) -> str:
-    """A sample: its picture, which can be enlarged, and its figures."""
+def shown_card(run: Run, group: Group, card: Card, key: str) -> dict[str, Any]:
+    """A sample: its picture, which can be enlarged, and its figures, to be read and to be sorted by."""
     line, threshold = card.line, measures.shown_threshold(run)
     needed = int(measures.noc_at(threshold, line))
-    clicks = (
-        f"NoC@{threshold * 100:g} {f'>{run.n_clicks}' if measures.failed_at(threshold, line) else needed}"
-    )
     dice, hd95 = measures.final_dice(line), measures.final_hd95(line)
     figures = [f"IoU {line.ious[-1]:.3f}", f"Dice {dice:.3f}"]
     if line.final is not None:
         figures.append("HD95 undefined" if math.isnan(hd95) else f"HD95 {hd95:.1f} px")
-    figures += [clicks, counted(len(line.clicks), "click")]
+    clicks = f">{run.n_clicks}" if measures.failed_at(threshold, line) else f"{needed}"
+    figures += [f"NoC@{threshold * 100:g} {clicks}", counted(len(line.clicks), "click")]
     if len(group.seeds) > 1:
         figures.append(f"seed {line.seed}")
     data = {"iou": line.ious[-1], "dice": dice, "hd95": hd95, "noc": needed, "clicks": len(line.clicks)}
-    attributes = "".join(
-        f' data-{name}="{"" if math.isnan(value) else f"{value:.6g}"}"' for name, value in data.items()
-    )
-    words = ", ".join(figures)
-    caption = f"<figcaption><b>{text(line.name)}</b>{text(words)}</figcaption>"
-    if card.picture is None:
-        missing = f'<div class="missing">{text(card.why)}</div>' if card.why else ""
-        return f'<figure class="card"{attributes}>{missing}{caption}</figure>'
-    return (
-        f'<figure class="card" id="{key}"{attributes}>'
-        f'<a class="close" href="#{key}-at" aria-label="Close">×</a>'
-        f'<a class="open" id="{key}-at" href="#{key}"><img loading="lazy" alt="{text(line.name)}: '
-        f'{text(words)}" src="{card.picture}"></a>{caption}</figure>'
-    )
+    return {
+        "key": key,
+        "name": line.name,
+        "figures": ", ".join(figures),
+        "data": {name: "" if math.isnan(value) else f"{value:.6g}" for name, value in data.items()},
+        "picture": card.picture,
+        "why": card.why,
+    }
 
 
 # -- what stands last
 
 
-def about(run: Run) -> str:
-    """Everything that the figures depend on."""
+def about(run: Run) -> list[tuple[str, Mapping[str, str]]]:
+    """Everything that the figures depend on: headings, and names with their values."""
     entry = run.about
-    parts = [_facts("Settings", run.settings)]
+    parts = [("Settings", run.settings)]
     for checkpoint in entry.entries("checkpoints"):
         found = checkpoint.plain()
         if "windows" in checkpoint.values:
             found["CT windows"] = window_text(checkpoint.values["windows"])
-        parts.append(_facts("Checkpoint", found))
+        parts.append(("Checkpoint", found))
     for dataset in entry.entries("datasets"):
         found = dataset.plain()
         if "window" in dataset.values:
             found["CT window"] = window_text(dataset.values["window"])
         found.pop("window", None)
-        parts.append(_facts("Data set", found))
+        parts.append(("Data set", found))
     clicks = {f"{group.model} on {group.dataset}": " ".join(group.clicks_sha256) for group in run.groups}
-    parts += [
-        _facts("Device", entry.entry("device").plain()),
-        _facts("Versions", entry.entry("versions").plain()),
-        _facts("SHA-256 of the clicks", clicks),
+    return [
+        *parts,
+        ("Device", entry.entry("device").plain()),
+        ("Versions", entry.entry("versions").plain()),
+        ("SHA-256 of the clicks", clicks),
     ]
-    words = (
-        "Two evaluations with the same SHA-256 of the clicks placed the same clicks on every sample. All "
-        "figures are in results.json and samples.jsonl beside this page; tables and plots as files in "
-        "report/."
-    )
-    return f'<div class="columns">{"".join(parts)}</div>{page.note(words)}'
 
 
 def window_text(value: Any, depth: int = 0) -> str:  # noqa: ANN401 - whatever JSON can hold
@@ -480,7 +472,3 @@ def window_text(value: Any, depth: int = 0) -> str:  # noqa: ANN401 - whatever J
         case str() | int() | float():
             return str(value)
     return UNDEFINED
-
-
-def _facts(name: str, values: Mapping[str, str]) -> str:
-    return f"<div>{page.heading(name)}{page.facts(values)}</div>" if values else ""

@@ -7,8 +7,8 @@ from isegm.datasets import Dataset
 from isegm.report.side_by_side import make_comparison
 from isegm.report.single import Report, make_report
 from isegm.report.stored_run import read_run
-from isegm.report.tables import latex_file, markdown_file
-from isegm.storage import write_bytes, write_text
+from isegm.storage import write_bytes, write_csv, write_text
+from isegm.tables import latex_file, markdown_file
 
 PAGE = "report.html"
 COMPARISON = "comparison.html"
@@ -49,8 +49,8 @@ def _write(folder: Path, name: str, report: Report) -> None:
     parts = folder / PARTS
     write_text(parts / "table.md", markdown_file(report.tables))
     write_text(parts / "table.tex", latex_file(report.tables))
-    for file, content in report.texts.items():
-        write_text(parts / file, content)
+    for file, rows in report.rows.items():
+        write_csv(parts / file, rows)
     for file, plot in report.plots.items():
         write_text(parts / f"{file}.svg", plot.svg)
         write_bytes(parts / f"{file}.png", plot.png)

@@ -17,7 +17,9 @@ def draw(tmp_path, monkeypatch):
     """Draw recall for some rows; return the axes as they were saved."""
     drawn = []
     save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path: (drawn.append(figure), save(figure, path)))
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *a, **b: (drawn.append(figure), save(figure, *a, **b))
+    )
 
     def draw(*rows):
         plot_against_area(tmp_path / "plot.png", rows, "recall", "liver")

@@ -148,7 +148,7 @@ def test_the_mean_iou_by_click_is_kept_and_plotted(save):
         "clicks,mean IoU\n1,0.25\n2,0.5\n3,0.5\n4,0.5\n"
     )
     plot = cv2.imread(str(folder / "iou_analysis" / "lung.png"))
-    assert plot.shape == (600, 900, 3)
+    assert plot.shape == (465, 720, 3)
     assert len(np.unique(plot.reshape(-1, 3), axis=0)) > 10
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from isegm.metrics import bootstrap
-from isegm.metrics.bootstrap import Interval, bootstrap_band, mean_interval
+from isegm.metrics.bootstrap import Interval, bootstrap_band, mean_interval, mean_intervals
 
 
 def test_of_two_values_a_quarter_of_all_resamples_is_one_of_them_alone():
@@ -73,6 +73,19 @@ def test_of_normal_values_the_interval_is_near_the_textbook_s():
     assert (interval.low, interval.high) == pytest.approx(
         (values.mean() - half, values.mean() + half), abs=0.02
     )
+
+
+def test_several_measures_have_the_intervals_that_each_has_alone():
+    generator = np.random.default_rng(5)
+    whole, gaps, other = generator.random((3, 30))
+    gaps[[2, 7]] = other[5] = math.nan
+    measures = [whole, gaps, 2 * whole, other, gaps + 1, np.full(30, math.nan)]
+    for found, measure in zip(mean_intervals(measures), measures, strict=True):
+        alone = mean_interval(measure)
+        np.testing.assert_allclose(
+            (found.mean, found.low, found.high), (alone.mean, alone.low, alone.high), rtol=1e-12
+        )
+    assert mean_intervals([]) == []
 
 
 def test_undefined_values_are_left_out():

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,28 @@ from isegm.storage import write_image, write_text
 from tests.evaluation.by_hand import result_of
 
 Results = Sequence[SampleResult]
+
+
+class Reader(HTMLParser):
+    """What a browser makes of a page: its elements, and the text in each cell."""
+
+    def __init__(self, content):
+        super().__init__()
+        self.elements, self.attributes, self.cells = [], [], []
+        self.feed(content)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append(tag)
+        self.attributes += [name for name, _ in attributes]
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.cells:
+            self.cells[-1] += data
+
+
 HOSTILE = '<script>alert("1")</script> & \\$_{}%|*~^`'
 """A name that tries everything."""
 

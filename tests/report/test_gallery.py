@@ -53,7 +53,7 @@ def test_of_many_samples_the_worst_and_some_of_the_others_are_shown(made, monkey
     assert chosen == sorted(chosen)  # worst first
     assert not found.whole
     assert names(made(results).random) == chosen  # the same every time
-    monkeypatch.setattr(gallery, "SEED", 1)
+    monkeypatch.setattr(gallery, "_SEED", 1)
     assert names(made(results).random) != chosen
     # They are no part of a list: from all that is left.
     assert max(int(name) for name in chosen) - min(int(name) for name in chosen) > 20

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from isegm.evaluation.click_loop import FinalScores
+from isegm.metrics.bootstrap import Interval, mean_interval
 from isegm.report import measures
 from isegm.report.stored_run import read_run
 from tests.evaluation.by_hand import result_of
@@ -49,7 +50,7 @@ def test_with_one_seed_a_samples_value_is_its_own(group_of):
     group = group_of([result_of(row, name=str(i)) for i, row in enumerate([SOLVED, LATE, NEVER])])
     noc90 = partial(measures.noc_at, 0.9)
     np.testing.assert_array_equal(measures.by_sample(group, noc90), [3, 4, 4])
-    assert measures.interval(group, noc90).mean == pytest.approx(11 / 3)
+    assert measures.mean(group, noc90) == pytest.approx(11 / 3)
     assert math.isnan(measures.spread(group, noc90))
 
 
@@ -62,8 +63,7 @@ def test_with_seeds_samples_are_means_over_them_and_the_spread_is_that_of_the_da
     np.testing.assert_array_equal(measures.by_seed(group, noc90), [3.0, 2.5])
     assert measures.spread(group, noc90) == pytest.approx(0.5 / math.sqrt(2))
     # Two samples, not four: the bootstrap's ends are the samples themselves.
-    interval = measures.interval(group, noc90)
-    assert (interval.mean, interval.low, interval.high) == (2.75, 2.0, 3.5)
+    assert mean_interval(measures.by_sample(group, noc90)) == Interval(2.75, 2.0, 3.5)
     curve = measures.curves(group, measures.scores_of)
     np.testing.assert_allclose(curve, [[0.3, 0.51, 0.6, 0.9], [0.7, 0.86, 0.9, 0.9]])
     mean, low, high = measures.mean_curve(curve)

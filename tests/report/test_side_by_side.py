@@ -7,12 +7,12 @@ import pytest
 
 from isegm.errors import InputError
 from isegm.evaluation.click_loop import FinalScores
+from isegm.metrics.bootstrap import Interval, mean_interval
 from isegm.report.side_by_side import contenders_of, differences_of, make_comparison, pairs_of
 from isegm.report.stored_run import read_run
 from isegm.report.write import write_comparison
 from tests.evaluation.by_hand import result_of
-from tests.report.by_hand import HOSTILE, small_run, write_run
-from tests.report.test_tables import Reader
+from tests.report.by_hand import HOSTILE, Reader, small_run, write_run
 
 
 @pytest.fixture
@@ -47,15 +47,15 @@ def test_differences_are_taken_sample_by_sample(run_of):
     np.testing.assert_array_equal(noc.other, [1, 1, 3])
     np.testing.assert_array_equal(noc.gain, [1, 0, 1])  # fewer clicks are a gain
     assert noc.counts() == (2, 1, 0)
-    assert (noc.interval.mean, noc.interval.low, noc.interval.high) == (pytest.approx(-2 / 3), -1, 0)
+    assert mean_interval(noc.change) == Interval(pytest.approx(-2 / 3), -1, 0)
     iou = found["IoU@1"]
     np.testing.assert_allclose(iou.gain, [0.4, 0, 0])
     assert iou.counts() == (1, 2, 0)
-    assert iou.interval.mean == pytest.approx(0.4 / 3)
+    assert iou.change.mean() == pytest.approx(0.4 / 3)
     assert found["Final Dice"].counts() == (0, 3, 0)
     back = named(differences_of(pair_of(run_of("b", B), run_of("a", A)), 0.9))
     assert back["NoC@90"].counts() == (0, 1, 2)
-    assert back["NoC@90"].interval.mean == pytest.approx(2 / 3)
+    assert back["NoC@90"].change.mean() == pytest.approx(2 / 3)
 
 
 def test_pairing_makes_sure_what_is_unsure_apart(run_of):
@@ -63,7 +63,7 @@ def test_pairing_makes_sure_what_is_unsure_apart(run_of):
     first = {str(i): [value] for i, value in enumerate(generator.uniform(0.2, 0.8, 40))}
     other = {name: [row[0] + 0.01] for name, row in first.items()}
     iou = named(differences_of(pair_of(run_of("a", first), run_of("b", other)), 0.9))["IoU@1"]
-    assert (iou.interval.low, iou.interval.high) == pytest.approx((0.01, 0.01))
+    assert mean_interval(iou.change) == Interval(*[pytest.approx(0.01)] * 3)
     assert iou.counts() == (40, 0, 0)
 
 

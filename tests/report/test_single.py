@@ -11,8 +11,7 @@ from isegm.report.stored_run import read_run
 from isegm.report.write import write_report
 from isegm.storage import write_image
 from tests.evaluation.by_hand import result_of
-from tests.report.by_hand import HOSTILE, small_run, square, write_dataset, write_run
-from tests.report.test_tables import Reader
+from tests.report.by_hand import HOSTILE, Reader, small_run, square, write_dataset, write_run
 
 SCORES = [[0.5, 0.82, 0.9], [0.1, 0.2, 0.3, 0.9], [0.1, 0.84, 0.6, 0.7]]
 FINALS = [FinalScores(0.9, 2.0, 1.0), FinalScores(0.8, 4.0, 0.5), FinalScores(0.0, math.nan, 0.0)]
@@ -143,7 +142,7 @@ def test_a_data_set_without_any_result_is_still_reported(report_of):
     assert report.plots == {}
 
 
-def test_problems_are_counted_and_some_of_them_named(tmp_path):
+def test_samples_without_a_result_are_counted_above_and_listed_with_their_reasons(tmp_path):
     folder = write_run(tmp_path, {("hr32", "liver"): [result_of([0.9])]})
     document = json.loads((folder / "results.json").read_text())
     document["results"][0]["problems"] = [f"s{number}.png: not a readable picture" for number in range(5)]
@@ -151,8 +150,12 @@ def test_problems_are_counted_and_some_of_them_named(tmp_path):
     page = make_report(read_run(folder), []).html
     assert (
         "hr32 on liver: 5 samples could not be evaluated: s0.png: not a readable picture; s1.png: not a "
-        "readable picture; s2.png: not a readable picture; ..." in page
+        "readable picture; s2.png: not a readable picture; and 2 more" in page
     )
+    # Among the samples each stands with its reason.
+    section = page[page.index('<section id="samples-0">') : page.index('<section id="about">')]
+    assert "<h3>5 samples without a result</h3>" in section
+    assert re.findall("<li>(.*?)</li>", section) == [f"s{n}.png: not a readable picture" for n in range(5)]
 
 
 def test_everything_the_figures_depend_on_stands_at_the_end(report_of, three):
@@ -213,7 +216,7 @@ def test_hostile_names_are_shown_and_do_nothing(tmp_path):
     assert readers[0].attributes == readers[1].attributes
     assert readers[1].elements.count("script") == 1
     assert "<script>alert" not in pages[1]
-    assert pages[1].count("&lt;script&gt;alert(&quot;1&quot;)") >= 8
+    assert pages[1].count("&lt;script&gt;alert(&#34;1&#34;)") >= 8
 
 
 def test_a_page_asks_nothing_of_any_network(tmp_path):

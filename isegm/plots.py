@@ -1,33 +1,34 @@
-"""Plots as PNG, as SVG, and as SVG within a page whose colours the page decides."""
+"""Plots in one style, as PNG and SVG; matplotlib is imported when the first one is drawn."""
 
 import io
-import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from isegm.report.measures import Values
+from isegm.tables import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Values = npt.NDArray[np.float64]
+
 COLOURS = ("#2f74d0", "#d9722e", "#2b9a76", "#b8509a", "#8a7a1f", "#6a5fd0", "#c2404e", "#2a93a8")
-"""Of lines and bars, dark enough for white paper and light enough for a dark page."""
+"""Of lines, bars and points: dark enough for white paper and light enough for a dark page."""
 
 INK, RULE, PAPER = "#23272e", "#d5d9df", "#fffffe"
-_VARIABLES = {INK: "var(--ink)", RULE: "var(--rule)", PAPER: "var(--paper)"}
-"""Colours that a page replaces by its own; no line or bar has one of them."""
+"""Of text, of lines that help to read, and of the background; nothing else is drawn in these."""
 
 _SIZE = 4.8, 3.1
 _LABEL = 32
 """Characters of a name that a legend has room for."""
 _STYLES = ("-", "--", "-.", ":")
 _RC: Any = {
-    "svg.fonttype": "none",  # text stays text: it can be searched, and is set in the page's own font
+    "svg.fonttype": "none",  # text stays text: it can be searched, and is set in a page's own font
     "svg.hashsalt": "isegm",  # the same plot is the same file
     "text.parse_math": False,  # names may hold dollar signs
     "font.size": 10.0,
@@ -38,10 +39,16 @@ _RC: Any = {
     "ytick.color": INK,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
     "legend.frameon": False,
+    "legend.fontsize": 9,
 }
 
 
@@ -56,16 +63,6 @@ class Plot:
 
     svg: str
     png: bytes
-
-    @property
-    def inline(self) -> str:
-        """The SVG for a page: as wide as its place, in the page's font and its colours for ink and paper."""
-        svg = self.svg[self.svg.index("<svg") :]
-        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-        svg = re.sub(r' (width|height)="[^"]*pt"', "", svg, count=2)
-        for colour, variable in _VARIABLES.items():
-            svg = svg.replace(colour, variable)
-        return svg.replace("<svg", '<svg role="img"', 1).strip()
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,20 @@ class Histogram:
     failures: int
 
 
+def style() -> AbstractContextManager[None]:
+    """The style of every plot, for as long as the context lasts: figures are made and drawn in it."""
+    from matplotlib import rc_context
+
+    return rc_context(_RC)
+
+
+def png(figure: "Figure") -> bytes:
+    """A figure as a PNG file on white, 150 dots an inch."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150, facecolor="white")
+    return content.getvalue()
+
+
 def plot_curves(curves: Sequence[Curve], measure: str, target: float) -> Plot:
     """Draw mean IoU or Dice against clicks, each with its 95 % band.
 
@@ -95,39 +106,28 @@ def plot_curves(curves: Sequence[Curve], measure: str, target: float) -> Plot:
         measure: What it is the mean of.
         target: Where clicking stopped, marked if it lies in the plot.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(_RC):
-        figure = Figure(figsize=_SIZE)
-        figure.subplots_adjust(left=0.12, right=0.98, top=0.97, bottom=0.15)
-        axes = figure.add_subplot()
+    with style():
+        figure, axes = _new_figure()
         longest = max(len(curve.mean) for curve in curves)
         for number, curve in enumerate(curves):
             clicks = np.arange(1, len(curve.mean) + 1)
-            colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % len(_STYLES)]
+            colour, line = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % len(_STYLES)]
             if not np.isnan(curve.low).any():
                 axes.fill_between(clicks, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+            label = _shortened(curve.label)
             axes.plot(
-                clicks,
-                curve.mean,
-                style,
-                color=colour,
-                linewidth=1.8,
-                marker="o",
-                markersize=3,
-                label=_shortened(curve.label),
+                clicks, curve.mean, line, color=colour, linewidth=1.8, marker="o", markersize=3, label=label
             )
         lowest = min(float(np.nanmin([curve.mean, curve.low])) for curve in curves)
         axes.set_ylim(max(0.0, np.floor(lowest * 10 - 0.2) / 10), 1.005)
         axes.set_xlim(0.5, longest + 0.5)
         if target <= 1:
             axes.axhline(target, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6)
-            axes.text(longest + 0.4, target - 0.005, "target", fontsize=9, ha="right", va="top")
+            side = "bottom" if target <= 0.95 else "top"
+            axes.text(0.6, target, "target", fontsize=9, ha="left", va=side)
         axes.set_xlabel("clicks")
         axes.set_ylabel(f"mean {measure}")
         axes.set_xticks(_ticks(longest))
-        axes.grid(color=RULE, linewidth=0.6)
         _add_legend(figure, axes, len(curves))
         return _rendered(figure)
 
@@ -139,27 +139,18 @@ def plot_histograms(histograms: Sequence[Histogram], counted: str) -> Plot:
         histograms: One at least, all of one number of clicks.
         counted: What is counted, for the axis.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     clicks = len(histograms[0].counts)
     width = 0.84 / len(histograms)
     apart = clicks + 1 + max(0.6, 0.08 * clicks)
-    with rc_context(_RC):
-        figure = Figure(figsize=_SIZE)
-        figure.subplots_adjust(left=0.12, right=0.98, top=0.97, bottom=0.15)
-        axes = figure.add_subplot()
+    with style():
+        figure, axes = _new_figure()
         for number, histogram in enumerate(histograms):
             colour = COLOURS[number % len(COLOURS)]
             shift = (number - (len(histograms) - 1) / 2) * width
-            axes.bar(
-                np.arange(1, clicks + 1) + shift,
-                histogram.counts,
-                width,
-                color=colour,
-                label=_shortened(histogram.label),
-            )
+            places, label = np.arange(1, clicks + 1) + shift, _shortened(histogram.label)
+            axes.bar(places, histogram.counts, width, color=colour, label=label)
             axes.bar(
                 apart + shift,
                 histogram.failures,
@@ -175,9 +166,17 @@ def plot_histograms(histograms: Sequence[Histogram], counted: str) -> Plot:
         axes.set_xlabel("clicks needed")
         axes.set_ylabel(counted)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.grid(axis="y", color=RULE, linewidth=0.6)
+        axes.grid(visible=False, axis="x")
         _add_legend(figure, axes, len(histograms))
         return _rendered(figure)
+
+
+def _new_figure() -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_SIZE)
+    figure.subplots_adjust(left=0.12, right=0.98, top=0.97, bottom=0.15)
+    return figure, figure.add_subplot()
 
 
 def _ticks(clicks: int) -> list[int]:
@@ -191,15 +190,15 @@ def _add_legend(figure: "Figure", axes: "Axes", entries: int) -> None:
     if entries < 2:
         return
     figure.subplots_adjust(top=0.97 - 0.07 * -(-entries // 2))
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9, borderaxespad=0.2)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
 
 def _shortened(label: str) -> str:
+    label = visible(label)
     return label if len(label) <= _LABEL else f"{label[: _LABEL - 3]}..."
 
 
 def _rendered(figure: "Figure") -> Plot:
-    svg, png = io.StringIO(), io.BytesIO()
+    svg = io.StringIO()
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    figure.savefig(png, format="png", dpi=150, facecolor="white")
-    return Plot(svg.getvalue(), png.getvalue())
+    return Plot(svg.getvalue(), png(figure))

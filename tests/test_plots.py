@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from isegm.report import charts
-from isegm.report.charts import COLOURS, Curve, Histogram, plot_curves, plot_histograms
+from isegm import plots
+from isegm.plots import COLOURS, Curve, Histogram, plot_curves, plot_histograms
 from tests.report.by_hand import HOSTILE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -82,27 +82,11 @@ def test_any_curve_can_be_drawn_with_and_without_a_band(means):
 
 @pytest.mark.parametrize("clicks", [1, 4, 20, 100, 1000])
 def test_numbers_on_the_axis_are_few_and_begin_with_the_first_click(clicks):
-    ticks = charts._ticks(clicks)
+    ticks = plots._ticks(clicks)
     assert ticks[0] == 1
     assert len(ticks) <= 7
     assert ticks == sorted(set(ticks))
     assert ticks[-1] > 0.75 * clicks
-
-
-def test_within_a_page_the_page_decides_on_width_font_and_the_colours_of_ink_and_paper():
-    plot = plot_histograms([histogram(1, 2, failures=1)], "samples")
-    root = ElementTree.fromstring(plot.inline)
-    assert root.tag == f"{SVG}svg"
-    assert root.get("viewBox")
-    assert root.get("width") is None
-    assert root.get("height") is None
-    for variable in ("var(--ink)", "var(--rule)", "var(--paper)"):
-        assert variable in plot.inline
-        assert variable not in plot.svg
-    for colour in (charts.INK, charts.RULE, charts.PAPER):
-        assert colour not in plot.inline
-    assert "metadata" not in plot.inline
-    assert words_of(plot.inline) == words_of(plot.svg)
 
 
 def test_names_are_text_and_neither_elements_nor_formulas():

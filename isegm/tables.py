@@ -1,6 +1,10 @@
-"""Tables, once as data and then as HTML, Markdown and LaTeX, with everything in them escaped."""
+"""Tables as text, Markdown and LaTeX, with everything in them escaped.
 
-import html
+The text form is that of EMC-Click's evaluation, for every tool that prints a table. HTML is made by the
+templates of pages (``isegm/report/templates``).
+"""
+
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,26 +40,31 @@ class Table:
     note: str = ""
 
 
-def as_html(table: Table) -> str:
-    """The table in a box of its own that scrolls where the page is narrow."""
-    head = "".join(
-        f'<th scope="col"{_kind(table, i)}>{text(name)}</th>' for i, name in enumerate(table.header)
-    )
-    lines = []
-    for row in table.rows:
-        cells = "".join(
-            f"<td{_kind(table, i)}>{text(cell.text)}"
-            + (f" <small>{text(cell.note)}</small>" * bool(cell.note))
-            + "</td>"
-            for i, cell in enumerate(row)
-        )
-        lines.append(f"<tr>{cells}</tr>")
-    note = f'<p class="note">{text(table.note)}</p>' if table.note else ""
-    return (
-        '<div class="scroll" tabindex="0" role="region" '
-        f'aria-label="{text(table.title)}"><table><thead><tr>{head}'
-        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{note}"
-    )
+def format_number(value: float | None, spec: str, unit: str = "") -> str:
+    """A number by a format such as ``.2f``, and its unit; ``UNDEFINED`` for None and NaN."""
+    return UNDEFINED if value is None or math.isnan(value) else format(value, spec) + unit
+
+
+def format_interval(low: float, high: float, spec: str) -> str:
+    """A range such as ``0.91 to 0.95``; nothing where the lower end is NaN."""
+    return "" if math.isnan(low) else f"{low:{spec}} to {high:{spec}}"
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
+    """Lay a table out in columns of fixed width between bars.
+
+    Args:
+        header: A name for each column.
+        rows: As long as the header.
+        names: How many of the first columns are names, set flush left; the others are set flush right.
+    """
+    lines = [[visible(cell) for cell in line] for line in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    sides = "<" * names + ">" * (len(widths) - names)
+    row = "| " + " | ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True)) + " |"
+    head, *body = (row.format(*line) for line in lines)
+    rule = "-" * len(head)
+    return "\n".join([rule, head, rule, *body, rule])
 
 
 def as_markdown(table: Table) -> str:
@@ -96,26 +105,21 @@ def latex_file(tables: Sequence[Table]) -> str:
     return "% Needs \\usepackage{booktabs}.\n" + "\n".join(map(as_latex, tables))
 
 
-def text(words: str) -> str:
-    """Any text as HTML: shown as it is, in an element or in an attribute."""
-    return html.escape(_visible(words), quote=True)
+def visible(words: str) -> str:
+    """The text, with a replacement character for each character that acts without being seen.
 
-
-def _kind(table: Table, column: int) -> str:
-    return ' class="name"' if column < table.names else ""
+    These are control characters, which none of the formats can hold, and those that change the direction of
+    all text after them. Letters that are written from right to left stay as they are.
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "\N{REPLACEMENT CHARACTER}", words)
 
 
 def _flat(cell: Cell) -> str:
     return f"{cell.text} ({cell.note})" if cell.note else cell.text
 
 
-def _visible(words: str) -> str:
-    """Control characters, which none of the formats can hold, as a sign that something was there."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", words)
-
-
 def _markdown(words: str) -> str:
-    marked = re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", _visible(words))
+    marked = re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", visible(words))
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -132,4 +136,4 @@ _LATEX = {
 
 
 def _latex(words: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in _visible(words))
+    return "".join(_LATEX.get(sign, sign) for sign in visible(words))

@@ -31,7 +31,8 @@ import yaml  # noqa: E402
 from isegm.cli import Parser, command  # noqa: E402
 from isegm.config import MODELS_KEY, read_config  # noqa: E402
 from isegm.errors import InputError  # noqa: E402
-from isegm.storage import write_image, write_text  # noqa: E402
+from isegm.pictures import write_image  # noqa: E402
+from isegm.storage import write_text  # noqa: E402
 
 TASKS = {"liver": "Task03_Liver", "lung": "Task06_Lung", "spleen": "Task09_Spleen"}
 VOLUMES, LABELS = "imagesTr", "labelsTr"

@@ -1,34 +1,14 @@
-"""Files that are whole or not there, and pictures."""
+"""Files that are whole or not there."""
 
 import hashlib
-import os
 import warnings
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from isegm.errors import InputError, InputWarning
-from isegm.limits import MOST_PIXELS
-from isegm.storage import (
-    read_grey,
-    read_image,
-    read_unchanged,
-    sha256,
-    warn_of_links,
-    whole_file,
-    write_bytes,
-    write_image,
-    write_text,
-)
-
-GREY = np.array([[0, 1, 64, 127], [128, 129, 200, 255]], np.uint8)
-RGB = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
+from isegm.errors import InputWarning
+from isegm.storage import sha256, warn_of_links, whole_file, write_bytes, write_text
 
 
 def names_in(folder):
@@ -111,153 +91,6 @@ def test_sha256_of_a_file_is_that_of_its_content(tmp_path, size):
     assert sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
-# --- pictures
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    height=st.integers(1, 9),
-    width=st.integers(1, 9),
-    colour=st.booleans(),
-    suffix=st.sampled_from([".png", ".bmp", ".tif", ".PNG"]),
-    seed=st.integers(0, 99),
-)
-def test_pictures_are_read_as_they_were_written(tmp_path_factory, height, width, colour, suffix, seed):
-    shape = (height, width, 3) if colour else (height, width)
-    pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-    path = tmp_path_factory.getbasetemp() / f"picture{suffix}"
-    write_image(path, pixels)
-    np.testing.assert_array_equal(read_unchanged(path), pixels)
-    np.testing.assert_array_equal(read_image(path), pixels if colour else np.dstack([pixels] * 3))
-    if not colour:
-        np.testing.assert_array_equal(read_grey(path), pixels)
-
-
-def test_other_programs_see_the_same_colours(tmp_path):
-    write_image(tmp_path / "a.png", RGB)
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), RGB)
-    Image.fromarray(RGB).save(tmp_path / "b.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), RGB)
-    np.testing.assert_array_equal(read_unchanged(tmp_path / "b.png"), RGB)
-
-
-def test_alpha_palette_and_depth_are_kept_unless_colours_are_asked_for(tmp_path):
-    alpha = np.dstack([RGB, 255 - GREY])
-    Image.fromarray(alpha).save(tmp_path / "alpha.png")
-    np.testing.assert_array_equal(read_unchanged(tmp_path / "alpha.png"), alpha)
-    np.testing.assert_array_equal(read_image(tmp_path / "alpha.png"), RGB)
-
-    palette = Image.fromarray(np.array([[0, 1, 2]], np.uint8), mode="P")
-    palette.putpalette([0, 0, 0, 255, 0, 10, 0, 128, 255])
-    palette.save(tmp_path / "palette.png")
-    np.testing.assert_array_equal(
-        read_unchanged(tmp_path / "palette.png")[..., :3], [[[0, 0, 0], [255, 0, 10], [0, 128, 255]]]
-    )
-
-    deep = GREY.astype(np.uint16) * 257
-    assert cv2.imwrite(str(tmp_path / "deep.png"), deep)
-    assert read_unchanged(tmp_path / "deep.png").dtype == np.uint16
-    np.testing.assert_array_equal(read_unchanged(tmp_path / "deep.png"), deep)
-    np.testing.assert_array_equal(read_grey(tmp_path / "deep.png"), GREY)
-
-
-def test_grey_is_the_luminance(tmp_path):
-    write_image(tmp_path / "a.png", np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8))
-    np.testing.assert_allclose(read_grey(tmp_path / "a.png"), [[76, 150, 29]], atol=1)
-
-
-@pytest.mark.parametrize("read", [read_image, read_grey, read_unchanged])
-def test_a_picture_is_not_turned_by_its_orientation_tag(tmp_path, read):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(np.zeros((4, 9), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
-    assert read(tmp_path / "a.jpg").shape[:2] == (4, 9)
-
-
-def test_names_beyond_ascii(tmp_path):
-    write_image(tmp_path / "слой ä語.png", RGB)
-    np.testing.assert_array_equal(read_image(tmp_path / "слой ä語.png"), RGB)
-
-
-@pytest.mark.parametrize("read", [read_image, read_grey, read_unchanged])
-@pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n", bytes(1000)])
-def test_what_is_no_picture_is_named_in_one_line(tmp_path, read, content):
-    path = tmp_path / "a.png"
-    path.write_bytes(content)
-    with pytest.raises(InputError) as caught:
-        read(path)
-    assert str(caught.value) == f"{path}: not a readable picture; is it complete?"
-    with pytest.raises(InputError) as caught:
-        read(tmp_path / "none.png")
-    assert str(caught.value) == f"{tmp_path}/none.png: no such picture; check the path"
-
-
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
-def test_a_truncated_picture_is_refused(tmp_path, suffix, part):
-    path = tmp_path / f"a{suffix}"
-    write_image(path, np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
-    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
-    with pytest.raises(InputError, match="not a readable picture; is it complete"):
-        read_unchanged(path)
-
-
-def test_a_picture_that_claims_to_be_enormous_is_refused(tmp_path):
-    path = tmp_path / "a.bmp"
-    write_image(path, RGB)
-    content = bytearray(path.read_bytes())
-    content[18:26] = (2**20).to_bytes(4, "little") * 2
-    path.write_bytes(content)
-    with pytest.raises(InputError, match="claims more pixels than are read"):
-        read_image(path)
-
-
-def test_a_picture_as_large_as_is_read(tmp_path):
-    """The limit is what OpenCV was told, and a picture of so many pixels is not beyond it."""
-    assert os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] == str(MOST_PIXELS)
-    write_image(tmp_path / "a.png", np.zeros((8192, MOST_PIXELS // 8192), np.uint8))
-    assert read_grey(tmp_path / "a.png").size == MOST_PIXELS
-    write_image(tmp_path / "a.png", np.zeros((8192, MOST_PIXELS // 8192 + 1), np.uint8))
-    with pytest.raises(InputError, match="claims more pixels than are read"):
-        read_grey(tmp_path / "a.png")
-
-
-@pytest.mark.parametrize("damage", [b"IHDR", b"IDAT", b"IEND"])
-def test_damage_in_a_png_is_noticed_without_a_word_of_its_library(tmp_path, damage, capfd):
-    write_image(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8))
-    content = bytearray((tmp_path / "a.png").read_bytes())
-    content[content.index(damage) + 5] ^= 1
-    (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(InputError, match="not a readable picture; is it complete"):
-        read_image(tmp_path / "a.png")
-    assert capfd.readouterr() == ("", "")
-
-
-def test_words_in_a_png_may_be_damaged(tmp_path):
-    words = PngInfo()
-    words.add_text("Comment", "something")
-    Image.fromarray(RGB).save(tmp_path / "a.png", pnginfo=words)
-    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes().replace(b"something", b"some_hing"))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
-
-
-@pytest.mark.parametrize("suffix", [".webp", ".ppm", ".gif"])
-def test_formats_that_pictures_here_do_not_come_in_are_not_tried(tmp_path, suffix):
-    done, encoded = cv2.imencode(suffix, RGB)
-    assert done
-    (tmp_path / "a.png").write_bytes(encoded)
-    with pytest.raises(InputError, match="not a readable picture"):
-        read_image(tmp_path / "a.png")
-
-
-def test_a_pipe_is_no_picture(tmp_path):
-    os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png: a pipe or device, not a file"):
-        read_image(tmp_path / "a.png")
-    with pytest.raises(InputError, match="a pipe or device"):
-        read_image(Path("/dev/zero"))
-
-
 # --- links
 
 
@@ -301,36 +134,3 @@ def test_a_link_is_replaced_not_written_through(tmp_path):
     assert (tmp_path / "precious.txt").read_text() == "precious"
     assert (tmp_path / "a.txt").read_text() == "new"
     assert not (tmp_path / "a.txt").is_symlink()
-
-
-@pytest.mark.parametrize(
-    ("name", "pixels"),
-    [
-        ("a.xyz", RGB),
-        ("a", GREY),
-        ("a.png", GREY[:0]),
-        ("a.png", RGB[:0]),
-        ("a.png", RGB[..., :2]),
-        ("a.png", GREY > 3),  # OpenCV would round these to 8 bits
-        ("a.png", GREY / np.float32(255)),
-    ],
-)
-def test_a_picture_that_cannot_be_written_is_named_in_one_line_and_leaves_nothing(tmp_path, name, pixels):
-    with pytest.raises(InputError) as caught:
-        write_image(tmp_path / name, pixels)
-    assert str(caught.value) == (
-        f"{tmp_path / name}: OpenCV cannot write a {pixels.shape} {pixels.dtype} picture in this format"
-    )
-    assert names_in(tmp_path) == []
-
-
-@pytest.mark.parametrize("kept", [0.05, 0.5, 0.9, 0.999])
-def test_a_jpeg_that_was_cut_short_is_refused_by_every_opencv(tmp_path, kept):
-    pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8)
-    write_image(tmp_path / "whole.jpg", pixels)
-    content = (tmp_path / "whole.jpg").read_bytes()
-    read_image(tmp_path / "whole.jpg")
-    cut = tmp_path / "cut.jpg"
-    cut.write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(InputError, match=r"cut\.jpg: not a readable picture"):
-        read_image(cut)

@@ -20,7 +20,7 @@ from isegm.benchmark.ways import at_least
 from isegm.extract.normalize import NormalizeJob, normalize_volume
 from isegm.extract.slices import Extraction, ExtractionJob, extract_volume
 from isegm.extract.volume_pairs import list_images, pair_image
-from isegm.storage import read_grey, write_image
+from isegm.pictures import read_grey, write_image
 from isegm.tables import text_table
 from isegm.volumes.organs import find_organ, window_of
 from isegm.volumes.volume import list_volumes, open_volume, read_slabs

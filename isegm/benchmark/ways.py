@@ -26,7 +26,7 @@ from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import load_model, save_checkpoint
 from isegm.model.emc_click import EMCClick
 from isegm.phantom.patients import random_slice
-from isegm.storage import read_image
+from isegm.pictures import read_image
 from isegm.volumes.windows import WINDOWS, apply_window
 
 SMALLEST_SIZE = 32

@@ -16,6 +16,7 @@ from isegm.compare.mask_pairs import Pair, is_volume
 from isegm.errors import InputError
 from isegm.limits import MOST_TEXT_BYTES, read_text
 from isegm.masks import read_mask
+from isegm.reading import read_reading_beside
 from isegm.volumes.nifti import check_header, check_shape
 
 Mask = npt.NDArray[np.bool_]
@@ -68,8 +69,12 @@ def read_pair(
     if is_volume(pair.truth):
         masks = _read_volumes(pair, labels)
     else:
-        masks = MaskPair(read_mask(pair.truth), read_mask(pair.prediction), manifest.get(pair.name))
-        _check_shapes(pair, masks.truth.shape, masks.prediction.shape)
+        truth, prediction = (
+            read_mask(path, read_reading_beside(path.parent).masks) for path in (pair.truth, pair.prediction)
+        )
+        _check_shapes(pair, truth.shape, prediction.shape)
+        # As in the evaluation, ignored pixels are left out of both.
+        masks = MaskPair(truth == 1, (prediction == 1) & (truth != -1), manifest.get(pair.name))
     if spacing is None:
         return masks
     if len(spacing) != masks.truth.ndim:

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from isegm.datasets.sample import Sample, Truth
+from isegm.datasets.sample import Sample
 from isegm.errors import InputError, describe
-from isegm.storage import read_grey, read_image
+from isegm.masks import Truth
+from isegm.pictures import is_turned, read_grey, read_image
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Record:
         mask: The file of the true mask.
         read_truth: Reads it: (H, W) of 1 object, 0 background, -1 ignored.
         initial_mask: The file of the initial mask, if there is one.
+        to_8_bits: As for :func:`isegm.pictures.read_image`.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Record:
     mask: Path
     read_truth: Callable[[], Truth]
     initial_mask: Path | None = None
+    to_8_bits: Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]] | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -100,24 +104,31 @@ class Dataset:
 
 
 def _read_sample(record: Record) -> Sample:
-    image = read_image(record.image)
+    image = read_image(record.image, record.to_8_bits)
     truth = record.read_truth()
-    _check_size(record.mask, truth, record.image, image)
+    check_size(record.mask, truth, record.image, image)
     if not (truth == 1).any():
         raise InputError(f"{record.mask}: has no object pixel; mark the object or remove image and mask")
     initial_mask = None
     if record.initial_mask is not None:
         initial_mask = read_grey(record.initial_mask) > 128
-        _check_size(record.initial_mask, initial_mask, record.image, image)
+        check_size(record.initial_mask, initial_mask, record.image, image)
     return Sample(record.name, image, truth, initial_mask)
 
 
-def _check_size(
+def check_size(
     mask_path: Path, mask: npt.NDArray[np.generic], image_path: Path, image: npt.NDArray[np.uint8]
 ) -> None:
-    if mask.shape != image.shape[:2]:
-        (rows, columns), (image_rows, image_columns) = mask.shape, image.shape[:2]
-        raise InputError(
-            f"{mask_path}: has {rows} rows and {columns} columns, but {image_path} has {image_rows} and "
-            f"{image_columns}; they must be of one size"
-        )
+    """Refuse a mask that is not of its image's size.
+
+    Raises:
+        InputError: It is not.
+    """
+    if mask.shape == image.shape[:2]:
+        return
+    (rows, columns), (image_rows, image_columns) = mask.shape, image.shape[:2]
+    turned = " once turned by its EXIF orientation, as viewers do" if is_turned(image_path) else ""
+    raise InputError(
+        f"{mask_path}: has {rows} rows and {columns} columns, but {image_path} has {image_rows} and "
+        f"{image_columns}{turned}; they must be of one size"
+    )

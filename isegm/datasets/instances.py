@@ -5,7 +5,6 @@ picture of its list once, some milliseconds each. Nothing is cached on disk: dat
 """
 
 import functools
-import io
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from isegm.datasets.dataset import DatasetProblems, Record
 from isegm.datasets.listing import JPEG_SUFFIXES, files_of
 from isegm.datasets.matlab import read_struct_field
-from isegm.datasets.sample import Truth
 from isegm.errors import InputError
-from isegm.limits import MOST_PICTURE_BYTES, MOST_PIXELS, MOST_TEXT_BYTES, read_bytes, read_text
+from isegm.limits import MOST_PICTURE_BYTES, MOST_TEXT_BYTES, read_bytes, read_text
+from isegm.masks import Truth
+from isegm.pictures import read_palette
 
 BACKGROUND = 0
 VOC_BORDER = 255
@@ -87,32 +86,15 @@ def read_sbd_labels(path: Path) -> Labels:
 def read_voc_labels(path: Path) -> Labels:
     """Read the palette indexes of a PNG: (H, W) uint8, 0 background, 255 border, others the objects.
 
-    The indexes are the labels and the colours only their looks. OpenCV gives colours, hence Pillow.
+    The indexes are the labels and the colours only their looks.
 
     Raises:
         InputError: The file cannot be read, is not a PNG with a palette, or claims too many pixels.
     """
-    try:
-        content = read_bytes(path, MOST_PICTURE_BYTES)
-        _check_png_size(path, content)
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            labels = np.asarray(picture) if picture.mode == "P" else None
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError):
-        raise InputError(f"{path}: not a readable PNG; is it complete?") from None
-    if labels is None:
+    palette = read_palette(path)
+    if palette is None:
         raise InputError(f"{path}: has no palette, whose indexes are the objects; take the original file")
-    return labels
-
-
-def _check_png_size(path: Path, content: bytes) -> None:
-    """Hold a PNG's size against the limit before anything is decoded; Pillow only warns of some."""
-    width, height = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))
-    if width * height > MOST_PIXELS:
-        raise InputError(
-            f"{path}: claims {width} x {height} pixels, more than {MOST_PIXELS}; make it smaller"
-        )
+    return palette[0]
 
 
 def _find_instances(

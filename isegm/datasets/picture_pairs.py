@@ -2,15 +2,16 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from isegm.datasets.dataset import DatasetProblems, Record
 from isegm.datasets.listing import PICTURE_SUFFIXES, files_of
-from isegm.datasets.sample import Truth
-from isegm.masks import read_mask
-from isegm.storage import read_grey, read_image
+from isegm.masks import Truth, read_mask
+from isegm.pictures import read_grey, read_image
+from isegm.reading import read_reading
 
 
 def find_pairs(folder: Path, *, images: str, masks: str, read_truth: Callable[[Path], Truth]) -> list[Record]:
@@ -42,9 +43,17 @@ def find_pairs(folder: Path, *, images: str, masks: str, read_truth: Callable[[P
     ]
 
 
-def read_object(path: Path) -> Truth:
-    """A mask of object and background, as every tool here reads it (:func:`isegm.masks.read_mask`)."""
-    return read_mask(path).astype(np.int8)
+def find_folder(folder: Path) -> list[Record]:
+    """The samples of a folder with ``images/`` and ``masks/``, read as its ``reading.yml`` says.
+
+    Raises:
+        DatasetProblems: As :func:`find_pairs`.
+        InputError: ``reading.yml`` cannot be used.
+    """
+    reading = read_reading(folder)
+    read_truth = functools.partial(read_mask, reading=reading.masks)
+    records = find_pairs(folder, images="images", masks="masks", read_truth=read_truth)
+    return [replace(record, to_8_bits=reading.to_8_bits) for record in records]
 
 
 def read_bright(path: Path) -> Truth:

@@ -9,7 +9,7 @@ from isegm.config import Config
 from isegm.datasets.dataset import Dataset, Record
 from isegm.datasets.davis585 import find_davis585
 from isegm.datasets.instances import find_pascal_voc, find_sbd
-from isegm.datasets.picture_pairs import find_pairs, read_any_colour, read_bright, read_object, read_trimap
+from isegm.datasets.picture_pairs import find_folder, find_pairs, read_any_colour, read_bright, read_trimap
 from isegm.errors import InputError
 
 _SUFFIX = "_PATH"
@@ -110,6 +110,5 @@ def _entries(config: Config) -> list[_Entry]:
         benchmarks = [entry for entry in _BENCHMARKS if entry.key == key]
         if not benchmarks and any(entry.name.lower() == name for entry in _BENCHMARKS):
             raise InputError(f"{config.path}: {key} would give a second data set {name}; rename the row")
-        find = partial(find_pairs, images="images", masks="masks", read_truth=read_object)
-        entries += benchmarks or [_Entry(name, key, find)]
+        entries += benchmarks or [_Entry(name, key, find_folder)]
     return entries

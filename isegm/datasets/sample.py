@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Truth = npt.NDArray[np.int8]
+from isegm.masks import Truth
 
 
 @dataclass(frozen=True, eq=False)

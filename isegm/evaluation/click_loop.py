@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isegm.datasets.sample import Sample, Truth
+from isegm.datasets.sample import Sample
 from isegm.evaluation.protocol import METRICS, Protocol
 from isegm.geometry import Click
 from isegm.inference.segmenter import Mask, Probability, Segmenter
+from isegm.masks import Truth
 from isegm.metrics.boundary import hd95, nsd, surface_distances
 from isegm.metrics.overlap import mask_dice
 from isegm.simulation.imprecise_click import ImpreciseClick

@@ -32,8 +32,9 @@ from isegm.evaluation.figures import Figures, carry_on, format_spreads, format_t
 from isegm.evaluation.journal import Journal
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.workers import SampleFailure
+from isegm.pictures import write_image
 from isegm.plots import Curve, plot_curves
-from isegm.storage import TEMPORARY_PREFIX, sha256, write_bytes, write_csv, write_image, write_text
+from isegm.storage import TEMPORARY_PREFIX, sha256, write_bytes, write_csv, write_text
 
 RESULTS_FORMAT = 2
 """Version of the layout of ``results.json`` and ``samples.jsonl``."""

@@ -18,7 +18,7 @@ from isegm.errors import InputError
 from isegm.extract.batch import Outcome, run_batch
 from isegm.extract.manifest import Row, read_manifest, write_manifest
 from isegm.extract.volume_pairs import check_match, list_images, pair_image
-from isegm.storage import write_image
+from isegm.pictures import write_image
 from isegm.volumes.organs import Organ
 from isegm.volumes.orientation import RAW, SlicePlan, upright
 from isegm.volumes.volume import (

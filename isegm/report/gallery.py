@@ -14,8 +14,8 @@ from isegm.evaluation.drawing import Picture, draw_contours
 from isegm.evaluation.overview import view
 from isegm.inference.segmenter import Mask
 from isegm.metrics.noc import noc
+from isegm.pictures import read_grey
 from isegm.report.stored_run import Group, Run, SampleLine
-from isegm.storage import read_grey
 
 SHOWN = 12
 """Samples of each kind, worst and random, at most."""

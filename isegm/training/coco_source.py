@@ -17,8 +17,9 @@ import numpy as np
 
 from isegm.errors import InputError
 from isegm.limits import MOST_ANNOTATION_BYTES, read_bytes
-from isegm.storage import read_image
-from isegm.training.scenes import Labels, Scene, check_scene
+from isegm.masks import Labels
+from isegm.pictures import read_image
+from isegm.training.scenes import Scene, check_scene
 
 Json = Any
 

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.errors import InputError
+from isegm.masks import Labels
 from isegm.simulation.train_clicks import first_click
-from isegm.training.scenes import Labels, Scene, Source
+from isegm.training.scenes import Scene, Source
 
 _SCENES_A_SAMPLE = 100
 _CROPS_A_SCENE = 10

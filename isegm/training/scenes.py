@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from isegm.datasets.dataset import check_size
 from isegm.errors import InputError
-
-Labels = npt.NDArray[np.int32]
-"""(H, W): 0 background, 1..n the objects, -1 ignored."""
+from isegm.masks import Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +63,6 @@ def check_scene(labels: Labels, labels_path: Path, image: npt.NDArray[np.uint8],
     Raises:
         InputError: Their sizes differ, or no label is above 0.
     """
-    if labels.shape != image.shape[:2]:
-        (rows, columns), (image_rows, image_columns) = labels.shape, image.shape[:2]
-        raise InputError(
-            f"{labels_path}: has {rows} rows and {columns} columns, but {image_path} has {image_rows} and "
-            f"{image_columns}; they must be of one size"
-        )
+    check_size(labels_path, labels, image_path, image)
     if not (labels > 0).any():
         raise InputError(f"{labels_path}: has no object pixel; mark the object or remove image and mask")

@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -243,9 +243,9 @@ def _open_folder(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all
     content = spec.options.get("content", "auto")
     if content not in CONTENTS:
         raise spec.complain(f"content={content}: must be {' or '.join(CONTENTS)}")
-    read = spec.options.get("read", "labels")
-    if read not in ("labels", "binary"):
-        raise spec.complain(f"read={read}: must be labels or binary")
+    kind = spec.options.get("read", "auto")
+    if kind not in ("auto", "labels", "binary"):
+        raise spec.complain(f"read={kind}: must be labels or binary")
     ignored: int | Literal["none"] | None = None
     if (ignore := spec.options.get("ignore")) is not None:
         ignored = "none" if ignore == "none" else _integer(spec, "ignore", ignore, least=1)
@@ -255,7 +255,7 @@ def _open_folder(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all
         images=spec.options.get("images", "images"),
         masks=spec.options.get("masks", "masks"),
         content=content,
-        binary=read == "binary",
+        kind=cast("Literal['auto', 'labels', 'binary']", kind),
         ignored=ignored,
     )
 

@@ -40,8 +40,8 @@ from isegm.inference.load import prepare_network
 from isegm.model.build import PRESETS
 from isegm.model.checkpoint import save_checkpoint
 from isegm.model.emc_click import EMCClick
+from isegm.pictures import write_image
 from isegm.simulation.train_clicks import number_of_clicks
-from isegm.storage import write_image
 from isegm.training.crops import SkippedFiles, TrainingSample, TrainingSamples
 from isegm.training.log import TrainingLog
 from isegm.training.previews import draw_training

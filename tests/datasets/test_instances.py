@@ -154,12 +154,12 @@ def test_voc_masks_that_are_no_palette_pngs(voc, save, config_of):
     (masks / "2007_000042.png").write_bytes(complete[:-40])
     assert problems_of("PascalVOC", config_of(PASCALVOC_PATH=voc)) == [
         f"{masks}/2007_000033.png: has no palette, whose indexes are the objects; take the original file",
-        f"{masks}/2007_000042.png: not a readable PNG; is it complete?",
+        f"{masks}/2007_000042.png: not a readable picture; is it complete?",
     ]
 
 
 def test_a_picture_that_claims_to_be_huge_is_refused(voc, config_of, monkeypatch):
-    monkeypatch.setattr("isegm.datasets.instances.MOST_PIXELS", 5)
+    monkeypatch.setattr("isegm.pictures.MOST_PIXELS", 5)
     assert len(problems_of("PascalVOC", config_of(PASCALVOC_PATH=voc))) == 2
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isegm.datasets import DatasetProblems, open_dataset
-from isegm.datasets.picture_pairs import find_pairs, read_object
+from isegm.datasets.picture_pairs import find_folder
 from isegm.errors import InputError
 
 GREY_LEVELS = np.array([[0, 1, 64, 127], [128, 129, 200, 255]])
@@ -59,7 +59,7 @@ def folder_with(tmp_path, save, images, masks):
 
 def problems_of(folder):
     with pytest.raises(DatasetProblems) as caught:
-        find_pairs(folder, images="images", masks="masks", read_truth=read_object)
+        find_folder(folder)
     assert str(caught.value).splitlines() == caught.value.problems
     return caught.value.problems
 
@@ -77,7 +77,7 @@ def test_suffixes_may_differ_and_other_files_do_not_count(tmp_path, save):
     ):
         (tmp_path / stray).write_bytes(b"")
     (tmp_path / "masks" / "folder.png").mkdir()
-    records = find_pairs(tmp_path, images="images", masks="masks", read_truth=read_object)
+    records = find_folder(tmp_path)
     pairs = [(record.name, record.image.name, record.mask.name) for record in records]
     assert pairs == [
         ("a", "a.png", "a.PNG"),
@@ -122,7 +122,7 @@ def test_links_are_followed_and_one_that_leads_nowhere_is_a_problem(tmp_path, sa
     folder_with(tmp_path, save, ["a.png"], [])
     (tmp_path / "masks").rmdir()
     (tmp_path / "masks").symlink_to(tmp_path / "images")
-    assert len(find_pairs(tmp_path, images="images", masks="masks", read_truth=read_object)) == 1
+    assert len(find_folder(tmp_path)) == 1
     (tmp_path / "images" / "b.png").symlink_to(tmp_path / "nothing")
     assert problems_of(tmp_path) == [
         f"{tmp_path / kind}: the link 'b.png' leads nowhere; mend or remove it"
@@ -148,7 +148,7 @@ def test_order_does_not_depend_on_the_order_of_creation(tmp_path, save):
         folder = tmp_path / str(seed)
         folder.mkdir()
         folder_with(folder, save, names, reversed(names))
-        records = find_pairs(folder, images="images", masks="masks", read_truth=read_object)
+        records = find_folder(folder)
         seen.add(tuple(record.name for record in records))
     assert seen == {("1", "10", "100", "9", "B", "a")}
 
@@ -245,7 +245,7 @@ def test_pairing_gives_every_picture_once_or_says_why_not(tmp_path_factory, imag
         assert problems
         assert all(str(folder) in problem for problem in problems)
         return
-    records = find_pairs(folder, images="images", masks="masks", read_truth=read_object)
+    records = find_folder(folder)
     assert [record.name for record in records] == stems["images"]
     assert sorted(record.image.name for record in records) == sorted(pictures["images"])
     assert sorted(record.mask.name for record in records) == sorted(pictures["masks"])

@@ -28,7 +28,7 @@ from isegm.evaluation.output import Wanted
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.workers import SampleFailure
 from isegm.inference.geodesic import GeodesicSegmenter
-from isegm.storage import read_unchanged
+from isegm.pictures import read_stored
 from tests.evaluation.by_hand import result_of, row_of, sample_of
 
 ALONE = Processes(0, 1, 0, 1, None)
@@ -479,7 +479,7 @@ def painting(evaluation, monkeypatch):
 
 def masks_in(folder):
     return {
-        str(path.relative_to(folder)): int((read_unchanged(path) > 0).sum()) for path in folder.rglob("*.png")
+        str(path.relative_to(folder)): int((read_stored(path) > 0).sum()) for path in folder.rglob("*.png")
     }
 
 

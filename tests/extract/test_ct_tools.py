@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from isegm.extract.manifest import read_manifest
-from isegm.storage import read_grey
+from isegm.pictures import read_grey
 
 ROOT = Path(__file__).resolve().parents[2]
 

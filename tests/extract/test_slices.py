@@ -7,7 +7,7 @@ import pytest
 from isegm.errors import InputError
 from isegm.extract.manifest import COLUMNS, read_manifest
 from isegm.extract.slices import find_organ_voxels
-from isegm.storage import read_grey
+from isegm.pictures import read_grey
 from isegm.volumes.volume import open_volume
 
 

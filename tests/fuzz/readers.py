@@ -86,6 +86,15 @@ def _config_seeds():
     ]
 
 
+READING = b"window: 40,350\noffset: -1024\nmasks: labels\nignore: 255\n"
+
+
+def _read_reading(path):
+    from isegm.reading import read_reading
+
+    read_reading(path.parent)
+
+
 def _read_manifest(path):
     from isegm.extract.manifest import read_manifest
 
@@ -166,18 +175,18 @@ def _coco_seeds():
 
 
 def _read_picture(path):
-    from isegm.storage import read_grey, read_image, read_unchanged
+    from isegm.pictures import read_grey, read_image, read_stored
 
     read_image(path)
     read_grey(path)
-    read_unchanged(path)
+    read_stored(path)
 
 
 def _read_mask(path):
-    from isegm.datasets.picture_pairs import read_any_colour, read_bright, read_object, read_trimap
-    from isegm.training.picture_source import read_label_map
+    from isegm.datasets.picture_pairs import read_any_colour, read_bright, read_trimap
+    from isegm.masks import read_labels, read_mask
 
-    for read in (read_object, read_bright, read_any_colour, read_trimap, read_label_map):
+    for read in (read_mask, read_bright, read_any_colour, read_trimap, read_labels):
         read(path)
 
 
@@ -463,6 +472,7 @@ def _results_beside(folder):
 
 READERS: dict[str, Reader] = {
     "config": Reader("config.yml", _read_config, _config_seeds),
+    "reading": Reader("reading.yml", _read_reading, lambda: [READING]),
     "manifest": Reader("manifest.csv", _read_manifest, _manifest_seeds),
     "spacings": Reader("manifest.csv", _read_spacings, _manifest_seeds),
     "windows": Reader("windows.json", _read_windows, _windows_seeds),

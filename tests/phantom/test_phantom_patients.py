@@ -8,7 +8,8 @@ from scipy import ndimage
 from isegm.errors import InputError
 from isegm.extract.slices import Extraction, extract
 from isegm.phantom.patients import LABELS, random_patient, write_decathlon
-from isegm.storage import read_grey, sha256
+from isegm.pictures import read_grey
+from isegm.storage import sha256
 from isegm.volumes.organs import find_organ
 
 SHAPE, SPACING = (96, 80, 40), (4.2, 4.2, 8.5)

@@ -15,7 +15,8 @@ from isegm.datasets.dataset import Record
 from isegm.datasets.picture_pairs import read_bright
 from isegm.evaluation.click_loop import SampleResult
 from isegm.evaluation.output import RESULTS_FORMAT, sample_line
-from isegm.storage import write_image, write_text
+from isegm.pictures import write_image
+from isegm.storage import write_text
 from tests.evaluation.by_hand import result_of
 
 Results = Sequence[SampleResult]

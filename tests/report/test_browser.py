@@ -9,8 +9,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from isegm.pictures import write_image
 from isegm.report.write import write_comparison, write_report
-from isegm.storage import write_image
 from tests.evaluation.by_hand import result_of
 from tests.report.by_hand import HOSTILE, small_run, square, write_dataset, write_run
 

@@ -9,10 +9,10 @@ from isegm.datasets import Sample
 from isegm.errors import InputError
 from isegm.evaluation.drawing import MASK_COLOUR, POSITIVE_COLOUR, TRUTH_COLOUR
 from isegm.geometry import Click
+from isegm.pictures import write_image
 from isegm.report import gallery
 from isegm.report.gallery import make_gallery, mask_path
 from isegm.report.stored_run import read_run
-from isegm.storage import write_image
 from tests.evaluation.by_hand import result_of
 from tests.report.by_hand import square, write_dataset, write_run
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from isegm.evaluation.click_loop import FinalScores
+from isegm.pictures import write_image
 from isegm.report.single import file_names, histogram, make_report, window_text
 from isegm.report.stored_run import read_run
 from isegm.report.write import write_report
-from isegm.storage import write_image
 from tests.evaluation.by_hand import result_of
 from tests.report.by_hand import HOSTILE, Reader, small_run, square, write_dataset, write_run
 

@@ -21,7 +21,7 @@ from isegm.evaluation.workers import predictor_for
 from isegm.geometry import Click
 from isegm.metrics.overlap import mask_iou
 from isegm.model.checkpoint import load_model
-from isegm.storage import read_grey, read_image
+from isegm.pictures import read_grey, read_image
 from tests.scripts.workspace import REPOSITORY, bright_network, shell
 
 SCRIPT = REPOSITORY / "scripts" / "demo.py"

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from isegm.datasets.dataset import Dataset
-from isegm.datasets.picture_pairs import find_pairs, read_object
+from isegm.datasets.picture_pairs import find_folder
 from isegm.distributed import Processes, join_processes
 from isegm.evaluation.protocol import Protocol
 from isegm.model.build import PRESETS, build_model
@@ -68,7 +68,7 @@ def samples_of(data, recipe=RECIPE):
 
 def small_trainer(data, folder, recipe=RECIPE, processes=None, frozen=False, samples=None, **changes):
     """A trainer of the small run; ``changes`` are fields of its ``TrainingRun``."""
-    held_out = Dataset("held_out", find_pairs(data, images="images", masks="masks", read_truth=read_object))
+    held_out = Dataset("held_out", find_folder(data))
     run = TrainingRun(
         folder=folder,
         validation=[held_out],

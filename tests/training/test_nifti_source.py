@@ -6,7 +6,7 @@ import pytest
 
 from isegm.errors import InputError
 from isegm.extract.slices import Extraction, extract
-from isegm.storage import read_grey
+from isegm.pictures import read_grey
 from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.ct_appearance import WindowJitter
 from isegm.training.nifti_source import open_nifti

@@ -6,9 +6,9 @@ import scipy.io
 from PIL import Image
 
 from isegm.errors import InputError
-from isegm.storage import read_image
+from isegm.pictures import read_image
 from isegm.training.crops import SampleSettings, TrainingSamples
-from isegm.training.picture_source import open_folder, open_pascal_voc, open_sbd, read_label_map
+from isegm.training.picture_source import open_folder, open_pascal_voc, open_sbd
 from isegm.training.sources import open_mixture
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -27,77 +27,12 @@ def blocks_of(labels):
     return labels[5, 5::10].tolist()
 
 
-@pytest.mark.parametrize(
-    ("mask", "expected"),
-    [
-        (grid(0, 255), [0, 1]),
-        (grid(0, 1), [0, 1]),
-        (grid(0, 128), [0, 1]),
-        (grid(7, 7), [1, 1]),
-        (grid(0, 3, 0, 9, 3), [0, 1, 0, 2, 1]),
-        (grid(0, 1, 2, 255), [0, 1, 2, -1]),
-        (grid(0, 1000, 1001, 255, dtype=np.uint16), [0, 2, 3, 1]),
-        (grid(0, 65535, dtype=np.uint16), [0, 1]),
-    ],
-)
-def test_label_maps(tmp_path, save, mask, expected):
-    labels = read_label_map(save(tmp_path / "m.png", mask))
-    assert blocks_of(labels) == expected
-    assert labels.dtype == np.int32
-    assert labels.shape == mask.shape
-
-
-def test_255_may_be_said_to_be_something(tmp_path, save):
-    path = save(tmp_path / "m.png", grid(0, 1, 255, 255))
-    with pytest.raises(InputError, match=r"m.png: most of what is marked has the value 255.*read=binary"):
-        read_label_map(path)
-    assert blocks_of(read_label_map(path, ignored="none")) == [0, 1, 2, 2]
-    assert blocks_of(read_label_map(path, ignored=255)) == [0, 1, -1, -1]
-    assert blocks_of(read_label_map(path, ignored=1)) == [0, -1, 2, 2]
-    save(path, grid(0, 255))
-    assert blocks_of(read_label_map(path, ignored=255)) == [0, -1]
-
-
-def test_soft_edges_are_not_taken_for_objects(tmp_path, save):
-    soft = np.kron(np.array([[0, 0, 64, 128, 192, 255, 255, 255, 255]]), np.ones((10, 10))).astype(np.uint8)
-    save(tmp_path / "images" / "a.png", np.zeros((*soft.shape, 3), np.uint8))
-    save(tmp_path / "masks" / "a.png", soft)
-    with pytest.raises(InputError, match="read=binary"):
-        open_folder("f", tmp_path).draw(np.random.default_rng(0))
-    labels = open_folder("f", tmp_path, binary=True).draw(np.random.default_rng(0)).labels
-    assert blocks_of(labels) == [0, 0, 0, 1, 1, 1, 1, 1, 1]
-
-
-def test_colours_are_objects(tmp_path, save):
-    colours = np.zeros((10, 40, 3), np.uint8)
-    colours[:, 10:20], colours[:, 20:30], colours[:, 30:] = (255, 0, 0), (0, 255, 0), (0, 0, 1)
-    assert blocks_of(read_label_map(save(tmp_path / "c.png", colours))) == [0, 3, 2, 1]
-    grey = np.repeat(grid(0, 1, 2, 255)[..., None], 3, axis=2)
-    assert blocks_of(read_label_map(save(tmp_path / "g.png", grey))) == [0, 1, 2, -1]
-
-
 def save_palette(path, indexes, colours):
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(indexes)
     picture.putpalette([channel for colour in colours for channel in colour])
     picture.save(path)
     return path
-
-
-def test_palette_indexes_are_objects(tmp_path):
-    colours = (
-        [(0, 0, 0), (128, 0, 0), (0, 128, 0)] + [(9, 9, i % 256) for i in range(3, 255)] + [(224, 224, 192)]
-    )
-    path = save_palette(tmp_path / "p.png", grid(0, 1, 2, 255), colours)
-    assert blocks_of(read_label_map(path)) == [0, 1, 2, -1]
-    # Wherever black is in the palette, it is the background.
-    path = save_palette(tmp_path / "q.png", grid(0, 1, 2), [(255, 255, 255), (0, 0, 0), (255, 0, 0)])
-    assert blocks_of(read_label_map(path)) == [2, 0, 1]
-
-
-def test_a_jpeg_mask_holds_one_object(tmp_path, save):
-    labels = read_label_map(save(tmp_path / "m.jpg", np.kron(grid(0, 255), np.ones((4, 4))).astype(np.uint8)))
-    assert set(np.unique(labels)) == {0, 1}
 
 
 def test_a_folder_gives_its_pictures_and_masks(tmp_path, save, save_nifti):

@@ -27,7 +27,7 @@ from isegm.inference.load import prepare_network
 from isegm.inference.predictor import Predictor
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import load_model, save_checkpoint
-from isegm.storage import read_image
+from isegm.pictures import read_image
 from isegm.training import trainer as trainer_module
 from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.scenes import Scene

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isegm.extract.slices import Extraction, ExtractionJob, extract_volume
-from isegm.storage import read_grey
+from isegm.pictures import read_grey
 from isegm.volumes.organs import find_organ
 from isegm.volumes.orientation import RAW, upright
 

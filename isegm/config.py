@@ -2,13 +2,14 @@
 
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from isegm.errors import InputError
+from isegm.errors import InputError, InputWarning
 from isegm.limits import MOST_CONFIG_BYTES, read_bytes
 
 MODELS_KEY = "INTERACTIVE_MODELS_PATH"
@@ -16,11 +17,12 @@ EXPERIMENTS_KEY = "EXPS_PATH"
 
 _ROW_NAME = re.compile(r"[A-Z0-9][A-Z0-9_-]*_PATH", re.ASCII | re.IGNORECASE)
 _TEXT_TAG = "tag:yaml.org,2002:str"
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Config:
-    """The places that a config file names.
+    """The places that a config file names; ``config.LIVER_PATH`` is one of them.
 
     Attributes:
         path: The config file, for messages.
@@ -29,6 +31,13 @@ class Config:
 
     path: Path
     places: Mapping[str, Path]
+
+    def __getattr__(self, key: str) -> Path:
+        """The folder of one row, as an attribute."""
+        places: Mapping[str, Path] = self.__dict__.get("places", {})
+        if key not in places:
+            raise AttributeError(f"{self.__dict__.get('path')}: has no row {key}")
+        return places[key]
 
     @property
     def dataset_places(self) -> dict[str, Path]:
@@ -48,14 +57,15 @@ class Config:
 
 
 def read_config(path: Path) -> Config:
-    """Read a config file: a flat YAML mapping of rows ``<NAME>_PATH: <folder>``.
+    """Read a config file: a YAML mapping with rows ``<NAME>_PATH: <folder>``.
 
     Relative folders are relative to the config file's own folder, and a leading ``~`` is the user's home.
-    Nothing has to exist. Row names are read in any case and kept in upper case.
+    Nothing has to exist. Row names (letters, digits, ``_`` and ``-``) are read in any case and kept in upper
+    case. Rows of other kinds, as configs of related projects have them, are left out with a warning.
 
     Raises:
-        InputError: The file is missing, is not YAML or not a mapping; or a row is repeated, is not called
-            ``<NAME>_PATH`` (letters, digits, ``_`` and ``-``) or has a value that is not a text.
+        InputError: The file is missing, is not YAML or not a mapping; or a row is repeated, or has a folder
+            that cannot be printed.
         OSError: The file cannot be read.
     """
     try:
@@ -74,11 +84,24 @@ def read_config(path: Path) -> Config:
 
     # The nodes are read rather than the mapping made of them, because that would hide a row that comes twice.
     places: dict[str, Path] = {}
+    unused: list[str] = []
     for name, value in root.value:
-        key, place = _read_row(f"{path}: line {name.start_mark.line + 1}", name, value)
+        where = f"{path}: line {name.start_mark.line + 1}"
+        if not _is_place(name, value):
+            unused.append(ascii(name.value)[1:-1] if isinstance(name, yaml.ScalarNode) else "a nested key")
+            continue
+        key = name.value.upper()
         if key in places:
-            raise InputError(f"{path}: line {name.start_mark.line + 1}: {key} comes twice; keep one")
-        places[key] = path.parent / place
+            raise InputError(f"{where}: {key} comes twice; keep one")
+        if not value.value.isprintable():
+            raise InputError(f"{where}: {key} has a character that cannot be printed; rename the folder")
+        folder = os.path.expanduser(value.value)  # noqa: PTH111 - Path.expanduser raises for an unknown user
+        places[key] = path.parent / folder
+    if unused:
+        some = ", ".join(unused[:_SHOWN]) + ", ..." * (len(unused) > _SHOWN)
+        warnings.warn(
+            InputWarning(f"{path}: only rows <NAME>_PATH: <folder> are used, not {some}"), stacklevel=2
+        )
     return Config(path, places)
 
 
@@ -89,14 +112,12 @@ def _what_is_wrong(error: yaml.YAMLError) -> str:
     return f"not YAML ({' '.join(str(error).split())})"
 
 
-def _read_row(where: str, name: yaml.Node, value: yaml.Node) -> tuple[str, Path]:
-    """The row's name in upper case and its folder as written, ``~`` expanded."""
-    if not isinstance(name, yaml.ScalarNode) or not _ROW_NAME.fullmatch(name.value):
-        shown = ascii(name.value) if isinstance(name, yaml.ScalarNode) else "a nested key"
-        raise InputError(f"{where}: {shown} is not the name of a row; rows are called <NAME>_PATH")
-    if not isinstance(value, yaml.ScalarNode) or value.tag != _TEXT_TAG or not value.value.strip():
-        raise InputError(f"{where}: {name.value} must be the path of a folder, as text")
-    if not value.value.isprintable():
-        raise InputError(f"{where}: {name.value} has a character that cannot be printed; rename the folder")
-    folder = os.path.expanduser(value.value)  # noqa: PTH111 - Path.expanduser raises for an unknown user
-    return name.value.upper(), Path(folder)
+def _is_place(name: yaml.Node, value: yaml.Node) -> bool:
+    """Whether a row is called ``<NAME>_PATH`` and its value is a text."""
+    return (
+        isinstance(name, yaml.ScalarNode)
+        and _ROW_NAME.fullmatch(name.value) is not None
+        and isinstance(value, yaml.ScalarNode)
+        and value.tag == _TEXT_TAG
+        and bool(value.value.strip())
+    )

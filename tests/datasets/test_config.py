@@ -1,10 +1,11 @@
+import pickle
 from pathlib import Path
 
 import pytest
 
 from isegm.config import read_config
 from isegm.datasets import available_datasets
-from isegm.errors import InputError
+from isegm.errors import InputError, InputWarning
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,18 +50,6 @@ def test_byte_order_mark_and_windows_lines(tmp_path):
         ("", "not a mapping; write one row <NAME>_PATH: <folder> a line"),
         ("- a\n- b\n", "not a mapping; write one row <NAME>_PATH: <folder> a line"),
         ("just words", "not a mapping; write one row <NAME>_PATH: <folder> a line"),
-        ("A_PATH: a\nLIVER_PATH: 3\n", "line 2: LIVER_PATH must be the path of a folder, as text"),
-        ("LIVER_PATH:\n", "line 1: LIVER_PATH must be the path of a folder, as text"),
-        ("LIVER_PATH: ' '\n", "line 1: LIVER_PATH must be the path of a folder, as text"),
-        ("LIVER_PATH: [a]\n", "line 1: LIVER_PATH must be the path of a folder, as text"),
-        (
-            "LIVER_PATH: !!python/object/apply:os.system ['true']\n",
-            "line 1: LIVER_PATH must be the path of a folder, as text",
-        ),
-        ("LIVER: a\n", "line 1: 'LIVER' is not the name of a row; rows are called <NAME>_PATH"),
-        ("_PATH: a\n", "line 1: '_PATH' is not the name of a row; rows are called <NAME>_PATH"),
-        ("../a_PATH: a\n", "line 1: '../a_PATH' is not the name of a row; rows are called <NAME>_PATH"),
-        ("[a]: a\n", "line 1: a nested key is not the name of a row; rows are called <NAME>_PATH"),
         ("LIVER_PATH: a\nliver_path: b\n", "line 2: LIVER_PATH comes twice; keep one"),
     ],
 )
@@ -80,6 +69,46 @@ def test_what_is_not_yaml_is_one_line(tmp_path, content):
         read_config(path)
     assert str(caught.value).startswith(f"{path}: n")
     assert "\n" not in str(caught.value)
+
+
+ORIGINALS = """
+INTERACTIVE_MODELS_PATH: "./weights"
+EXPS_PATH: "./experiments"
+LVIS_v1_PATH: "/data/LVIS_v1"
+IMAGENET_PRETRAINED_MODELS:
+  HRNETV2_W18_SMALL: "./pretrained_models/hrnet_w18_small_model_v2.pth"
+NOC_THRESHOLDS: [0.85, 0.90]
+MAX_CLICKS: 20
+SBD_PATH:
+LIVER_PATH: 3
+LUNG_PATH: [a, b]
+DAVIS_PATH: ' '
+SPLEEN: ./spleen
+_PATH: x
+../up_PATH: x
+[a]: x
+RUN_PATH: !!python/object/apply:os.system ['true']
+"""
+
+
+def test_rows_of_other_kinds_are_left_out_and_named_in_one_line(tmp_path):
+    path = written(tmp_path, ORIGINALS)
+    with pytest.warns(InputWarning) as caught:
+        config = read_config(path)
+    assert list(config.places) == ["INTERACTIVE_MODELS_PATH", "EXPS_PATH", "LVIS_V1_PATH"]
+    assert [str(each.message) for each in caught] == [
+        f"{path}: only rows <NAME>_PATH: <folder> are used, not IMAGENET_PRETRAINED_MODELS, NOC_THRESHOLDS, "
+        "MAX_CLICKS, SBD_PATH, LIVER_PATH, LUNG_PATH, DAVIS_PATH, SPLEEN, _PATH, ../up_PATH, ..."
+    ]
+
+
+def test_rows_are_attributes(tmp_path):
+    config = read_config(written(tmp_path, "LIVER_PATH: a\nEXPS_PATH: /runs\n"))
+    assert (tmp_path / "a", Path("/runs")) == (config.LIVER_PATH, config.EXPS_PATH)
+    assert not hasattr(config, "LUNG_PATH")
+    with pytest.raises(AttributeError, match=r"config\.yml: has no row LUNG_PATH"):
+        config.LUNG_PATH  # noqa: B018 - it is the reading that fails
+    assert pickle.loads(pickle.dumps(config)) == config
 
 
 def test_missing_file(tmp_path):

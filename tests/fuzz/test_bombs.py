@@ -215,7 +215,7 @@ def test_data_sets_and_networks(tmp_path):
             evaluate,
             ["EMC-Click", "--cpu", "--config-path", "aliases.yml"],
             2,
-            ["aliases.yml: line 1: A0_PATH must be"],
+            ["aliases.yml: only rows <NAME>_PATH: <folder> are used, not A0_PATH", "none of its data sets"],
         ),
         (
             evaluate,

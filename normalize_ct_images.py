@@ -1,53 +1,8 @@
-"""Window CT volumes to 8 bits, geometry kept.
-
-Launch:
-    python normalize_ct_images.py Task09_Spleen/imagesTr windowed/spleen spleen
-    python normalize_ct_images.py Task06_Lung/imagesTr windowed/lung lung
-    python normalize_ct_images.py volumes windowed -500,1400
-    python normalize_ct_images.py volumes windowed windows_by_file.json
-
-Writes a volume of the same name for each, and windows.json; see docs/ct.md.
-"""
+"""``isegm window`` by its published name, without installation."""
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from isegm.cli import Parser, command, counted, report_problems
-from isegm.extract.normalize import normalize, parse_windows
-from isegm.volumes.windows import WINDOWS, Window, shield_negative_levels
-
-
-def build_parser() -> Parser:
-    """The command line."""
-    parser = Parser(description="Window CT volumes (NIfTI) to 8 bits, geometry kept.")
-    parser.add_argument("path_nifti", type=Path, help="CT volumes: a folder or one file")
-    parser.add_argument(
-        "path_to_save", type=Path, help="a folder; for one volume also a .nii or .nii.gz file"
-    )
-    parser.add_argument(
-        "organ",
-        help=f"a window ({', '.join(WINDOWS)}, or level,width in HU), an organ (lung: lung window, any "
-        "other: abdomen), or a .json file that maps file names to windows",
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="volumes at once (default: one a core)")
-    parser.add_argument("--force", action="store_true", help="replace volumes that are there already")
-    return parser
-
-
-@command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the tool; return its exit status."""
-    arguments = build_parser().parse_args(shield_negative_levels(sys.argv[1:] if argv is None else argv))
-    windows = parse_windows(arguments.organ)
-    report = normalize(
-        arguments.path_nifti, arguments.path_to_save, windows, arguments.force, arguments.workers
-    )
-    status = report_problems(report.problems)
-    used = f"window {windows}" if isinstance(windows, Window) else f"windows by {arguments.organ}"
-    print(f"{counted(report.volumes, 'volume')} in {report.folder}, {used}")  # noqa: T201 - this is the user's terminal
-    return status
-
+from isegm.commands.window import main
 
 if __name__ == "__main__":
-    sys.exit(main(None))
+    sys.exit(main())

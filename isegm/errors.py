@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 
 _SPACE = "free some space and run it again (an evaluation with --resume)"
 _FIXES = {
@@ -49,6 +50,23 @@ class InputError(ValueError):
     def lines(self) -> list[str]:
         """The message's lines: one, but where it lists several problems."""
         return [str(self)]
+
+
+class InputProblems(InputError):  # noqa: N818 - it is a list of them
+    """Several things that cannot be used; the message lists them, one a line.
+
+    Attributes:
+        problems: The lines, ``file: what is wrong and what would fix it``.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+    @property
+    def lines(self) -> list[str]:
+        """The problems."""
+        return self.problems
 
 
 class InputWarning(UserWarning):

@@ -1,89 +1,11 @@
-"""Export a network to ONNX: the first stage, run once an image, and the correction head, run every click.
-
-::
-
-    python scripts/export.py weights/emcclick_ct_hr18s.pth --output=weights
-
-writes ``weights/emcclick_ct_hr18s_first_stage.onnx`` and ``weights/emcclick_ct_hr18s_correction_head.onnx``,
-each with its preset, picture size, CT windows and the checkpoint's SHA-256 in its metadata. Both take any
-batch, size and number of clicks. Before they are written they are run, by ONNX Runtime or else OpenVINO, and
-must agree with torch. The evaluation runs them, too::
-
-    python scripts/evaluate_model.py EMC-Click --backend=openvino \
-        --checkpoint=weights/emcclick_ct_hr18s_first_stage.onnx
-"""
+"""``isegm export`` by its published name, without installation."""
 
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))  # so that it runs without being installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs without being installed
 
-from isegm.cli import Parser, command  # noqa: E402
-from isegm.errors import InputError  # noqa: E402
-from isegm.evaluation.window_check import windows_in_metadata  # noqa: E402
-from isegm.inference.load import check_pair, installed_runtime  # noqa: E402
-from isegm.inference.onnx_pair import export_pair, paths_of_pair, write_pair  # noqa: E402
-from isegm.model.checkpoint import load_model, read_metadata  # noqa: E402
-from isegm.storage import sha256  # noqa: E402
-
-DEFAULT_SIZE = 384
-"""Pixels of the network input's shorter side in the published evaluation."""
-
-
-def build_parser() -> Parser:
-    """The command line."""
-    parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("checkpoint", type=Path, help="the .pth file to export")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="default: the checkpoint's folder")
-    parser.add_argument(
-        "--size",
-        type=int,
-        default=DEFAULT_SIZE,
-        help="shorter side of the pictures it is meant for, for the record (default: %(default)s)",
-    )
-    parser.add_argument("--half", action="store_true", help="store weights as float16: half the size")
-    parser.add_argument("--force", action="store_true", help="replace files that are there")
-    return parser
-
-
-@command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write both files; the exit status is 0, or 2 if that cannot be done."""
-    args = build_parser().parse_args(argv)
-    if args.size < 1:
-        raise InputError(f"--size: must be at least 1, not {args.size}")
-    folder = args.output or args.checkpoint.parent
-    paths = paths_of_pair(folder / f"{args.checkpoint.stem}_first_stage.onnx")
-    for path in paths:
-        if path.exists() and not args.force:
-            raise InputError(f"{path}: exists already; name another folder, or --force to replace it")
-    runtime = installed_runtime()
-    model = load_model(args.checkpoint)
-    pair = export_pair(
-        model,
-        sha256=sha256(args.checkpoint),
-        size=args.size,
-        windows=windows_of(read_metadata(args.checkpoint)),
-        half=args.half,
-    )
-    difference = check_pair(pair, model, runtime)
-    write_pair(pair, *paths)
-    for path in paths:
-        print(f"{path}: {model.name}, {path.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256(path)}")
-    print(f"Probabilities by {runtime} differ from torch's by {difference:.1e} at most")
-    return 0
-
-
-def windows_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The windows that a checkpoint's metadata name, or else those that its recipe tells of."""
-    if metadata.get("windows"):
-        return dict(metadata["windows"])
-    told = [window.as_json() for window in windows_in_metadata(metadata)]
-    return {"recipe": told} if told else {}
-
+from isegm.commands.export import main
 
 if __name__ == "__main__":
     sys.exit(main())

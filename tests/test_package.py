@@ -21,7 +21,14 @@ def test_importing_the_package_does_not_import_torch_but_using_a_network_does():
 
 
 @pytest.mark.parametrize(
-    "module", ["isegm.storage", "isegm.masks", "isegm.cli", "isegm.geometry", "isegm.simulation.next_click"]
+    "module",
+    [
+        "isegm.storage",
+        "isegm.masks",
+        "isegm.commands.command_line",
+        "isegm.geometry",
+        "isegm.simulation.next_click",
+    ],
 )
 def test_what_needs_no_network_starts_without_torch(module):
     assert run(f"import sys, {module}; print('torch' in sys.modules)") == ["False"]

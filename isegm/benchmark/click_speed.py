@@ -30,7 +30,6 @@ from isegm.benchmark.timing import REFERENCE, Recording, milliseconds, quartiles
 from isegm.benchmark.ways import (
     Image,
     Settings,
-    add_click_arguments,
     at_least,
     check_click_arguments,
     checkpoints_of,
@@ -47,12 +46,6 @@ HEADER = (
     "mode", "first, ms", "IQR", "ratio", "further, ms", "IQR", "ratio", "clicks/s", "GMACs first", "further",
     "peak, MB", "largest difference", "mask IoU",
 )  # fmt: skip
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this benchmark's arguments."""
-    add_click_arguments(parser, repeats=5)
-    parser.add_argument("--clicks", type=int, default=20, help="on each image (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -35,13 +35,6 @@ _CHUNK = 1 << 19
 _LEVEL = 2
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this benchmark's arguments."""
-    parser.add_argument("labels", type=Path, help="a folder labelsTr, with imagesTr beside it; .nii.gz")
-    parser.add_argument("organ", help="whose slice is extracted, and whose window is applied")
-    parser.add_argument("--repeats", type=int, default=9, help="turns (default: %(default)s)")
-
-
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, print the table and return the figures."""
     at_least("--repeats", args.repeats, 1)

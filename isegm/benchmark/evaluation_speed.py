@@ -10,7 +10,6 @@ import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,21 +17,21 @@ import torch
 from tqdm import tqdm
 
 from isegm.benchmark.timing import REFERENCE
-from isegm.benchmark.ways import add_backend_arguments, at_least, check_device, choose_backends
-from isegm.cli import names
+from isegm.benchmark.ways import at_least, check_device, choose_backends
 from isegm.config import read_config
 from isegm.datasets import Dataset
 from isegm.distributed import Processes, cores_for
 from isegm.errors import InputError
 from isegm.evaluation.click_loop import SampleResult, evaluate_sample
 from isegm.evaluation.evaluate import open_datasets
-from isegm.evaluation.protocol import EVAL_MODES, Protocol
+from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.workers import Results, evaluate_dataset, predictor_for, samples_at_once
 from isegm.inference.load import load_network
 from isegm.inference.reference import ReferencePredictor
 from isegm.metrics.noc import summarise_noc
 from isegm.model.checkpoint import load_model
 from isegm.tables import text_table
+from isegm.wording import names
 
 CHUNK = 4
 """Images for each of those worked on at once, before it is the next way's turn.
@@ -46,24 +45,6 @@ HEADER = (
 )  # fmt: skip
 
 _ONE_PROCESS = Processes(0, 1, 0, 1, None)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this benchmark's arguments."""
-    add = parser.add_argument
-    add("--datasets", metavar="A[,B...]", required=True, help="data sets of config.yml")
-    add(
-        "--checkpoint",
-        metavar="FILE",
-        type=Path,
-        default=Path("weights/emcclick_ct_hr18s.pth"),
-        help="default: %(default)s",
-    )
-    add_backend_arguments(parser)
-    add("--limit", type=int, metavar="N", help="the first N images of each data set (default: all)")
-    add("--eval-mode", default=Protocol.eval_mode, help=f"{EVAL_MODES} (default: %(default)s)")
-    add("--n-clicks", type=int, default=Protocol.n_clicks, help="at most (default: %(default)s)")
-    add("--config-path", metavar="FILE", type=Path, default=Path("config.yml"), help="default: ./%(default)s")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

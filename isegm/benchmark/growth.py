@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -29,7 +28,6 @@ from isegm.benchmark.ways import (
     SMALLEST_SIZE,
     Image,
     Settings,
-    add_click_arguments,
     at_least,
     check_click_arguments,
     checkpoints_of,
@@ -39,7 +37,6 @@ from isegm.benchmark.ways import (
     load_segmenter,
     threads_of,
 )
-from isegm.cli import numbers
 from isegm.errors import InputError
 from isegm.geometry import Click
 from isegm.model.click_maps import encode_clicks
@@ -67,16 +64,6 @@ Step = Callable[[], object]
 """Called after each point of a curve."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this benchmark's arguments."""
-    add_click_arguments(parser, repeats=3)
-    add = parser.add_argument
-    add("--clicks", metavar="A[,B...]", default="1,2,5,10,20,50", help="placed before (default: %(default)s)")
-    add("--sizes", metavar="A[,B...]", default="256,384,512,768,1024", help="default: %(default)s")
-    add("--views", metavar="A[,B...]", default="1,2,4,8,16,32", help="in one call (default: %(default)s)")
-    add("--plot", metavar="FILE", type=Path, help="draw all of it as a PNG")
-
-
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark, print its tables and return all figures.
 
@@ -84,14 +71,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         InputError: An argument cannot be used.
     """
     check_click_arguments(args)
-    clicks, sizes, views = (
-        _numbers(option, text, smallest)
-        for option, text, smallest in (
-            ("--clicks", args.clicks, 1),
-            ("--sizes", args.sizes, SMALLEST_SIZE),
-            ("--views", args.views, 1),
-        )
-    )
+    clicks, sizes, views = args.clicks, args.sizes, args.views
+    at_least("--clicks", min(clicks), 1)
+    at_least("--sizes", min(sizes), SMALLEST_SIZE)
+    at_least("--views", min(views), 1)
     if args.plot is not None and args.plot.suffix.lower() != ".png":
         raise InputError(f"--plot: must be a .png file, not {str(args.plot)!a}")
     modes = [REFERENCE, *choose_backends(args.backends, args.device)]
@@ -131,12 +114,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.plot is not None:
         plot_growth(args.plot, result)
     return result
-
-
-def _numbers(option: str, text: str, smallest: int) -> list[int]:
-    found = sorted(numbers(text, option) or [])
-    at_least(option, found[0], smallest)
-    return found
 
 
 def _up_to(most: int) -> list[int]:

@@ -20,11 +20,6 @@ from isegm.tables import text_table
 SIDE = 512
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this benchmark's arguments."""
-    parser.add_argument("--repeats", type=int, default=200, help="of each mask (default: %(default)s)")
-
-
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, print the table and return the figures."""
     at_least("--repeats", args.repeats, 1)

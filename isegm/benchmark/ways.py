@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 
 from isegm.benchmark.timing import REFERENCE
-from isegm.cli import names
 from isegm.datasets.listing import PICTURE_SUFFIXES
 from isegm.distributed import cores_for
 from isegm.errors import InputError
@@ -28,6 +27,7 @@ from isegm.model.emc_click import EMCClick
 from isegm.phantom.patients import random_slice
 from isegm.pictures import read_image
 from isegm.volumes.windows import WINDOWS, apply_window
+from isegm.wording import names
 
 SMALLEST_SIZE = 32
 PICTURE_SIDE = 512
@@ -54,48 +54,8 @@ class Settings:
     """``cpu`` or ``cuda``."""
 
 
-def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is compared with the reference."""
-    add = parser.add_argument
-    add(
-        "--backends",
-        metavar="A[,B...]",
-        help=f"what runs the network: {', '.join(BACKENDS)} (default: torch, and on CPUs what is installed)",
-    )
-    add("--precision", default="float32", help="what the backends compute in (default: %(default)s)")
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
-
-
-def add_click_arguments(parser: argparse.ArgumentParser, *, repeats: int) -> None:
-    """Add the arguments that say which network, on which pictures, and how often.
-
-    Args:
-        parser: Gets them.
-        repeats: The default of ``--repeats``.
-    """
-    add = parser.add_argument
-    add(
-        "--presets",
-        metavar="A[,B...]",
-        help=f"networks, with untrained weights: {', '.join(PRESETS)} (default: hr32)",
-    )
-    add("--checkpoint", metavar="FILE", type=Path, help="a network with its weights, instead")
-    add_backend_arguments(parser)
-    add("--size", type=int, default=384, help="pixels of the input's shorter side (default: %(default)s)")
-    add("--no-flip", action="store_true", help="do not average with the mirrored image")
-    add("--threads", type=int, help="that one click may use (default: this process's cores)")
-    add("--repeats", type=int, default=repeats, help="images that are clicked on (default: %(default)s)")
-    add(
-        "--images",
-        metavar="PATH",
-        type=Path,
-        nargs="+",
-        help="pictures, or a folder of them, taken in turn (default: generated CT slices, 512 x 512)",
-    )
-
-
 def check_click_arguments(args: argparse.Namespace) -> None:
-    """Check what :func:`add_click_arguments` added.
+    """Check what the command line of click benchmarks gives.
 
     Raises:
         InputError: A value is out of its range, or two do not go together.

@@ -11,14 +11,13 @@ import numpy as np
 from tqdm import tqdm
 
 from isegm._version import __version__
-from isegm.cli import report_problems
 from isegm.compare.mask_pairs import Pair, find_pairs, is_volume, stem
 from isegm.compare.mask_reading import Spacing, read_manifest, read_pair
 from isegm.compare.score_files import table, write_rows, write_summary
 from isegm.compare.score_plots import plot_against_area
 from isegm.compare.scores import Scores, score
 from isegm.compare.summary import Summary, summarise_scores
-from isegm.errors import InputError
+from isegm.errors import InputError, InputProblems
 from isegm.metrics.bootstrap import RESAMPLES, SEED
 
 PLOTTED_METRICS = ("recall", "precision")
@@ -126,10 +125,8 @@ def compare(settings: Settings) -> Comparison:
     rows = [outcome for outcome in outcomes if isinstance(outcome, Scores)]
     problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
     if not rows:
-        report_problems([*unmatched, *problems])
-        raise InputError(
-            f"{settings.prediction_path}: none of its {len(problems)} pairs could be compared; see above"
-        )
+        nothing = f"{settings.prediction_path}: none of its {len(problems)} pairs could be compared:"
+        raise InputProblems([nothing, *unmatched, *problems])
     return Comparison(settings, rows, summarise_scores(rows), unmatched, problems)
 
 

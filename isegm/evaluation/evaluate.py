@@ -21,7 +21,6 @@ import torch
 import torchvision
 
 from isegm._version import __version__
-from isegm.cli import counted, report_problems
 from isegm.config import EXPERIMENTS_KEY, Config
 from isegm.datasets import Dataset, DatasetProblems, Sample, available_datasets, open_dataset
 from isegm.distributed import Processes
@@ -52,6 +51,7 @@ from isegm.inference.load import check_file, load_network
 from isegm.inference.onnx_pair import paths_of_pair
 from isegm.inference.segmenter import Segmenter
 from isegm.storage import sha256
+from isegm.wording import counted
 
 BASELINE = "geodesic"
 """What the segmentation without weights is called in tables and files."""
@@ -100,16 +100,26 @@ class Evaluation:
     """Refuse data in a CT window that a network was not trained in, rather than warn of it."""
 
 
-def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes) -> int:
-    """Evaluate, write the files and print the table.
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation found.
+
+    Attributes:
+        text: The table and what belongs to it, for people; empty in all processes but the first.
+        problems: A line for each sample that could not be evaluated; the same in every process.
+    """
+
+    text: str
+    problems: Sequence[str]
+
+
+def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes) -> Outcome:
+    """Evaluate and write the files.
 
     Args:
         evaluation: What, and how.
         device: What this process computes on.
         processes: The run's processes.
-
-    Returns:
-        The exit status, the same in every process: 0, or 1 if some samples could not be evaluated.
 
     Raises:
         InputError: The folder is taken, or holds another evaluation than the one to go on with; a checkpoint
@@ -130,10 +140,9 @@ def evaluate(evaluation: Evaluation, device: torch.device, processes: Processes)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_interrupted_once(launched=processes.size > 1))
         rows = _evaluate(evaluation, folder, device, processes, windows, stack)
-    if processes.rank == 0:
-        _print(evaluation, rows, windows)
+    text = _text(evaluation, rows, windows) if processes.rank == 0 else ""
     problems = [problem for row in rows for problem in row.problems]
-    return processes.from_first(report_problems(problems), "how it ended")
+    return Outcome(text, processes.from_first(problems, "how it ended"))
 
 
 def _check_unused(folder: RunFolder, evaluation: Evaluation) -> None:
@@ -323,13 +332,12 @@ def names_of(evaluation: Evaluation) -> list[str]:
     return [checkpoint.name for checkpoint in evaluation.checkpoints] + [BASELINE] * evaluation.baseline
 
 
-def _print(evaluation: Evaluation, rows: Sequence[Figures], windows: WindowReport) -> None:
+def _text(evaluation: Evaluation, rows: Sequence[Figures], windows: WindowReport) -> str:
     lines = [format_table(rows, evaluation.protocol), *format_spreads(rows), *windows.lines()]
     if evaluation.print_scores:
         lines += [format_mean_scores(row, evaluation.protocol) for row in rows]
     lines.append(f"Table, figures, samples and masks are in {evaluation.folder}")
-    # Flushed, because a launcher ends this process as soon as another one has left with status 1.
-    print("\n".join(lines), flush=True)  # noqa: T201 - the table is what was asked for
+    return "\n".join(lines)
 
 
 def describe(

@@ -14,7 +14,6 @@ import torch
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
-from isegm.cli import counted
 from isegm.config import Config
 from isegm.datasets import Sample, open_dataset
 from isegm.evaluation.drawing import (
@@ -32,6 +31,7 @@ from isegm.evaluation.workers import predictor_for
 from isegm.geometry import Click
 from isegm.inference.load import load_network
 from isegm.inference.segmenter import Mask, Segmenter
+from isegm.wording import counted
 
 PANEL_WIDTH, PANEL_HEIGHT = 285, 214
 GAP = 12

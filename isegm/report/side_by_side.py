@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from isegm.cli import counted
 from isegm.errors import InputError
 from isegm.metrics.bootstrap import mean_intervals
 from isegm.metrics.curves import DICE_CLICKS
@@ -18,6 +17,7 @@ from isegm.report.measures import Measure, Values
 from isegm.report.single import BANDS, Report, file_names, interval_cell, mean_cells, total
 from isegm.report.stored_run import Group, Run, SampleLine
 from isegm.tables import Cell, Table, format_number
+from isegm.wording import counted
 
 LISTED = 10
 """Samples that are named on which one wins most, and as many on which the other does."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from isegm.cli import counted
 from isegm.datasets import Dataset
 from isegm.evaluation.figures import THRESHOLDS, UNKNOWN
 from isegm.evaluation.overview import LEGEND
@@ -19,6 +18,7 @@ from isegm.report.gallery import Card, make_gallery
 from isegm.report.measures import Measure
 from isegm.report.stored_run import Group, Run
 from isegm.tables import UNDEFINED, Cell, Table, format_interval, format_number
+from isegm.wording import counted
 
 MAX_KEYS = 8
 """Networks and data sets whose key figures stand above the tables; of more the tables alone can be read."""

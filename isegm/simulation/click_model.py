@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from isegm.cli import names
 from isegm.errors import InputError
+from isegm.wording import names
 
 CENTRE = "centre"
 """The published simulator: every click is in the middle of the widest error."""

@@ -30,8 +30,8 @@ from isegm.evaluation.protocol import Protocol
 from isegm.geometry import Click
 from isegm.metrics.overlap import mask_iou
 from isegm.storage import write_text
+from tests.commands.workspace import bright_network, easy_sample, save_sample
 from tests.evaluation.by_hand import FINAL, ScriptedPredictor, row_of, sample_of
-from tests.scripts.workspace import bright_network, easy_sample, save_sample
 
 
 def box(shape, rows, cols):

@@ -20,7 +20,7 @@ from isegm.extract.manifest import COLUMNS, write_manifest
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import save_checkpoint
 from isegm.volumes.windows import WINDOWS, Window
-from tests.scripts.workspace import REPOSITORY
+from tests.commands.workspace import REPOSITORY
 
 ABDOMEN = {"level": 40, "width": 350}
 

@@ -33,8 +33,8 @@ from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.scenes import Scene
 from isegm.training.state import load_state, plain_recipe
 from isegm.training.trainer import TrainingRun, averaging, part_indices, synchronise
+from tests.commands.workspace import environment, free_port
 from tests.evaluation.by_hand import FINAL
-from tests.scripts.workspace import environment, free_port
 from tests.training.small_run import HRNET, RECIPE, small_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from isegm.commands import export
 from isegm.errors import InputError
 from isegm.inference import load as load_module
 from isegm.inference.load import check_pair, load_network
@@ -12,7 +13,6 @@ from isegm.inference.predictor import Predictor
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import load_model, save_checkpoint
 from isegm.storage import sha256
-from scripts import export
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

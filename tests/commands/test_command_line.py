@@ -9,8 +9,8 @@ import warnings
 
 import pytest
 
-from isegm import cli
-from isegm.cli import Parser, command, report_problems
+from isegm.commands import command_line
+from isegm.commands.command_line import Parser, command, report_problems
 from isegm.errors import InputError, InputWarning
 
 
@@ -185,7 +185,10 @@ def test_warnings_for_the_user_are_one_line_of_the_first_process(monkeypatch, ca
 
 
 def test_output_that_the_terminal_cannot_show_is_escaped():
-    code = "from isegm.cli import command\ncommand(lambda argv=None: print('\\udc80 ä') or 0)()"
+    code = (
+        "from isegm.commands.command_line import command\n"
+        "command(lambda argv=None: print('\\udc80 ä') or 0)()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -235,13 +238,13 @@ def test_of_many_processes_the_first_speaks_at_once_and_the_others_later(
     if rank is not None:
         monkeypatch.setenv("RANK", rank)
     assert main_that(error)() == 2
-    assert naps == ([cli._OTHERS_WAIT_SECONDS] if waits else [])
+    assert naps == ([command_line._OTHERS_WAIT_SECONDS] if waits else [])
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_reader_that_leaves_ends_it_quietly():
     code = (
-        "import sys\nfrom isegm.cli import command\n"
+        "import sys\nfrom isegm.commands.command_line import command\n"
         "@command\ndef main(argv=None):\n    for _ in range(100_000):\n        print('line')\n    return 0\n"
         "sys.exit(main())"
     )

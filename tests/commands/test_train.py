@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import importlib.util
 import shlex
 import shutil
 
@@ -11,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from isegm.commands import train
 from isegm.model.checkpoint import load_model
 from isegm.training.recipe import Recipe
 from isegm.training.recipes import RECIPES
-from tests.scripts.workspace import REPOSITORY, environment, shell
+from tests.commands.workspace import REPOSITORY, environment, shell
 
 SCRIPT = REPOSITORY / "scripts" / "train.py"
 SMALL = (
@@ -26,10 +26,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("train", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return train
 
 
 def save_pictures(folder):

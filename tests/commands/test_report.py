@@ -1,22 +1,13 @@
 """The command line of the report, and the report that an evaluation leaves."""
 
-import importlib.util
 import json
 import shutil
 
 import pytest
 
-from tests.scripts.workspace import SCRIPT
+from isegm.commands import report
 
 FAST = ["EMC-Click", "--checkpoint=hr32", "--eval-mode=fixed64", "--n-clicks=3", "--cpu"]
-
-
-@pytest.fixture(scope="module")
-def report():
-    spec = importlib.util.spec_from_file_location("report", SCRIPT.with_name("report.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -30,7 +21,7 @@ def pictures(page):
     return page.read_text().count('src="data:image/webp;base64,')
 
 
-def test_an_evaluation_leaves_a_report_with_pictures(run, report, capsys):
+def test_an_evaluation_leaves_a_report_with_pictures(run, capsys):
     page = run / "report.html"
     assert pictures(page) == 7
     written = {path: path.read_bytes() for path in [page, *(run / "report").iterdir()]}
@@ -42,7 +33,7 @@ def test_an_evaluation_leaves_a_report_with_pictures(run, report, capsys):
     assert {path: path.read_bytes() for path in [page, *(run / "report").iterdir()]} == written
 
 
-def test_without_the_data_there_is_a_report_without_pictures_that_says_so(run, report, capsys):
+def test_without_the_data_there_is_a_report_without_pictures_that_says_so(run, capsys):
     shutil.rmtree("datasets/kidney")
     assert report.main([str(run)]) == 0
     assert "no pictures: kidney: there is no folder" in capsys.readouterr().err
@@ -62,7 +53,7 @@ def test_a_report_that_cannot_be_written_costs_no_result(evaluate_model, workspa
     assert len(json.loads((workspace / "run" / "results.json").read_text())["results"]) == 1
 
 
-def test_several_runs_are_compared_in_a_folder_of_their_own(evaluate_model, run, report, capsys):
+def test_several_runs_are_compared_in_a_folder_of_their_own(evaluate_model, run, capsys):
     options = ["--datasets=kidney, spleen", "--logs-path=other", "--thresh=0.3", "--baseline"]
     assert evaluate_model.main([*FAST, *options]) == 0
     capsys.readouterr()

@@ -1,7 +1,6 @@
 """Runs that are killed, interrupted, starved of disk or left hanging, and then gone on with."""
 
 import contextlib
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -17,7 +16,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from tests.scripts.workspace import SCRIPT, environment, free_port, hard_sample, save_sample
+from isegm.commands import command_line, evaluate
+from tests.commands.workspace import SCRIPT, environment, free_port, hard_sample, save_sample
 
 KILLS = int(os.environ.get("KILLS", "20"))
 """How many are tried."""
@@ -61,13 +61,8 @@ def run_script(folder, arguments, variables, output):
         file = os.open(f"{output}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, stream.fileno())
     sys.argv = ["evaluate_model.py"]
-    spec = importlib.util.spec_from_file_location("evaluate_model", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    import isegm.cli
-
-    isegm.cli._OTHERS_WAIT_SECONDS = 0.0  # no launcher here ends the others first
-    status = module.main([*SETTINGS, *arguments])
+    command_line._OTHERS_WAIT_SECONDS = 0.0  # no launcher here ends the others first
+    status = evaluate.main([*SETTINGS, *arguments])
     sys.stdout.flush()
     os._exit(status)
 

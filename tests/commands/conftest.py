@@ -1,13 +1,13 @@
 """A workspace as a user's, and a process that no launcher has started."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
-from tests.scripts.workspace import (
+from isegm.commands import evaluate
+from tests.commands.workspace import (
     LAUNCHER_VARIABLES,
     SCRIPT,
     bright_network,
@@ -49,12 +49,7 @@ def workspace(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture(scope="session")
 def evaluate_model() -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("evaluate_model", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return evaluate
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts.workspace import SCRIPT, copy_of, environment, free_port, shell
+from tests.commands.workspace import SCRIPT, copy_of, environment, free_port, shell
 
 PUBLISHED = (
     "python -m torch.distributed.launch --master_port=4321 --nproc_per_node=8 scripts/evaluate_model.py "

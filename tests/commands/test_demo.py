@@ -1,6 +1,5 @@
 """scripts/demo.py: which volumes it takes, what it replaces, how it stops, and what it leaves."""
 
-import importlib.util
 import json
 import re
 import shlex
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import isegm.commands.demo
 from isegm.config import read_config
 from isegm.datasets import open_dataset
 from isegm.evaluation.overview import replay
@@ -22,7 +22,7 @@ from isegm.geometry import Click
 from isegm.metrics.overlap import mask_iou
 from isegm.model.checkpoint import load_model
 from isegm.pictures import read_grey, read_image
-from tests.scripts.workspace import REPOSITORY, bright_network, shell
+from tests.commands.workspace import REPOSITORY, bright_network, shell
 
 SCRIPT = REPOSITORY / "scripts" / "demo.py"
 TASKS = {"liver": "Task03_Liver", "lung": "Task06_Lung", "spleen": "Task09_Spleen"}
@@ -31,11 +31,8 @@ TASKS = {"liver": "Task03_Liver", "lung": "Task06_Lung", "spleen": "Task09_Splee
 @pytest.fixture
 def demo(monkeypatch, tmp_path):
     """The script as a module, in a current folder of the test's own."""
-    spec = importlib.util.spec_from_file_location("demo", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     monkeypatch.chdir(tmp_path)
-    return module
+    return isegm.commands.demo
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import torch
 from isegm.benchmark import click_speed, growth
 from isegm.benchmark.memory import peak_megabytes
 from isegm.benchmark.ways import Settings, load_images, load_segmenter, untrained_model
+from isegm.commands.benchmark import main
 from isegm.config import read_config
 from isegm.datasets import open_dataset
 from isegm.evaluation.click_loop import evaluate_sample
 from isegm.evaluation.protocol import Protocol
 from isegm.inference.predictor import Predictor
 from isegm.model.checkpoint import load_model
-from scripts.benchmark import main
 
 TINY = ["--presets=hr18s", "--backends=torch", "--threads=1"]
 

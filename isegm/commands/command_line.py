@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO
 
 from isegm.errors import InputError, InputWarning, describe, is_out_of_memory
+from isegm.wording import names
 
 EXIT_PARTIAL = 1
 EXIT_USAGE = 2
@@ -126,7 +127,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if not issubclass(category, InputWarning):
-        print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr, end="")  # noqa: T201
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr, end="")
     elif os.environ.get("RANK", "0") == "0":
         print_line(f"{Path(sys.argv[0]).name}: warning: {message}")
 
@@ -146,7 +147,7 @@ def print_line(line: str) -> None:
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     if len(shown) > _LONGEST_LINE:
         shown = f"{shown[:_LONGEST_LINE]}..."
-    print(shown, file=sys.stderr)  # noqa: T201 - this is the user's terminal
+    print(shown, file=sys.stderr)
 
 
 def _let_the_first_speak() -> None:
@@ -157,11 +158,6 @@ def _let_the_first_speak() -> None:
     """
     if os.environ.get("RANK", "0") != "0":
         time.sleep(_OTHERS_WAIT_SECONDS)
-
-
-def names(text: str) -> list[str]:
-    """Split a comma-separated list; empty parts count for nothing."""
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def numbers(text: str | None, option: str) -> list[int] | None:
@@ -176,11 +172,6 @@ def numbers(text: str | None, option: str) -> list[int] | None:
     if not parts or not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
         raise InputError(f"{option}: must be different whole numbers like 0,1, not {text!r}")
     return [int(part) for part in parts]
-
-
-def counted(number: int, noun: str) -> str:
-    """A number of things in words: ``1 volume``, ``3 volumes``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def report_problems(problems: Sequence[str]) -> int:

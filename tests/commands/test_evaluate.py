@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isegm.extract.manifest import COLUMNS, write_manifest
-from tests.scripts.workspace import SCRIPT, bright_network, save_sample
+from tests.commands.workspace import SCRIPT, bright_network, save_sample
 
 FAST = ["EMC-Click", "--checkpoint=hr32", "--eval-mode=fixed128", "--n-clicks=4", "--logs-path=run"]
 
@@ -163,7 +163,7 @@ def test_without_a_gpu_there_is_one_warning(evaluate_model, workspace, capsys):
 
 
 def test_of_many_processes_only_the_first_warns(evaluate_model, workspace, capsys, monkeypatch):
-    monkeypatch.setattr("isegm.cli.time.sleep", lambda _: None)
+    monkeypatch.setattr("isegm.commands.command_line.time.sleep", lambda _: None)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert evaluate_model.main(["EMC-Click", "--n-clicks=0"]) == 2
@@ -198,7 +198,7 @@ def test_every_way_of_telling_the_local_rank_picks_the_gpu(
         raise evaluate_model.InputError("that is enough")
 
     monkeypatch.setattr(evaluate_model, "join_processes", join)
-    monkeypatch.setattr("isegm.cli.time.sleep", lambda _: None)
+    monkeypatch.setattr("isegm.commands.command_line.time.sleep", lambda _: None)
     arguments = [*FAST, "--gpus=6,4"] + ([local_rank] if local_rank.startswith("--") else [])
     assert evaluate_model.main(arguments) == 2
     assert devices == [torch.device("cuda:4")]
@@ -352,7 +352,7 @@ def test_without_a_checkpoint_the_projects_own_is_used_and_said_so(
 def test_of_many_processes_only_the_first_says_which_checkpoint_is_used(
     evaluate_model, workspace, capsys, default, monkeypatch
 ):
-    monkeypatch.setattr("isegm.cli.time.sleep", lambda _: None)
+    monkeypatch.setattr("isegm.commands.command_line.time.sleep", lambda _: None)
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, times in (("0", 1), ("1", 0)):
         monkeypatch.setenv("RANK", rank)

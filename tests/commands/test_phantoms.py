@@ -1,6 +1,5 @@
 """scripts/generate_phantoms.py: what it writes, says and refuses."""
 
-import importlib.util
 import json
 import shlex
 
@@ -8,7 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.scripts.workspace import REPOSITORY, shell
+from isegm.commands import phantoms
+from tests.commands.workspace import REPOSITORY, shell
 
 SCRIPT = REPOSITORY / "scripts" / "generate_phantoms.py"
 TASKS = ["Task03_Liver", "Task06_Lung", "Task09_Spleen"]
@@ -17,13 +17,10 @@ TASKS = ["Task03_Liver", "Task06_Lung", "Task09_Spleen"]
 @pytest.fixture
 def script(monkeypatch, tmp_path):
     """The script with small patients, and a current folder of the test's own."""
-    spec = importlib.util.spec_from_file_location("generate_phantoms", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "SHAPE", (40, 36, 9))
-    monkeypatch.setattr(module, "SPACING_MM", (10.0, 10.0, 30.5))
+    monkeypatch.setattr(phantoms, "SHAPE", (40, 36, 9))
+    monkeypatch.setattr(phantoms, "SPACING_MM", (10.0, 10.0, 30.5))
     monkeypatch.chdir(tmp_path)
-    return module
+    return phantoms
 
 
 def contents(folder):

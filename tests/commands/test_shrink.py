@@ -5,9 +5,9 @@ import hashlib
 import pytest
 import torch
 
+from isegm.commands.shrink import main
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import read_metadata, read_tensors, save_checkpoint
-from scripts.shrink_checkpoint import main
 
 
 @pytest.fixture

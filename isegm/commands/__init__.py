@@ -1,0 +1,1 @@
+"""The command lines: one module a command, with its parser and one call of the rooms below."""

@@ -1,0 +1,245 @@
+"""Show the whole job on this machine, from CT volumes to masks, figures and pictures.
+
+On generated patients, with no data, no network and no GPU, in a few minutes::
+
+    python scripts/demo.py
+
+On one's own volumes with labels, as one of the Decathlon's tasks holds them (imagesTr/ and labelsTr/)::
+
+    python scripts/demo.py --data=Task09_Spleen --organ=spleen --folder=demo_spleen
+
+Every step is a command that a user would give, and is printed before it runs. All that is made lies in one
+folder; the next demo replaces it.
+"""
+
+import json
+import math
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from isegm.commands.command_line import Parser, command
+from isegm.commands.places import REPOSITORY
+from isegm.config import MODELS_KEY, read_config
+from isegm.errors import InputError
+from isegm.pictures import write_image
+from isegm.storage import write_text
+
+TASKS = {"liver": "Task03_Liver", "lung": "Task06_Lung", "spleen": "Task09_Spleen"}
+VOLUMES, LABELS = "imagesTr", "labelsTr"
+SEED = 2
+"""Of patients the first of whom had contrast medium: in the overview organs can be told apart by eye."""
+MARKER = ".made_by_demo"
+"""A file in the demo's folder: only what the demo made is replaced by the next."""
+
+
+# -- the command
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo works on.
+
+    Attributes:
+        folder: Where everything is made.
+        volumes: By organ the folder that holds its ``imagesTr`` and ``labelsTr``.
+        generated: Whether the volumes still have to be generated.
+        checkpoint: What to pass on to the evaluation; None for the weights that come with the project.
+    """
+
+    folder: Path
+    volumes: Mapping[str, Path]
+    generated: bool
+    checkpoint: str | None
+
+
+def build_parser() -> Parser:
+    """The command line."""
+    parser = Parser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--folder", type=Path, default=Path("demo"), help="where all is made (default: %(default)s)")
+    add(
+        "--data",
+        type=Path,
+        help=f"your own volumes: a folder with {VOLUMES}/ and {LABELS}/, or with {', '.join(TASKS.values())} "
+        "(default: generated patients)",
+    )
+    add("--organ", choices=list(TASKS), help="whose labels they are; of several organs, only this one")
+    add("--checkpoint", metavar="FILE", help="other weights than those that come with the project")
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; the exit status is 0, 2 for bad input, or that of the step that failed."""
+    args = build_parser().parse_args(argv)
+    if args.data is None:
+        volumes = tasks_in(args.folder / "volumes", args.organ)
+    else:
+        volumes = find_volumes(args.data, args.organ)
+    demo = Demo(args.folder, volumes, args.data is None, args.checkpoint)
+    prepare_folder(demo.folder, args.data)
+    write_config(demo)
+
+    for words in steps(demo):
+        print(f"\n$ {shlex.join(['python', *words])}", flush=True)
+        status = subprocess.run([sys.executable, *words], check=False).returncode  # noqa: S603 - our own tools
+        if status:
+            print(f"demo.py: stopped: {words[0]} ended with exit status {status}", file=sys.stderr)
+            return status if status > 0 else 128 - status  # killed by a signal: as a shell puts it
+
+    from isegm.evaluation.overview import draw_overview  # torch takes seconds to import; not needed before
+
+    overview = draw_overview(demo.folder / "results", read_config(demo.folder / "config.yml"))
+    write_image(demo.folder / "overview.png", overview)
+    print(f"\n{summary(demo, read_results(demo))}")
+    return 0
+
+
+def tasks_in(folder: Path, organ: str | None) -> dict[str, Path]:
+    """Where a folder's tasks are, or would be, by organ: all, or only that organ's."""
+    return {name: folder / task for name, task in TASKS.items() if organ in (None, name)}
+
+
+def find_volumes(data: Path, organ: str | None) -> dict[str, Path]:
+    """The user's folders of volumes and labels, by organ.
+
+    Args:
+        data: One folder with ``imagesTr`` and ``labelsTr``, or one with the Decathlon's tasks in it.
+        organ: Whose they are; of several tasks, the one to take.
+
+    Raises:
+        InputError: There are no volumes, or no labels for them, or it is not said which organ's they are.
+    """
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder; check --data")
+    if any((data / part).is_dir() for part in (VOLUMES, LABELS)):
+        if organ is None:
+            raise InputError(f"{data}: whose labels are these? give --organ {', '.join(TASKS)}")
+        found = {organ: data}
+    else:
+        tasks = tasks_in(data, organ)
+        found = {name: task for name, task in tasks.items() if task.is_dir()}
+        if not found:
+            wanted = " or ".join(task.name for task in tasks.values())
+            raise InputError(f"{data}: holds neither {VOLUMES} and {LABELS} nor {wanted}; check --data")
+    for task in found.values():
+        for part in (VOLUMES, LABELS):
+            if not (task / part).is_dir():
+                raise InputError(f"{task}: has no {part}; put volumes into {VOLUMES}, labels into {LABELS}")
+    return found
+
+
+def prepare_folder(folder: Path, data: Path | None) -> None:
+    """Make the folder anew, marked as the demo's.
+
+    Args:
+        folder: The demo's.
+        data: The user's, which must not be in it.
+
+    Raises:
+        InputError: There is something at its place that the demo did not make, or the user's data.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give another --folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / MARKER).is_file():
+            raise InputError(f"{folder}: not empty, and not made by the demo; give another --folder")
+        if data is not None and data.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{data}: lies in {folder}, which the demo replaces; give another --folder")
+        shutil.rmtree(folder)
+    write_text(folder / MARKER, "Made by scripts/demo.py. The next demo replaces this folder.\n")
+
+
+def write_config(demo: Demo) -> None:
+    """Say where the evaluation finds the slices; checkpoints lie where they do without a demo."""
+    rows = {f"{organ.upper()}_PATH": f"./datasets/{organ}" for organ in demo.volumes}
+    rows[MODELS_KEY] = str(REPOSITORY / "weights")
+    write_text(demo.folder / "config.yml", yaml.safe_dump(rows, allow_unicode=True, width=math.inf))
+
+
+# -- the steps
+
+
+def steps(demo: Demo) -> Iterator[list[str]]:
+    """The commands, as the words after ``python``; each is asked for only when those before it are done."""
+    folder = demo.folder
+    if demo.generated:
+        yield [script("scripts/generate_phantoms.py"), f"{folder / 'volumes'}", f"--seed={SEED}"]
+    for organ, task in demo.volumes.items():
+        yield [script("normalize_ct_images.py"), f"{task / VOLUMES}", f"{folder / 'windowed' / organ}", organ]
+    for organ, task in demo.volumes.items():
+        yield [script("extraer_imagenes.py"), f"{task / LABELS}", f"{folder / 'datasets'}", organ]
+    yield [
+        script("scripts/evaluate_model.py"),
+        "EMC-Click",
+        *([] if demo.checkpoint is None else [f"--checkpoint={demo.checkpoint}"]),
+        f"--config-path={folder / 'config.yml'}",
+        f"--datasets={','.join(demo.volumes)}",
+        "--n-clicks=20",
+        "--thresh=0.5",
+        "--vis",
+        "--baseline",
+        f"--logs-path={folder / 'results'}",
+    ]
+    masks = folder / "results" / "predictions" / network_of(read_results(demo))
+    for organ in demo.volumes:
+        truth = folder / "datasets" / organ / "masks"
+        reports = f"--output={folder / 'metrics'}"
+        yield [script("metricas.py"), f"{truth}", f"{masks / organ}", organ, reports]
+
+
+def script(name: str) -> str:
+    """A tool's path, short where the current folder allows it."""
+    path, here = REPOSITORY / name, Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def read_results(demo: Demo) -> dict[str, Any]:
+    """What the evaluation says in ``results.json``."""
+    return read_json(demo.folder / "results" / "results.json")
+
+
+def network_of(results: Mapping[str, Any]) -> str:
+    """The name of the network that was evaluated."""
+    name: str = results["checkpoints"][0]["name"]
+    return name
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that one of the tools wrote."""
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+def summary(demo: Demo, results: Mapping[str, Any]) -> str:
+    """The figures of the network by organ, and where everything is."""
+    folder, network = demo.folder, network_of(results)
+    noc = {(row["model"], row["dataset"]): f"{row['noc'][-1]['mean']:.2f}" for row in results["results"]}
+    lines = [("organ", "Dice", "IoU", "NoC@90%", "geodesic NoC@90%")]
+    for organ in demo.volumes:
+        means = read_json(folder / "metrics" / f"metrics_{organ}.json")["metrics"]
+        dice, iou = (f"{means[metric]['mean']:.3f}" for metric in ("dice", "iou"))
+        lines.append((organ, dice, iou, noc[network, organ], noc["geodesic", organ]))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    places = {
+        "overview": folder / "overview.png",
+        "report": folder / "results" / "report.html",
+        "NoC table": folder / "results" / "results.txt",
+        "pictures": folder / "results" / "vis" / network,
+        "masks": folder / "results" / "predictions" / network,
+        "Dice, IoU, HD95": folder / "metrics",
+        "slices": folder / "datasets",
+        "windowed volumes": folder / "windowed",
+    }
+    found = [f"{what:17} {where}" for what, where in places.items()]
+    yours = "With your own volumes: make demo DATA=path/to/Task09_Spleen ORGAN=spleen"
+    return "\n".join([*table, "", *found, "", yours])

@@ -1,0 +1,275 @@
+"""Evaluate click-segmentation networks by simulated clicks: NoC, IoU by click, masks.
+
+One process, on whatever there is, with the weights that come with the project::
+
+    python scripts/evaluate_model.py EMC-Click --datasets=lung,liver,spleen
+
+With others, and beside them a segmentation that needs no weights::
+
+    python scripts/evaluate_model.py EMC-Click --checkpoint=hr32.pth --datasets=liver --baseline
+
+Many processes, one a GPU (on CPUs they share the cores)::
+
+    torchrun --nproc_per_node=8 scripts/evaluate_model.py EMC-Click --checkpoint=hr32.pth --datasets=GrabCut
+
+    python -m torch.distributed.launch --master_port=4321 --nproc_per_node=8 scripts/evaluate_model.py \
+        EMC-Click --model_dir='./weights/' --checkpoint=hr32.pth --n-clicks=20 --gpus=0,1,2,3,4,5,6,7 \
+        --target-iou=0.9 --thresh=0.5 --eval-mode='emc-click' --datasets=lung, liver, spleen
+
+Several nodes: one such torchrun on each, with its --nnodes and --rdzv-endpoint, and a --logs-path that all of
+them see. The results are the same on any number of processes.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from isegm.commands.command_line import EXIT_PARTIAL, Parser, command, numbers, report_problems
+from isegm.commands.places import DEFAULT_CHECKPOINT, find_config
+from isegm.config import MODELS_KEY, Config
+from isegm.distributed import TIMEOUT_SECONDS, choose_device, join_processes, launched_as
+from isegm.errors import InputError
+from isegm.evaluation.evaluate import (
+    Evaluation,
+    default_folder,
+    evaluate,
+    find_checkpoints,
+    find_experiment,
+    open_datasets,
+)
+from isegm.evaluation.output import Wanted
+from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol
+from isegm.evaluation.workers import GPU_BATCH
+from isegm.inference.load import BACKENDS, PRECISIONS, check_settings, resolve_precision
+from isegm.report import write_report
+from isegm.simulation.click_model import CLICK_MODELS, parse_click_model
+from isegm.wording import names
+
+ALL_CLICKS = 1.01
+"""A target IoU that is never reached."""
+
+
+def build_parser() -> Parser:
+    """The command line. Underscores in option names are read as hyphens."""
+    parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("mode", metavar="EMC-Click", help="the method; this is the only one here")
+
+    group = parser.add_argument_group("what to evaluate")
+    add = group.add_argument
+    add(
+        "--checkpoint",
+        metavar="A[,B...]",
+        help="files in --model_dir, or paths; .pth may be left out (default: weights/"
+        + DEFAULT_CHECKPOINT.name
+        + ")",
+    )
+    add("--model-dir", metavar="DIR", type=Path, help="folder of checkpoints (default: config.yml's)")
+    add("--exp-path", metavar="DIR[:PREFIX]", help="a training run below config.yml's EXPS_PATH instead")
+    add(
+        "--datasets", metavar="A[,B...]", default="", help="data sets of config.yml (default: all that exist)"
+    )
+    add("--model-name", metavar="NAME", help="what to call the network in the results")
+    add("--baseline", action="store_true", help="evaluate a geodesic segmentation, too: no weights")
+    add("--strict", action="store_true", help="refuse CT in a window that a network was not trained in")
+    add("--config-path", metavar="FILE", type=Path, help="default: ./config.yml, else the repository's")
+
+    group = parser.add_argument_group("how")
+    add = group.add_argument
+    add("--eval-mode", default=Protocol.eval_mode, help=f"{EVAL_MODES} (default: %(default)s)")
+    add("--n-clicks", type=int, default=Protocol.n_clicks, help="at most (default: %(default)s)")
+    add("--min-n-clicks", type=int, default=Protocol.min_n_clicks, help="at least (default: %(default)s)")
+    add("--target-iou", type=float, default=Protocol.target_iou, help="then stop (default: %(default)s)")
+    add("--thresh", type=float, default=Protocol.thresh, help="the mask is above it (default: %(default)s)")
+    add("--clicks-limit", type=int, help="only so many clicks of each polarity reach the network")
+    add(
+        "--click-model",
+        metavar="MODEL",
+        default=Protocol.click_model,
+        help=f"how the simulated user clicks: {CLICK_MODELS} (default: %(default)s, as published)",
+    )
+    add(
+        "--seeds",
+        type=int,
+        default=Protocol.seeds,
+        help="number of such users, where clicks are left to chance (default: %(default)s)",
+    )
+    add("--metric", choices=list(METRICS), default=Protocol.metric, help="measure (default: %(default)s)")
+    add("--no-flip", action="store_true", help="do not average with the mirrored image")
+    add(
+        "--precision",
+        choices=[*PRECISIONS, "auto"],
+        default=Protocol.precision,
+        help="auto: half precision on GPUs and on CPUs with AMX; float64: slow, and the same clicks on any "
+        "machine (default: %(default)s)",
+    )
+
+    group = parser.add_argument_group("where")
+    add = group.add_argument
+    add(
+        "--backend",
+        choices=BACKENDS,
+        default=Protocol.backend,
+        help="what runs the networks on CPUs; openvino is the fastest one (default: %(default)s)",
+    )
+    add("--compile", action="store_true", help="let torch.compile make the networks' code anew")
+    add("--batch-size", type=int, help=f"samples computed on at once (default: 1; on a GPU {GPU_BATCH})")
+    add(
+        "--gpus", metavar="0[,1...]", help="GPUs of this node to use, one a process (default: the first ones)"
+    )
+    add("--cpu", action="store_true", help="use the CPU even if there are GPUs")
+    add(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help="end if no sample is finished for so long (default: %(default)g)",
+    )
+    add("--local-rank", type=int, help="given by the launcher; LOCAL_RANK is used as well")
+
+    group = parser.add_argument_group("what to write")
+    add = group.add_argument
+    add("--logs-path", metavar="DIR", type=Path, help="results (default: new, below config.yml's EXPS_PATH)")
+    add("--resume", action="store_true", help="go on with what was begun in --logs-path, if anything was")
+    add("--force", action="store_true", help="replace results that are in --logs-path")
+    add("--iou-analysis", action="store_true", help="use all clicks; save and plot the mean IoU by click")
+    add("--print-ious", action="store_true", help="use all clicks; print the mean IoU by click")
+    add("--save-ious", action="store_true", help="save the IoU after every click as CSV")
+    add("--vis", action="store_true", help="save pictures of masks and clicks, and probability maps")
+    add("--vis-path", metavar="DIR", type=Path, help="where to (default: vis/ in --logs-path)")
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation; the exit status is 0, 1 if samples failed, or 2 if nothing could be done."""
+    args = build_parser().parse_args(tidy_arguments(sys.argv[1:] if argv is None else argv))
+    if args.mode.lower() != "emc-click":
+        raise InputError(f"{args.mode}: only EMC-Click is evaluated here")
+    rank, _, local_rank, local_size = launched_as()
+    if args.local_rank is not None:
+        local_rank = args.local_rank
+    device, warning = choose_device(
+        numbers(args.gpus, "--gpus"), cpu=args.cpu, local_rank=local_rank, local_size=local_size
+    )
+    if warning and rank == 0:
+        print(f"warning: {warning}", file=sys.stderr)
+
+    # Clicks go on where a figure is wanted of every one of them.
+    every_click = (args.iou_analysis or args.print_ious) and args.min_n_clicks <= 1
+    protocol = Protocol(
+        eval_mode=args.eval_mode,
+        n_clicks=args.n_clicks,
+        min_n_clicks=args.min_n_clicks,
+        target_iou=ALL_CLICKS if every_click else args.target_iou,
+        thresh=args.thresh,
+        clicks_limit=args.clicks_limit,
+        flip=not args.no_flip,
+        metric=args.metric,
+        precision=resolve_precision(args.precision, device),
+        backend=args.backend,
+        click_model=str(parse_click_model(args.click_model)),
+        seeds=args.seeds,
+    )
+    check_settings(protocol.backend, protocol.precision, device, compiled=args.compile)
+    if args.batch_size is not None and args.batch_size < 1:
+        raise InputError(f"--batch-size: must be at least 1, not {args.batch_size}")
+    if not args.timeout > 0:
+        raise InputError(f"--timeout: must be above 0, not {args.timeout}")
+    if args.resume and args.force:
+        raise InputError("--resume: cannot go with --force; give one of them")
+    if args.resume and args.logs_path is None:
+        raise InputError("--resume: needs --logs-path, the folder of the run to go on with")
+    restarted = check_restarts(args.logs_path)
+    config = find_config(args.config_path)
+    checkpoints = find_checkpoints(
+        checkpoint_names(args.checkpoint, args.exp_path, config),
+        args.model_dir or config.places.get(MODELS_KEY, Path()),
+        args.model_name,
+    )
+    if args.checkpoint is None and args.exp_path is None and rank == 0:
+        print(f"no --checkpoint: using {DEFAULT_CHECKPOINT}", file=sys.stderr)
+    datasets = open_datasets(names(args.datasets), config)
+
+    with join_processes(device, timeout=args.timeout) as processes:
+        wanted_folder = args.logs_path or default_folder(checkpoints, protocol, config)
+        folder = Path(processes.from_first(str(wanted_folder), "where to write"))
+        vis = args.vis_path or (folder / "vis" if args.vis else None)
+        evaluation = Evaluation(
+            checkpoints=checkpoints,
+            datasets=datasets,
+            protocol=protocol,
+            folder=folder,
+            wanted=Wanted(vis=vis, ious=args.save_ious, iou_analysis=args.iou_analysis),
+            baseline=args.baseline,
+            print_scores=args.print_ious,
+            compiled=args.compile,
+            batch_size=args.batch_size,
+            replace=args.force,
+            resume=args.resume or restarted,
+            strict=args.strict,
+        )
+        outcome = evaluate(evaluation, device, processes)
+        try:
+            if processes.rank == 0:
+                print(outcome.text, flush=True)
+                report_problems(outcome.problems)
+                write_report(folder, datasets)
+        finally:
+            # A launcher ends all processes as soon as one has left with status 1.
+            processes.from_first(None, "that the report is written")
+        return EXIT_PARTIAL if outcome.problems else 0
+
+
+def check_restarts(logs_path: Path | None) -> bool:
+    """Tell whether torchrun has started this run anew after a crash: then it goes on.
+
+    Raises:
+        InputError: torchrun may start it anew, but would not find again what was done.
+    """
+    if logs_path is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
+        raise InputError(
+            "--max-restarts of torchrun: needs a --logs-path, where a restart finds what is done"
+        )
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
+def tidy_arguments(argv: Sequence[str]) -> list[str]:
+    """Mend what a shell and habit do to the arguments.
+
+    ``--datasets=lung, liver, spleen`` arrives as three words: words with a comma between them are joined.
+    Underscores in option names become hyphens.
+    """
+    tidy: list[str] = []
+    for word in argv:
+        option = re.match(r"--[\w-]+", word)
+        if tidy and not option and (tidy[-1].endswith(",") or word.startswith(",")):
+            tidy[-1] += word
+        else:
+            tidy.append(option[0].replace("_", "-") + word[option.end() :] if option else word)
+    return tidy
+
+
+def checkpoint_names(checkpoint: str | None, exp_path: str | None, config: Config) -> list[str]:
+    """The checkpoints to evaluate, by name or by training run; else the project's own.
+
+    Raises:
+        InputError: They were named both ways at once, or by an empty list, or the project's own are missing.
+    """
+    if exp_path is not None and checkpoint is not None:
+        raise InputError("--exp-path: cannot go with --checkpoint; give one of them")
+    if exp_path is not None:
+        return find_experiment(exp_path, config)
+    if checkpoint is None:
+        if not DEFAULT_CHECKPOINT.is_file():
+            raise InputError(
+                f"{DEFAULT_CHECKPOINT}: the project's own weights are missing; restore them, or name others "
+                "by --checkpoint"
+            )
+        return [str(DEFAULT_CHECKPOINT)]
+    found = names(checkpoint)
+    if not found:
+        raise InputError("--checkpoint: name at least one, such as --checkpoint=hr32.pth, or leave it out")
+    return found

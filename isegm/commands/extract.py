@@ -1,0 +1,101 @@
+"""Extract pictures and masks of an organ from CT volumes and their labels.
+
+Launch:
+    python extraer_imagenes.py Task09_Spleen/labelsTr datasets spleen
+    python extraer_imagenes.py Task03_Liver/labelsTr datasets liver --min-pixels 500 --every 3
+    python extraer_imagenes.py my_labels datasets kidney --images my_volumes --labels 2 3 --window -20,400
+
+Writes datasets/<organ>/images/*.png, masks/*.png and manifest.csv; see docs/ct.md.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from isegm.commands.command_line import Parser, command, report_problems
+from isegm.errors import InputError
+from isegm.extract.slices import Extraction, extract
+from isegm.volumes.organs import ORGANS, find_organ
+from isegm.volumes.windows import WINDOWS, parse_window, shield_negative_levels
+from isegm.wording import counted
+
+
+def parse_labels(texts: Sequence[str]) -> tuple[int, ...]:
+    """Label values from ``1 2``, ``1,2`` or ``1+2``.
+
+    Raises:
+        InputError: One of them is no integer.
+    """
+    words = [word for text in texts for word in re.split(r"[,+]", text)]
+    try:
+        return tuple(int(word) for word in words)
+    except ValueError:
+        raise InputError(
+            f"--labels {' '.join(texts)}: give integers, after the three paths and names"
+        ) from None
+
+
+def build_parser() -> Parser:
+    """The command line."""
+    parser = Parser(
+        description="Extract pictures and masks of an organ from CT volumes and their labels (NIfTI)."
+    )
+    parser.add_argument("path_groundtruth", type=Path, help="label volumes: a folder or one file")
+    parser.add_argument("path_dataset", type=Path, help="where the folder <organ> is made")
+    parser.add_argument("organ", help=f"{', '.join(ORGANS)}; any other name with --labels")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        help="image volumes, a folder or one file (default: the imagesTr of a labelsTr)",
+    )
+    parser.add_argument(
+        "--labels", nargs="+", default=[], metavar="VALUE", help="label values that are the organ"
+    )
+    parser.add_argument(
+        "--window",
+        help=f"{', '.join(WINDOWS)}, or level,width in HU (default: lung for lung, otherwise abdomen)",
+    )
+    parser.add_argument(
+        "--min-pixels", type=int, metavar="N", help="take every slice with at least N organ pixels"
+    )
+    parser.add_argument(
+        "--every",
+        type=int,
+        metavar="K",
+        help="take every K-th of the slices that hold the organ (or N pixels)",
+    )
+    parser.add_argument(
+        "--orientation",
+        choices=("upright", "raw"),
+        default="upright",
+        help="upright: axial, anterior up, the patient's right on the left (default); raw: as stored",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="volumes at once (default: one a core)")
+    parser.add_argument("--force", action="store_true", help="do volumes anew that were extracted before")
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool; return its exit status."""
+    arguments = build_parser().parse_args(shield_negative_levels(sys.argv[1:] if argv is None else argv))
+    organ = find_organ(arguments.organ, parse_labels(arguments.labels))
+    extraction = Extraction(
+        organ=organ,
+        folder=arguments.path_dataset / organ.name,
+        window=None if arguments.window is None else parse_window(arguments.window),
+        min_pixels=arguments.min_pixels,
+        every=arguments.every,
+        raw=arguments.orientation == "raw",
+        force=arguments.force,
+    )
+    if organ.note:
+        print(f"note: {organ.note}", file=sys.stderr)
+    report = extract(arguments.path_groundtruth, arguments.images, extraction, arguments.workers)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
+    status = report_problems(report.problems)
+    done = f"{counted(report.pictures, 'picture')} from {counted(report.volumes, 'volume')}"
+    print(f"{done} in {extraction.folder}")
+    return status

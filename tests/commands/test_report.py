@@ -80,7 +80,7 @@ def test_several_runs_are_compared_in_a_folder_of_their_own(evaluate_model, run,
         ("a --config-path=none.yml", "none.yml: no such config file"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line(report, workspace, capsys, line, complaint):
+def test_what_cannot_be_used_is_refused_in_one_line(workspace, capsys, line, complaint):
     assert report.main(line.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""

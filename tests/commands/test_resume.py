@@ -49,7 +49,7 @@ def place(template, tmp_path_factory):
 def forks():
     """Starts processes that have torch imported already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["isegm.evaluation.evaluate", "isegm.inference.load"])
+    context.set_forkserver_preload(["isegm.commands.evaluate"])
     return context
 
 
@@ -76,6 +76,8 @@ class Run:
         self.outputs = [place / f"output{rank}" for rank in range(processes)]
         self.processes = []
         for rank, output in enumerate(self.outputs):
+            for name in ("out", "err"):  # for a process that is killed before it makes them
+                Path(f"{output}.{name}").write_text("")
             variables = common | {"RANK": str(rank), "WORLD_SIZE": str(processes)}
             process = forks.Process(
                 target=run_script, args=(place, arguments, variables, output), daemon=True

@@ -22,9 +22,10 @@ from isegm.config import read_config
 from isegm.datasets import Dataset
 from isegm.distributed import Processes, cores_for
 from isegm.errors import InputError
-from isegm.evaluation.click_loop import SampleResult, evaluate_sample
+from isegm.evaluation.click_loop import evaluate_sample
 from isegm.evaluation.evaluate import open_datasets
 from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.record import SampleResult
 from isegm.evaluation.workers import Results, evaluate_dataset, predictor_for, samples_at_once
 from isegm.inference.load import load_network
 from isegm.inference.reference import ReferencePredictor

@@ -8,6 +8,7 @@ import numpy as np
 
 from isegm.datasets.sample import Sample
 from isegm.evaluation.protocol import METRICS, Protocol
+from isegm.evaluation.record import FinalScores, SampleResult
 from isegm.geometry import Click
 from isegm.inference.segmenter import Mask, Probability, Segmenter
 from isegm.masks import Truth
@@ -20,49 +21,12 @@ SURFACE_TOLERANCE = 2.0
 """Pixels that boundaries may lie apart and still agree in the surface Dice, as in metricas.py by default."""
 
 
-@dataclass(frozen=True)
-class FinalScores:
-    """What a sample's final mask is worth; NaN is undefined (docs/metrics.md).
-
-    Attributes:
-        dice: Dice.
-        hd95: 95 % Hausdorff distance in pixels; NaN where the mask is empty.
-        nsd: Surface Dice at :data:`SURFACE_TOLERANCE`.
-    """
-
-    dice: float
-    hd95: float
-    nsd: float
-
-
 class ClickSimulator(typing.Protocol):
     """A simulated user on one sample."""
 
     def click(self, mask: Mask) -> Click | None:
         """Place the next click on the current mask, (H, W) bool; None where there is none to place."""
         ...
-
-
-@dataclass(frozen=True)
-class SampleResult:
-    """What came of one sample.
-
-    Attributes:
-        name: The sample's name.
-        clicks: The clicks, in the image's pixels.
-        scores: IoU (or Dice, if the protocol says so) after each click. Where no click could be placed any
-            more although clicking was to go on, the last value is carried on: there are then more scores
-            than clicks.
-        seconds: Time of each click: simulating it, the network, scoring. The first includes preparing the
-            image.
-        final: What the final mask is worth.
-    """
-
-    name: str
-    clicks: tuple[Click, ...]
-    scores: tuple[float, ...]
-    seconds: tuple[float, ...]
-    final: FinalScores
 
 
 @dataclass(frozen=True)
@@ -114,8 +78,16 @@ def evaluate_sample(
 
     probability = segmenter.probability
     pictures = SamplePictures(mask, mask.astype(np.float32) if probability is None else probability)
-    final = final_scores(mask, sample.truth)
-    return SampleResult(sample.name, segmenter.clicks, tuple(scores), tuple(seconds), final), pictures
+    result = SampleResult(
+        name=sample.name,
+        clicks=segmenter.clicks,
+        scores=tuple(scores),
+        seconds=tuple(seconds),
+        final=final_scores(mask, sample.truth),
+        metric=protocol.metric,
+        seed=seed,
+    )
+    return result, pictures
 
 
 def final_scores(mask: Mask, truth: Truth) -> FinalScores:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.datasets.sample import Sample
-from isegm.evaluation.click_loop import SampleResult
+from isegm.evaluation.record import SampleResult
 from isegm.geometry import Click
 from isegm.inference.segmenter import Mask, Probability
 

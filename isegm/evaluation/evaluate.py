@@ -25,26 +25,14 @@ from isegm.config import EXPERIMENTS_KEY, Config
 from isegm.datasets import Dataset, DatasetProblems, Sample, available_datasets, open_dataset
 from isegm.distributed import Processes
 from isegm.errors import InputError
-from isegm.evaluation.click_loop import SamplePictures, SampleResult
+from isegm.evaluation.click_loop import SamplePictures
 from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, format_spreads, format_table
-from isegm.evaluation.journal import (
-    JOURNAL_FORMAT,
-    Digests,
-    Entry,
-    JournalWriter,
-    digest_dataset,
-    digest_samples,
-)
-from isegm.evaluation.output import Job, RunFolder, Wanted
+from isegm.evaluation.journal import Digests, JournalEntry, JournalWriter, digest_dataset, digest_samples
+from isegm.evaluation.output import RunFolder, Wanted
 from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.record import Job, SampleFailure, SampleRecord, SampleResult
 from isegm.evaluation.window_check import WindowReport, check_windows
-from isegm.evaluation.workers import (
-    GPU_BATCH,
-    SampleFailure,
-    evaluate_dataset,
-    predictor_for,
-    samples_at_once,
-)
+from isegm.evaluation.workers import GPU_BATCH, evaluate_dataset, predictor_for, samples_at_once
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.inference.load import check_file, load_network
@@ -200,7 +188,7 @@ def _evaluate(
         nonlocal writer
         writer = writer or begin()
         started = time.perf_counter()
-        earlier = folder.journal.entries(dataset, job.key, protocol.n_clicks) if first else {}
+        earlier = folder.journal.entries(dataset, job, protocol.metric, protocol.n_clicks) if first else {}
         done = [index for index, entry in earlier.items() if _is_kept(folder, job, entry)]
         missing = sorted(set(range(len(dataset))) - set(processes.from_first(done, "what is done")))
         keeper = _Keeper(folder, writer, job)
@@ -208,10 +196,10 @@ def _evaluate(
             segmenter, on, dataset, protocol, processes, job.key, missing, keeper, batched, job.seed or 0
         )
         if first:
-            entries = folder.journal.entries(dataset, job.key, protocol.n_clicks)
+            entries = folder.journal.entries(dataset, job, protocol.metric, protocol.n_clicks)
             _check_all_there(folder, dataset, entries)
             seconds = time.perf_counter() - started + _seconds_of(earlier.values())
-            results = {index: entry.outcome for index, entry in entries.items()}
+            results = {index: entry.record.outcome for index, entry in entries.items()}
             rows.append(figures_of(job.model, preset, dataset.name, results, protocol, seconds, job.seed))
             folder.save_results(job, rows, results, protocol, about)
 
@@ -244,25 +232,26 @@ class _Keeper:
     job: Job
 
     def __post_init__(self) -> None:
-        self.writer.start(self.job.key)
+        self.writer.start(self.job)
 
     def keep(self, index: int, sample: Sample, result: SampleResult, pictures: SamplePictures) -> None:
         mask_sha256 = self.folder.save_pictures(self.job, sample, result, pictures)
-        self.writer.add(self.job.key, index, result, mask_sha256)
+        self.writer.add(SampleRecord(self.job, index, result), mask_sha256)
 
     def keep_failure(self, index: int, failure: SampleFailure) -> None:
-        self.writer.add_failure(self.job.key, index, failure)
+        self.writer.add(SampleRecord(self.job, index, failure))
 
 
-def _is_kept(folder: RunFolder, job: Job, entry: Entry) -> bool:
+def _is_kept(folder: RunFolder, job: Job, entry: JournalEntry) -> bool:
     """Whether nothing is left to do for a sample: it has a result, and its mask is there."""
-    if isinstance(entry.outcome, SampleFailure):
+    outcome = entry.record.outcome
+    if isinstance(outcome, SampleFailure):
         return False
-    path = folder.mask_path(job, entry.outcome.name)
+    path = folder.mask_path(job, outcome.name)
     return path.is_file() and sha256(path) == entry.mask_sha256
 
 
-def _check_all_there(folder: RunFolder, dataset: Dataset, entries: Mapping[int, Entry]) -> None:
+def _check_all_there(folder: RunFolder, dataset: Dataset, entries: Mapping[int, JournalEntry]) -> None:
     missing = [name for index, name in enumerate(dataset.names) if index not in entries]
     if missing:
         raise InputError(
@@ -272,7 +261,7 @@ def _check_all_there(folder: RunFolder, dataset: Dataset, entries: Mapping[int, 
         )
 
 
-def _seconds_of(entries: Iterable[Entry]) -> float:
+def _seconds_of(entries: Iterable[JournalEntry]) -> float:
     """How long earlier starts worked on a data set, each until the last sample that it finished."""
     longest: dict[int, float] = {}
     for entry in entries:
@@ -396,7 +385,6 @@ def identity_of(about: Mapping[str, Any]) -> dict[str, Any]:
     """
     device, versions = about["device"], about["versions"]
     return {
-        "format": JOURNAL_FORMAT,
         **{name: about[name] for name in ("settings", "baseline", "pictures")},
         "datasets": [_without(row, "window") for row in about["datasets"]],
         "checkpoints": [_without(row, "path", "windows") for row in about["checkpoints"]],

@@ -7,9 +7,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from isegm.evaluation.click_loop import FinalScores, SampleResult
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.workers import SampleFailure
+from isegm.evaluation.record import FinalScores, Outcome, SampleResult, carry_on
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve, dice_of_iou, iou_of_dice
 from isegm.metrics.noc import NocSummary, summarise_noc
 from isegm.tables import text_table
@@ -79,7 +78,7 @@ def figures_of(
     model: str,
     preset: str,
     dataset: str,
-    results: Mapping[int, SampleResult | SampleFailure],
+    results: Mapping[int, Outcome],
     protocol: Protocol,
     seconds: float,
     seed: int | None = None,
@@ -114,7 +113,7 @@ def figures_of(
         final={field.name: _final_mean(done, field.name) for field in fields(FinalScores)},
         seconds_a_click=sum(sum(result.seconds) for result in done) / clicks if clicks else 0.0,
         seconds=seconds,
-        problems=tuple(r.problem for r in results.values() if isinstance(r, SampleFailure)),
+        problems=tuple(r.problem for r in results.values() if not isinstance(r, SampleResult)),
         clicks_sha256=clicks_sha256(done),
         seed=seed,
     )
@@ -148,11 +147,6 @@ def clicks_sha256(results: Iterable[SampleResult]) -> str:
     """SHA-256 of the samples' names and clicks, [row, col, positive] each, as one line of JSON."""
     clicks = [[r.name, [[c.row, c.col, c.positive] for c in r.clicks]] for r in results]
     return hashlib.sha256(json.dumps(clicks).encode()).hexdigest()
-
-
-def carry_on(scores: Sequence[float], n_clicks: int) -> list[float]:
-    """Scores of exactly ``n_clicks`` clicks: the last one again and again where the clicking ended sooner."""
-    return [*scores, *[scores[-1]] * (n_clicks - len(scores))]
 
 
 def format_table(rows: Sequence[Figures], protocol: Protocol) -> str:

@@ -12,10 +12,8 @@ a killed process or a full disk can leave, counts for nothing: its sample is com
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
-import math
 import os
 import shutil
 import sys
@@ -29,35 +27,31 @@ from typing import IO, Any
 
 from isegm.datasets import Dataset
 from isegm.errors import InputError
-from isegm.evaluation.click_loop import FinalScores, SampleResult
-from isegm.evaluation.workers import SampleFailure
-from isegm.geometry import Click
+from isegm.evaluation.record import Job, SampleRecord
+from isegm.json_object import JsonObject, read_json_object
 from isegm.storage import sha256, write_text
 
-JOURNAL_FORMAT = 1
-"""Version of the layout of these files."""
-
-_MEND = "take another --logs-path, or --force to begin anew"
+_FIX = "evaluate into another folder, or replace this evaluation"
+_FIX_LINE = "remove the line, and its sample is computed again"
 
 _ABSENT = object()
-_FINAL = tuple(field.name for field in dataclasses.fields(FinalScores))
 
 Digests = dict[str, dict[str, str]]
 """Of each sample's files, by data set and sample name."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """What the journal says of one sample.
 
     Attributes:
-        outcome: Its result, or why it has none.
+        record: Its result, or why it has none.
         mask_sha256: Of the file of its final mask; empty if there is no result.
         attempt: At which start it was computed.
         seconds: Since that start began with the sample's data set.
     """
 
-    outcome: SampleResult | SampleFailure
+    record: SampleRecord
     mask_sha256: str
     attempt: int
     seconds: float
@@ -127,7 +121,7 @@ class Journal:
         if differences:
             raise InputError(
                 f"{self.folder / 'run.json'}: this run was begun with other settings, weights or data and "
-                f"cannot go on with these: {'; '.join(differences)}; {_MEND}"
+                f"cannot go on with these: {'; '.join(differences)}; {_FIX}"
             )
 
     @contextlib.contextmanager
@@ -139,7 +133,7 @@ class Journal:
         finally:
             writer.close()
 
-    def entries(self, dataset: Dataset, job: str, n_clicks: int) -> dict[int, Entry]:
+    def entries(self, dataset: Dataset, job: Job, metric: str, n_clicks: int) -> dict[int, JournalEntry]:
         """Read what was done of a data set, by number and in data-set order.
 
         Of a sample that was computed again the last result counts.
@@ -147,21 +141,26 @@ class Journal:
         Args:
             dataset: The samples.
             job: The data set's part of the run.
+            metric: What is scored, ``iou`` or ``dice``.
             n_clicks: The largest number of clicks on a sample.
 
         Raises:
-            InputError: A line that is not the last one cannot be read, or does not fit the data set.
+            InputError: A line that has an end cannot be read, or does not fit the data set.
         """
-        found: dict[int, Entry] = {}
+        found: dict[int, JournalEntry] = {}
         for attempt in sorted(self._attempts()):
             for path in sorted((self.folder / str(attempt)).glob("process_*.jsonl")):
-                for where, line in _whole_lines(path):
-                    if not isinstance(line.get("job"), str):
-                        raise _damaged(where)
-                    if line["job"] != job:
+                for line in _whole_lines(path):
+                    if Job.from_json(line) != job:
                         continue
-                    index, entry = _parse(where, line, attempt, dataset, n_clicks)
-                    found[index] = entry
+                    record = SampleRecord.from_json(line, metric, n_clicks)
+                    if dataset.names[record.index : record.index + 1] != (record.outcome.name,):
+                        raise InputError(
+                            f"{line.where}: sample {record.index} of {job.dataset} is not called "
+                            f"{record.outcome.name!a}; {line.fix}"
+                        )
+                    mask = line.text("mask_sha256", default="")
+                    found[record.index] = JournalEntry(record, mask, attempt, line.number("at"))
         return dict(sorted(found.items()))
 
     def remove(self) -> None:
@@ -179,9 +178,9 @@ class Journal:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError, FileNotFoundError):
-            raise InputError(f"{path}: not a readable part of a journal; {_MEND}") from None
+            raise InputError(f"{path}: not a readable part of a journal; {_FIX}") from None
         if not isinstance(content, dict):
-            raise InputError(f"{path}: not a part of a journal; {_MEND}")
+            raise InputError(f"{path}: not a part of a journal; {_FIX}")
         return content
 
 
@@ -196,42 +195,24 @@ class JournalWriter:
         self._path = path
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
-        self._started: dict[str, float] = {}
+        self._started: dict[Job, float] = {}
 
-    def start(self, job: str) -> None:
+    def start(self, job: Job) -> None:
         """Begin with a data set: its samples' times count from now."""
         self._started[job] = time.monotonic()
 
-    def add(self, job: str, index: int, result: SampleResult, mask_sha256: str) -> None:
-        """Append a result. When this returns, it is on the disk.
+    def add(self, record: SampleRecord, mask_sha256: str = "") -> None:
+        """Append a record. When this returns, it is on the disk.
+
+        Args:
+            record: What came of a sample.
+            mask_sha256: Of the file of its final mask; empty if it has none.
 
         Raises:
-            OSError: It cannot be written. What is in the file already, is kept.
+            OSError: It cannot be written. What is in the file already is kept.
         """
-        outcome = dataclasses.asdict(result)
-        outcome["clicks"] = [[click.row, click.col, click.positive] for click in result.clicks]
-        final = dataclasses.asdict(result.final)
-        outcome["final"] = {name: None if math.isnan(value) else value for name, value in final.items()}
-        self._append(job, index, outcome | {"mask_sha256": mask_sha256})
-
-    def add_failure(self, job: str, index: int, failure: SampleFailure) -> None:
-        """Append why a sample has no result.
-
-        Raises:
-            OSError: As for :meth:`add`.
-        """
-        self._append(job, index, dataclasses.asdict(failure))
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-            self._file = None
-
-    def _append(self, job: str, index: int, outcome: Mapping[str, Any]) -> None:
-        since = round(time.monotonic() - self._started.get(job, time.monotonic()), 3)
-        line = {"job": job, "index": index, "at": since, **outcome}
+        since = time.monotonic() - self._started.get(record.job, time.monotonic())
+        line = record.to_json() | {"mask_sha256": mask_sha256, "at": round(since, 3)}
         content = memoryview((json.dumps(line) + "\n").encode())
         with self._lock:
             try:
@@ -242,6 +223,13 @@ class JournalWriter:
                 os.fsync(self._file.fileno())
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(self._path)) from None
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+            self._file = None
 
 
 def _lock(file: IO[str]) -> bool:
@@ -290,63 +278,11 @@ def digest_dataset(samples: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(list(samples.items())).encode()).hexdigest()
 
 
-def _whole_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The lines of a file that have an end, each with its place."""
+def _whole_lines(path: Path) -> Iterator[JsonObject]:
+    """The lines of a file that have an end."""
     *lines, _torn = path.read_bytes().split(b"\n")
     for number, text in enumerate(lines, start=1):
-        where = f"{path}: line {number}"
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            line = None
-        if not isinstance(line, dict):
-            raise _damaged(where)
-        yield where, line
-
-
-def _parse(
-    where: str, line: dict[str, Any], attempt: int, dataset: Dataset, n_clicks: int
-) -> tuple[int, Entry]:
-    """Check a line, which anybody may have written."""
-    try:
-        index, seconds = line["index"], _number(line["at"])
-        if type(index) is not int or index < 0 or dataset.names[index] != line["name"]:
-            raise ValueError
-        if "problem" in line:
-            return index, Entry(SampleFailure(line["name"], str(line["problem"])), "", attempt, seconds)
-        result = SampleResult(
-            name=line["name"],
-            clicks=tuple(Click(_number(row), _number(col), _flag(sign)) for row, col, sign in line["clicks"]),
-            scores=tuple(map(_number, line["scores"])),
-            seconds=tuple(map(_number, line["seconds"])),
-            final=FinalScores(**{name: _number_or_nan(line["final"][name]) for name in _FINAL}),
-        )
-        if not (1 <= len(result.scores) <= n_clicks and len(result.seconds) == len(result.clicks)):
-            raise ValueError
-        return index, Entry(result, str(line["mask_sha256"]), attempt, seconds)
-    except (KeyError, IndexError, TypeError, ValueError):
-        raise _damaged(where) from None
-
-
-def _number(value: object) -> float:
-    """A finite number as JSON has it; whole ones stay whole."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError
-    return value
-
-
-def _number_or_nan(value: object) -> float:
-    return math.nan if value is None else _number(value)
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _damaged(where: str) -> InputError:
-    return InputError(f"{where}: no line of a journal; remove the line, and its sample is computed again")
+        yield read_json_object(f"{path}: line {number}", text, _FIX_LINE)
 
 
 def _differences(then: object, now: object, place: str = "") -> list[str]:

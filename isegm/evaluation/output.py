@@ -26,18 +26,15 @@ from typing import Any
 import numpy as np
 
 from isegm.datasets import Sample
-from isegm.evaluation.click_loop import SURFACE_TOLERANCE, SamplePictures, SampleResult
+from isegm.evaluation.click_loop import SURFACE_TOLERANCE, SamplePictures
 from isegm.evaluation.drawing import draw_probability, draw_result
-from isegm.evaluation.figures import Figures, carry_on, format_spreads, format_table
+from isegm.evaluation.figures import Figures, format_spreads, format_table
 from isegm.evaluation.journal import Journal
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.workers import SampleFailure
+from isegm.evaluation.record import Job, Outcome, SampleRecord, SampleResult, carry_on, null_if_nan
 from isegm.pictures import write_image
 from isegm.plots import Curve, plot_curves
 from isegm.storage import TEMPORARY_PREFIX, sha256, write_bytes, write_csv, write_text
-
-RESULTS_FORMAT = 2
-"""Version of the layout of ``results.json`` and ``samples.jsonl``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,26 +47,6 @@ class Wanted:
     """Save the IoU after every click."""
     iou_analysis: bool = False
     """Save and plot the mean IoU against clicks."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A part of a run: one network on one data set, by one simulated user.
-
-    Attributes:
-        model: The network's name in tables and files.
-        dataset: The data set's name.
-        seed: Of the simulated user's slips; None if there is only one.
-    """
-
-    model: str
-    dataset: str
-    seed: int | None = None
-
-    @property
-    def key(self) -> str:
-        """Its name in the run."""
-        return "/".join([self.model, self.dataset, *([] if self.seed is None else [f"seed_{self.seed}"])])
 
 
 class RunFolder:
@@ -144,7 +121,7 @@ class RunFolder:
         self,
         job: Job,
         rows: Sequence[Figures],
-        results: Mapping[int, SampleResult | SampleFailure],
+        results: Mapping[int, Outcome],
         protocol: Protocol,
         about: Mapping[str, Any],
     ) -> None:
@@ -162,14 +139,11 @@ class RunFolder:
         """
         latest = rows[-1]
         done = {i: result for i, result in results.items() if isinstance(result, SampleResult)}
-        for index, result in done.items():
-            line = sample_line(job.model, job.dataset, index, result, protocol.metric)
-            seed = {} if job.seed is None else {"seed": job.seed}
-            self._lines.append(json.dumps(line | seed))
+        self._lines += [json.dumps(SampleRecord(job, i, result).to_json()) for i, result in done.items()]
         write_text(self.folder / "samples.jsonl", "".join(line + "\n" for line in self._lines))
         lines = [format_table(rows, protocol), *format_spreads(rows)]
         write_text(self.folder / "results.txt", "".join(f"{line}\n" for line in lines))
-        document = {"format": RESULTS_FORMAT, **about, "results": [_as_json(row, protocol) for row in rows]}
+        document = {**about, "results": [_as_json(row, protocol) for row in rows]}
         write_text(self.folder / "results.json", json.dumps(document, indent=2) + "\n")
         place = self._place(job)
         if self.wanted.ious and done:
@@ -197,32 +171,6 @@ class RunFolder:
         write_bytes(path.with_suffix(".png"), plot_curves([curve], measure, protocol.target_iou).png)
 
 
-def sample_line(model: str, dataset: str, index: int, result: SampleResult, metric: str) -> dict[str, Any]:
-    """A sample's line of ``samples.jsonl``.
-
-    Args:
-        model: The network's name.
-        dataset: The data set's name.
-        index: The sample's number in it, from 0.
-        result: Its figures.
-        metric: ``iou`` or ``dice``; the scores are called ``ious`` or ``dices``.
-
-    Returns:
-        Clicks are [row, col, positive] in the image's pixels; scores and seconds are one a click. Dice, HD95
-        (pixels) and surface Dice are of the final mask, None where undefined.
-    """
-    return {
-        "model": model,
-        "dataset": dataset,
-        "index": index,
-        "name": result.name,
-        "clicks": [[click.row, click.col, click.positive] for click in result.clicks],
-        f"{metric}s": list(result.scores),
-        "seconds": [round(seconds, 6) for seconds in result.seconds],
-        **{name: _null_if_nan(value) for name, value in dataclasses.asdict(result.final).items()},
-    }
-
-
 def _as_json(figures: Figures, protocol: Protocol) -> dict[str, Any]:
     return {
         "model": figures.model,
@@ -233,11 +181,11 @@ def _as_json(figures: Figures, protocol: Protocol) -> dict[str, Any]:
         "samples": figures.samples,
         "noc": [dataclasses.asdict(summary) for summary in figures.noc],
         f"mean_{protocol.metric}_by_click": list(figures.mean_scores),
-        "auc_iou": _null_if_nan(figures.auc_iou),
-        "auc_dice": _null_if_nan(figures.auc_dice),
+        "auc_iou": null_if_nan(figures.auc_iou),
+        "auc_dice": null_if_nan(figures.auc_dice),
         "dice_at": {str(click): dice for click, dice in figures.dice_at.items()},
         "final": {
-            **{name: _null_if_nan(measure.mean) for name, measure in figures.final.items()},
+            **{name: null_if_nan(measure.mean) for name, measure in figures.final.items()},
             "undefined": {name: measure.undefined for name, measure in figures.final.items()},
             "nsd_tolerance_px": SURFACE_TOLERANCE,
         },
@@ -246,8 +194,3 @@ def _as_json(figures: Figures, protocol: Protocol) -> dict[str, Any]:
         "problems": list(figures.problems),
         "clicks_sha256": figures.clicks_sha256,
     }
-
-
-def _null_if_nan(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if math.isnan(value) else value

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ from isegm.evaluation.drawing import (
     enlargement,
 )
 from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.record import SampleResult, read_records
 from isegm.evaluation.workers import predictor_for
 from isegm.geometry import Click
 from isegm.inference.load import load_network
@@ -81,21 +82,21 @@ def draw_overview(results: Path, config: Config) -> Picture:
     """
     about = json.loads((results / "results.json").read_text(encoding="utf-8"))
     network, protocol = about["checkpoints"][0], Protocol(**about["settings"])
-    firsts: dict[str, dict[str, Any]] = {}
-    for text in (results / "samples.jsonl").read_text(encoding="utf-8").splitlines():
-        line = json.loads(text)
-        if line["model"] == network["name"]:
-            firsts.setdefault(line["dataset"], line)
+    firsts: dict[str, tuple[int, SampleResult]] = {}
+    samples = results / "samples.jsonl"
+    for _, record in read_records(samples, protocol.metric, protocol.n_clicks, "evaluate again"):
+        if record.job.model == network["name"] and isinstance(record.outcome, SampleResult):
+            firsts.setdefault(record.job.dataset, (record.index, record.outcome))
 
     ready = load_network(
         Path(network["path"]), backend=protocol.backend, precision=protocol.precision, threads=1
     )
     rows = []
-    for name, first in firsts.items():
+    for name, (index, result) in firsts.items():
         dataset = open_dataset(name, config)
-        sample, clicks = dataset[first["index"]], [Click(*click) for click in first["clicks"]]
-        masks = replay(predictor_for(ready, dataset, protocol), sample, clicks)
-        rows.append(panels(name, sample, clicks, masks, first["ious"]))
+        sample = dataset[index]
+        masks = replay(predictor_for(ready, dataset, protocol), sample, result.clicks)
+        rows.append(panels(name, sample, result.clicks, masks, result.ious))
     return arrange(rows)
 
 

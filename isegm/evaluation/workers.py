@@ -11,7 +11,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol as Interface
 
 import cv2
@@ -21,8 +20,9 @@ from tqdm import tqdm
 from isegm.datasets import Dataset, Sample
 from isegm.distributed import Processes, SignsOfLife, cores_for
 from isegm.errors import InputError
-from isegm.evaluation.click_loop import SamplePictures, SampleResult, evaluate_sample
+from isegm.evaluation.click_loop import SamplePictures, evaluate_sample
 from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.record import SampleFailure, SampleResult
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.network import Network
 from isegm.inference.predictor import Predictor
@@ -40,19 +40,6 @@ _ONE_DONE = 1 << 32
 
 _LOOK_SECONDS = 0.2
 """How often the main thread looks how the work goes."""
-
-
-@dataclass(frozen=True)
-class SampleFailure:
-    """A sample that could not be evaluated.
-
-    Attributes:
-        name: The sample's name.
-        problem: One line that names the file.
-    """
-
-    name: str
-    problem: str
 
 
 class Keeper(Interface):

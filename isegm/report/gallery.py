@@ -12,10 +12,11 @@ from isegm.datasets import Dataset, Sample
 from isegm.errors import InputError
 from isegm.evaluation.drawing import Picture, draw_contours
 from isegm.evaluation.overview import view
+from isegm.evaluation.record import SampleResult
 from isegm.inference.segmenter import Mask
 from isegm.metrics.noc import noc
 from isegm.pictures import read_grey
-from isegm.report.stored_run import Group, Run, SampleLine
+from isegm.report.stored_run import Group, Run
 
 SHOWN = 12
 """Samples of each kind, worst and random, at most."""
@@ -39,7 +40,7 @@ class Card:
         why: Why there is none.
     """
 
-    line: SampleLine
+    line: SampleResult
     picture: str | None
     why: str = ""
 
@@ -76,7 +77,7 @@ def make_gallery(run: Run, group: Group, dataset: Dataset | None, threshold: flo
     chosen = np.random.default_rng(_SEED).permutation(np.arange(each, len(ranked)))[:each]
     positions = {} if dataset is None else {name: number for number, name in enumerate(dataset.names)}
 
-    def card(line: SampleLine) -> Card:
+    def card(line: SampleResult) -> Card:
         if dataset is None:
             return Card(line, None)
         try:
@@ -91,12 +92,12 @@ def make_gallery(run: Run, group: Group, dataset: Dataset | None, threshold: flo
     )
 
 
-def rank(line: SampleLine, threshold: float) -> tuple[float, int]:
+def rank(line: SampleResult, threshold: float) -> tuple[float, int]:
     """What a gallery is sorted by: the final IoU, then NoC at a threshold, the largest first."""
     return line.ious[-1], -noc(line.scores, threshold, len(line.scores))
 
 
-def _draw(run: Run, group: Group, dataset: Dataset, positions: Mapping[str, int], line: SampleLine) -> str:
+def _draw(run: Run, group: Group, dataset: Dataset, positions: Mapping[str, int], line: SampleResult) -> str:
     """The picture of an evaluation as a data URI.
 
     Raises:
@@ -112,7 +113,7 @@ def _draw(run: Run, group: Group, dataset: Dataset, positions: Mapping[str, int]
     return data_uri(draw(sample, mask, line))
 
 
-def draw(sample: Sample, mask: Mask, line: SampleLine) -> Picture:
+def draw(sample: Sample, mask: Mask, line: SampleResult) -> Picture:
     """The part of an image that matters, with both outlines and the clicks, at most 480 by 360 pixels."""
     clicks = [click for click in line.clicks if click.row < mask.shape[0] and click.col < mask.shape[1]]
     marked = mask | (sample.truth == 1)
@@ -136,7 +137,7 @@ def _widen(marked: Mask) -> None:
         marked[row, col] = True
 
 
-def mask_path(run: Run, group: Group, line: SampleLine) -> Path:
+def mask_path(run: Run, group: Group, line: SampleResult) -> Path:
     """Where the evaluation left a final mask.
 
     Raises:

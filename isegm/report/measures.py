@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.evaluation.figures import THRESHOLDS
+from isegm.evaluation.record import SampleResult
 from isegm.metrics.bootstrap import bootstrap_band
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve
 from isegm.metrics.noc import failed, noc
-from isegm.report.stored_run import Group, Run, SampleLine
+from isegm.report.stored_run import Group, Run
 
 Values = npt.NDArray[np.float64]
-Measure = Callable[[SampleLine], float]
+Measure = Callable[[SampleResult], float]
 
 
 def mean_of(values: Iterable[float]) -> float:
@@ -54,7 +55,7 @@ def spread(group: Group, measure: Measure) -> float:
     return float(means.std(ddof=1)) if means.size > 1 else math.nan
 
 
-def curves(group: Group, scores: Callable[[SampleLine], Sequence[float]]) -> Values:
+def curves(group: Group, scores: Callable[[SampleResult], Sequence[float]]) -> Values:
     """Each sample's curve, (n, clicks): the mean over its seeds."""
     return np.array(
         [np.mean([scores(line) for line in lines], axis=0) for lines in group.samples], np.float64
@@ -67,12 +68,12 @@ def mean_curve(samples: Values) -> tuple[Values, Values, Values]:
     return samples.mean(axis=0), low, high
 
 
-def scores_of(line: SampleLine) -> Sequence[float]:
+def scores_of(line: SampleResult) -> Sequence[float]:
     """What the protocol counts after each click."""
     return line.scores
 
 
-def ious_of(line: SampleLine) -> Sequence[float]:
+def ious_of(line: SampleResult) -> Sequence[float]:
     """IoU after each click."""
     return line.ious
 
@@ -80,57 +81,57 @@ def ious_of(line: SampleLine) -> Sequence[float]:
 # -- measures
 
 
-def noc_at(threshold: float, line: SampleLine) -> float:
+def noc_at(threshold: float, line: SampleResult) -> float:
     """NoC at a threshold."""
     return noc(line.scores, threshold, len(line.scores))
 
 
-def failed_at(threshold: float, line: SampleLine) -> float:
+def failed_at(threshold: float, line: SampleResult) -> float:
     """1 if no click reached the threshold, else 0."""
     return float(failed(line.scores, threshold))
 
 
-def at_limit_at(threshold: float, line: SampleLine) -> float:
+def at_limit_at(threshold: float, line: SampleResult) -> float:
     """1 if NoC is the largest number of clicks, else 0."""
     return float(noc(line.scores, threshold, len(line.scores)) == len(line.scores))
 
 
-def iou_after(clicks: int, line: SampleLine) -> float:
+def iou_after(clicks: int, line: SampleResult) -> float:
     """IoU after so many clicks."""
     return line.ious[clicks - 1]
 
 
-def dice_after(clicks: int, line: SampleLine) -> float:
+def dice_after(clicks: int, line: SampleResult) -> float:
     """Dice after so many clicks."""
     return line.dices[clicks - 1]
 
 
-def auc_iou(line: SampleLine) -> float:
+def auc_iou(line: SampleResult) -> float:
     """Area under the IoU curve."""
     return area_under_curve(line.ious)
 
 
-def auc_dice(line: SampleLine) -> float:
+def auc_dice(line: SampleResult) -> float:
     """Area under the Dice curve."""
     return area_under_curve(line.dices)
 
 
-def final_dice(line: SampleLine) -> float:
+def final_dice(line: SampleResult) -> float:
     """Dice of the final mask."""
-    return line.dices[-1] if line.final is None else line.final.dice
+    return line.final.dice
 
 
-def final_hd95(line: SampleLine) -> float:
-    """HD95 of the final mask in pixels; NaN where it is not known."""
-    return math.nan if line.final is None else line.final.hd95
+def final_hd95(line: SampleResult) -> float:
+    """HD95 of the final mask in pixels; NaN where it is undefined."""
+    return line.final.hd95
 
 
-def final_nsd(line: SampleLine) -> float:
-    """Surface Dice of the final mask; NaN where it is not known."""
-    return math.nan if line.final is None else line.final.nsd
+def final_nsd(line: SampleResult) -> float:
+    """Surface Dice of the final mask; NaN where it is undefined."""
+    return line.final.nsd
 
 
-def clicks_placed(line: SampleLine) -> float:
+def clicks_placed(line: SampleResult) -> float:
     """How many clicks were placed."""
     return len(line.clicks)
 

@@ -15,7 +15,7 @@ from isegm.plots import Curve, Plot, plot_curves
 from isegm.report import measures, page
 from isegm.report.measures import Measure, Values
 from isegm.report.single import BANDS, Report, file_names, interval_cell, mean_cells, total
-from isegm.report.stored_run import Group, Run, SampleLine
+from isegm.report.stored_run import Group, Run
 from isegm.tables import Cell, Table, format_number
 from isegm.wording import counted
 
@@ -205,13 +205,9 @@ def common_samples(first: Group, other: Group, clicks: int) -> tuple[Group, Grou
     for lines in first.samples:
         both = [line for line in lines if (line.name, line.seed) in theirs]
         if both:
-            ours.append(tuple(_cut(line, clicks) for line in both))
-            matching.append(tuple(_cut(theirs[line.name, line.seed], clicks) for line in both))
+            ours.append(tuple(line.after(clicks) for line in both))
+            matching.append(tuple(theirs[line.name, line.seed].after(clicks) for line in both))
     return replace(first, samples=tuple(ours)), replace(other, samples=tuple(matching))
-
-
-def _cut(line: SampleLine, clicks: int) -> SampleLine:
-    return replace(line, scores=line.scores[:clicks], ious=line.ious[:clicks], dices=line.dices[:clicks])
 
 
 # -- what stands first
@@ -262,7 +258,7 @@ def _different_data(
     lines = []
     hashes = {}
     for label, run in zip(labels, runs, strict=True):
-        for entry in run.about.entries("datasets"):
+        for entry in run.about.objects("datasets"):
             if entry.text("name") == name and "sha256" in entry.values:
                 hashes[label] = entry.text("sha256")
     if len(set(hashes.values())) > 1:

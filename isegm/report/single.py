@@ -142,8 +142,6 @@ def cautions(run: Run) -> list[str]:
             "NoC is counted by Dice, not by IoU: it is lower than, and not comparable with, published values."
         )
     lines += [_missing_samples(group) for group in run.groups if group.problems]
-    if any(line.final is None for group in run.groups for line in group.lines()):
-        lines.append("The results are of an older format, without HD95 and surface Dice.")
     return lines
 
 
@@ -241,12 +239,11 @@ def final_table(run: Run) -> Table:
     rows = []
     for group in run.groups:
         undefined = np.isnan(measures.by_sample(group, measures.final_hd95)).sum()
-        old = all(line.final is None for line in group.lines())
         row = [
             *names_of(group),
             *(median_cell(group, measure, digits) for measure, digits in columns.values()),
         ]
-        rows.append([*row, Cell(UNDEFINED if old else str(undefined))])
+        rows.append([*row, Cell(str(undefined) if group.samples else UNDEFINED)])
     note = (
         f"Median (quartiles) over samples. Surface Dice at a tolerance of {run.tolerance:g} px. Ignored "
         "pixels are left out of both masks. HD95 is undefined where a mask is empty."
@@ -414,8 +411,7 @@ def shown_card(run: Run, group: Group, card: Card, key: str) -> dict[str, Any]:
     needed = int(measures.noc_at(threshold, line))
     dice, hd95 = measures.final_dice(line), measures.final_hd95(line)
     figures = [f"IoU {line.ious[-1]:.3f}", f"Dice {dice:.3f}"]
-    if line.final is not None:
-        figures.append("HD95 undefined" if math.isnan(hd95) else f"HD95 {hd95:.1f} px")
+    figures.append("HD95 undefined" if math.isnan(hd95) else f"HD95 {hd95:.1f} px")
     clicks = f">{run.n_clicks}" if measures.failed_at(threshold, line) else f"{needed}"
     figures += [f"NoC@{threshold * 100:g} {clicks}", counted(len(line.clicks), "click")]
     if len(group.seeds) > 1:
@@ -438,12 +434,12 @@ def about(run: Run) -> list[tuple[str, Mapping[str, str]]]:
     """Everything that the figures depend on: headings, and names with their values."""
     entry = run.about
     parts = [("Settings", run.settings)]
-    for checkpoint in entry.entries("checkpoints"):
+    for checkpoint in entry.objects("checkpoints"):
         found = checkpoint.plain()
         if "windows" in checkpoint.values:
             found["CT windows"] = window_text(checkpoint.values["windows"])
         parts.append(("Checkpoint", found))
-    for dataset in entry.entries("datasets"):
+    for dataset in entry.objects("datasets"):
         found = dataset.plain()
         if "window" in dataset.values:
             found["CT window"] = window_text(dataset.values["window"])
@@ -452,8 +448,8 @@ def about(run: Run) -> list[tuple[str, Mapping[str, str]]]:
     clicks = {f"{group.model} on {group.dataset}": " ".join(group.clicks_sha256) for group in run.groups}
     return [
         *parts,
-        ("Device", entry.entry("device").plain()),
-        ("Versions", entry.entry("versions").plain()),
+        ("Device", entry.object("device").plain()),
+        ("Versions", entry.object("versions").plain()),
         ("SHA-256 of the clicks", clicks),
     ]
 

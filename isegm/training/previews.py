@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from isegm.datasets.sample import Sample
-from isegm.evaluation.click_loop import SampleResult, final_scores
+from isegm.evaluation.click_loop import final_scores
 from isegm.evaluation.drawing import Picture, draw_result
+from isegm.evaluation.record import SampleResult
 from isegm.model.emc_click import EMCClick, EMCClickState
 from isegm.training.crops import TrainingSample
 from isegm.training.step import THRESHOLD, Batch, simulate_clicks, stack_clicks

@@ -6,8 +6,8 @@ from isegm.benchmark import evaluation_speed
 from isegm.benchmark.evaluation_speed import compare, measure
 from isegm.datasets import Dataset
 from isegm.datasets.dataset import Record
-from isegm.evaluation.click_loop import SampleResult
 from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.record import SampleResult
 from isegm.geometry import Click
 from tests.evaluation.by_hand import FINAL
 

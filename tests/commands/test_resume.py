@@ -235,12 +235,15 @@ def test_other_settings_weights_or_data_are_refused_with_the_difference(forks, p
 
     line = refusal("--thresh=0.5", "--no-flip")
     assert line.startswith("evaluate_model.py: error: plain/journal/run.json: this run was begun with other")
-    assert "settings.thresh: 0.49 then, 0.5 now; settings.flip: true then, false now; take another" in line
+    assert (
+        "settings.thresh: 0.49 then, 0.5 now; settings.flip: true then, false now; evaluate into another"
+        in line
+    )
 
     mask = place / "many" / "masks" / "s07.png"
     content = mask.read_bytes()
     mask.write_bytes((place / "many" / "masks" / "s06.png").read_bytes())
-    assert "many: s07 has other files now, the first of 1; take another" in refusal()
+    assert "many: s07 has other files now, the first of 1; evaluate into another" in refusal()
     mask.write_bytes(content)
 
     other = place / "other" / "hr32.pth"

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.datasets import Sample
-from isegm.evaluation.click_loop import FinalScores, SampleResult
+from isegm.evaluation.record import FinalScores, SampleResult
 from isegm.geometry import Click
 
 

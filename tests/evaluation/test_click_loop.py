@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from isegm.evaluation.click_loop import FinalScores, evaluate_sample, final_scores, simulator_for
+from isegm.evaluation.click_loop import evaluate_sample, final_scores, simulator_for
 from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.record import FinalScores
 from isegm.geometry import Click
 from isegm.simulation.next_click import NextClick
 from tests.evaluation.by_hand import ScriptedPredictor, row_of, sample_of

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from isegm.datasets import Sample
-from isegm.evaluation.click_loop import SampleResult
 from isegm.evaluation.drawing import (
     MASK_COLOUR,
     NEGATIVE_COLOUR,
@@ -14,6 +13,7 @@ from isegm.evaluation.drawing import (
     draw_result,
     enlargement,
 )
+from isegm.evaluation.record import SampleResult
 from isegm.geometry import Click
 from tests.evaluation.by_hand import FINAL
 

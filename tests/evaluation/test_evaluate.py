@@ -26,7 +26,7 @@ from isegm.evaluation.evaluate import (
 )
 from isegm.evaluation.output import Wanted
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.workers import SampleFailure
+from isegm.evaluation.record import SampleFailure
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.pictures import read_stored
 from tests.evaluation.by_hand import result_of, row_of, sample_of
@@ -305,7 +305,7 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
     evaluate(make(), CPU, ALONE)
     document = json.loads((tmp_path / "run" / "results.json").read_text())
     assert set(document) == {
-        "format", "started", "settings", "checkpoints", "baseline", "datasets", "pictures", "device",
+        "started", "settings", "checkpoints", "baseline", "datasets", "pictures", "device",
         "versions", "warnings", "results",
     }  # fmt: skip
     assert document["warnings"] == []

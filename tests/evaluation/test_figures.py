@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from isegm.evaluation.click_loop import FinalScores
 from isegm.evaluation.figures import (
     Figures,
     FinalMean,
@@ -17,7 +16,7 @@ from isegm.evaluation.figures import (
     mean_curves,
 )
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.workers import SampleFailure
+from isegm.evaluation.record import FinalScores, SampleFailure
 from isegm.metrics.noc import NocSummary
 from tests.evaluation.by_hand import result_of
 

@@ -11,18 +11,17 @@ from hypothesis import strategies as st
 from isegm.datasets import Dataset
 from isegm.datasets.dataset import Record
 from isegm.errors import InputError
-from isegm.evaluation.click_loop import FinalScores, SampleResult
 from isegm.evaluation.journal import (
     Journal,
     _differences,
     digest_dataset,
     digest_samples,
 )
-from isegm.evaluation.workers import SampleFailure
+from isegm.evaluation.record import FinalScores, Job, SampleFailure, SampleRecord, SampleResult
 from isegm.geometry import Click
 from tests.evaluation.by_hand import result_of
 
-JOB = "hr32/lung"
+JOB = Job("hr32", "lung")
 
 
 def dataset_of(*names, folder=Path("x")):
@@ -41,7 +40,7 @@ def journal(tmp_path):
 
 
 def entries(journal, n_clicks=20):
-    return journal.entries(LUNG, JOB, n_clicks)
+    return journal.entries(LUNG, JOB, "iou", n_clicks)
 
 
 def write(journal, *what, process=0, job=JOB):
@@ -50,10 +49,8 @@ def write(journal, *what, process=0, job=JOB):
     with journal.writer(attempt, process) as writer:
         writer.start(job)
         for index, outcome in what:
-            if isinstance(outcome, SampleFailure):
-                writer.add_failure(job, index, outcome)
-            else:
-                writer.add(job, index, outcome, "0f" * 32)
+            mask = "" if isinstance(outcome, SampleFailure) else "0f" * 32
+            writer.add(SampleRecord(job, index, outcome), mask)
     return attempt
 
 
@@ -62,22 +59,22 @@ def test_what_is_written_is_read_again_to_the_last_bit(journal):
         "b",
         (Click(3, 4, True), Click(0.1 + 0.2, 7, False)),
         (0.1 + 0.2, math.nextafter(0.9, 0), 1.0),
-        (0.3, 1e-9),
+        (0.3, 0.000001),
         FinalScores(0.1 + 0.7, math.nan, 1.0),
     )
     write(journal, (1, result), (0, SampleFailure("a", "a.png: broken")))
     read = entries(journal)
     assert list(read) == [0, 1]
-    assert repr(read[1].outcome) == repr(result)  # whole numbers stay whole, undefined ones undefined
+    assert repr(read[1].record.outcome) == repr(result)  # whole numbers stay whole, undefined ones undefined
     assert read[1].mask_sha256 == "0f" * 32
-    assert read[0].outcome == SampleFailure("a", "a.png: broken")
+    assert read[0].record.outcome == SampleFailure("a", "a.png: broken")
 
 
 def test_each_line_is_on_the_disk_when_add_returns(journal):
     attempt = journal.begin({}, {})
     with journal.writer(attempt, 0) as writer:
         for index, name in enumerate("abc"):
-            writer.add(JOB, index, result_of([0.9], name), "")
+            writer.add(SampleRecord(JOB, index, result_of([0.9], name)))
             assert list(entries(journal)) == list(range(index + 1))
 
 
@@ -96,7 +93,7 @@ def test_a_file_cut_anywhere_gives_the_samples_whose_lines_have_an_end(tmp_path_
 def test_after_a_torn_line_the_next_start_writes_a_file_of_its_own(journal):
     write(journal, (0, result_of([0.9], "a")))
     path = journal.folder / "1" / "process_0.jsonl"
-    path.write_bytes(path.read_bytes() + b'{"job": "hr32/lu')
+    path.write_bytes(path.read_bytes() + b'{"model": "hr32", "data')
     assert write(journal, (1, result_of([0.8], "b"))) == 2
     assert [entry.attempt for entry in entries(journal).values()] == [1, 2]
 
@@ -105,16 +102,17 @@ def test_results_of_all_processes_and_of_this_job_only_are_read(journal):
     attempt = journal.begin({}, {})
     for process, (index, name) in enumerate([(2, "c"), (0, "a")]):
         with journal.writer(attempt, process) as writer:
-            writer.add(JOB, index, result_of([0.9], name), "")
-            writer.add("hr32/liver", 7, result_of([0.1], "another"), "")
-    assert [entry.outcome.name for entry in entries(journal).values()] == ["a", "c"]
+            writer.add(SampleRecord(JOB, index, result_of([0.9], name)))
+            for other in (Job("hr32", "liver"), Job("hr18", "lung"), Job("hr32", "lung", 0)):
+                writer.add(SampleRecord(other, 7, result_of([0.1], "another")))
+    assert [entry.record.outcome.name for entry in entries(journal).values()] == ["a", "c"]
 
 
 def test_the_last_result_of_a_sample_counts(journal):
     for start in range(1, 12):  # 10 and 11 come after 9
         outcome = SampleFailure("a", "broken") if start == 3 else result_of([start / 20], "a")
         assert write(journal, (0, outcome)) == start
-    assert entries(journal)[0].outcome == result_of([11 / 20], "a")
+    assert entries(journal)[0].record.outcome == result_of([11 / 20], "a")
 
 
 def test_many_threads_write_whole_lines(journal):
@@ -125,15 +123,15 @@ def test_many_threads_write_whole_lines(journal):
 
         def add(part):
             for index in range(part, 200, 4):
-                writer.add(JOB, index, result_of([index / 200] * 20, names[index]), "")
+                writer.add(SampleRecord(JOB, index, result_of([index / 200] * 20, names[index])))
 
         threads = [threading.Thread(target=add, args=(part,)) for part in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    read = journal.entries(dataset, JOB, 20)
-    assert [entry.outcome.scores[0] for entry in read.values()] == [i / 200 for i in range(200)]
+    read = journal.entries(dataset, JOB, "iou", 20)
+    assert [entry.record.outcome.scores[0] for entry in read.values()] == [i / 200 for i in range(200)]
 
 
 def test_times_count_from_a_data_sets_begin(journal, monkeypatch):
@@ -143,48 +141,57 @@ def test_times_count_from_a_data_sets_begin(journal, monkeypatch):
     with journal.writer(attempt, 0) as writer:
         writer.start(JOB)
         now[0] = 112.5
-        writer.add(JOB, 0, result_of([0.9], "a"), "")
+        writer.add(SampleRecord(JOB, 0, result_of([0.9], "a")))
     assert entries(journal)[0].seconds == 12.5
 
 
 GOOD = {
-    "job": JOB, "index": 1, "at": 1.5, "name": "b", "clicks": [[1, 2, True]], "scores": [0.5],
-    "seconds": [0.1], "final": {"dice": 0.5, "hd95": None, "nsd": 1}, "mask_sha256": "",
+    "model": "hr32", "dataset": "lung", "index": 1, "name": "b", "clicks": [[1, 2, True]], "ious": [0.5],
+    "seconds": [0.1], "dice": 0.5, "hd95": None, "nsd": 1, "mask_sha256": "", "at": 1.5,
 }  # fmt: skip
 NESTED = "[" * 100_000
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "said"),
     [
-        {"index": 3}, {"index": -1}, {"index": True}, {"index": "1"}, {"name": "a"}, {"name": None},
-        {"clicks": [[1, 2]]}, {"clicks": [[1, 2, 1]]}, {"clicks": 5}, {"clicks": [["1", 2, True]]},
-        {"clicks": [[True, 2, True]]}, {"scores": []}, {"scores": [math.nan]}, {"scores": ["0.5"]},
-        {"scores": [0.5] * 4}, {"seconds": []}, {"seconds": [math.inf]}, {"at": None}, {"mask_sha256": ...},
-        {"final": ...}, {"final": 0.5}, {"final": {"dice": 0.5, "nsd": 1}},
-        {"final": {"dice": math.nan, "hd95": 1, "nsd": 1}},
+        ({"index": 3}, "sample 3 of lung is not called 'b'"),
+        ({"index": -1}, "index must be a whole number, 0 to 1000000000, not -1"),
+        ({"index": True}, "index must be a whole number"),
+        ({"name": "a"}, "sample 1 of lung is not called 'a'"),
+        ({"name": None}, "name must be a text, not None"),
+        ({"model": None}, "model must be a text, not None"),
+        ({"seed": "0"}, "seed must be a whole number"),
+        ({"clicks": [[True, 2, True]]}, "clicks must be a list of [row, column, true or false]"),
+        ({"ious": [0.5] * 4}, "has 4 scores for 1 to 3 clicks"),
+        ({"seconds": []}, "has 1 clicks, 0 times and 1 scores, which do not belong together"),
+        ({"at": None}, "at must be a number that is not negative, not None"),
+        ({"mask_sha256": 5}, "mask_sha256 must be a text, not 5"),
+        ({"dice": ...}, "has no 'dice'"),
+        ({"problem": 5}, "problem must be a text, not 5"),
     ],
-)  # fmt: skip
-def test_a_line_that_does_not_fit_is_told_by_number(journal, change):
+)
+def test_a_line_that_does_not_fit_is_told_by_number(journal, change, said):
+    """What a record's line may hold is tried value by value in tests/report/test_stored_run.py."""
     journal.begin({}, {})
     path = journal.folder / "1" / "process_0.jsonl"
     line = {name: value for name, value in {**GOOD, **change}.items() if value is not ...}
     path.write_text(json.dumps({**GOOD, "index": 0, "name": "a"}) + "\n" + json.dumps(line) + "\n")
     with pytest.raises(InputError) as caught:
         entries(journal, n_clicks=3)
-    assert str(caught.value) == (
-        f"{path}: line 2: no line of a journal; remove the line, and its sample is computed again"
-    )
+    assert str(caught.value).startswith(f"{path}: line 2: {said}")
+    assert str(caught.value).endswith("; remove the line, and its sample is computed again")
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "{", "{}", "[]", '{"job": 5}', NESTED, "\0\0\0", '{"job": "hr32/lung"}']
+    "text",
+    ["", "5", "{", "{}", "[]", '{"model": 5}', NESTED, "\0\0\0", '{"model": "hr32", "dataset": "lung"}'],
 )
 def test_a_line_that_is_none_is_told_by_number(journal, text):
     journal.begin({}, {})
     path = journal.folder / "1" / "process_0.jsonl"
     path.write_text(json.dumps(GOOD) + "\n" + text + "\n" + json.dumps(GOOD) + "\n")
-    with pytest.raises(InputError, match=r"process_0\.jsonl: line 2: no line of a journal"):
+    with pytest.raises(InputError, match=r"process_0\.jsonl: line 2: .*; remove the line, and its sample is"):
         entries(journal)
 
 
@@ -246,7 +253,7 @@ def test_another_run_is_refused_with_what_differs(journal, identity, digests, sa
         journal.begin(IDENTITY | identity, DIGESTS | digests)
     assert str(caught.value) == (
         f"{journal.folder / 'run.json'}: this run was begun with other settings, weights or data and cannot "
-        f"go on with these: {said}; take another --logs-path, or --force to begin anew"
+        f"go on with these: {said}; evaluate into another folder, or replace this evaluation"
     )
     assert journal.begin(IDENTITY, DIGESTS) == 2
 
@@ -256,7 +263,7 @@ def test_another_run_is_refused_with_what_differs(journal, identity, digests, sa
 def test_a_damaged_journal_is_told(journal, name, content):
     journal.begin(IDENTITY, DIGESTS)
     (journal.folder / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf"{name}: not a .*part of a journal; take another --logs-path"):
+    with pytest.raises(InputError, match=rf"{name}: not a .*part of a journal; evaluate into another"):
         journal.begin(IDENTITY | {"datasets": []}, DIGESTS)
 
 
@@ -332,5 +339,5 @@ def test_a_full_disk_keeps_what_is_written_and_names_the_file(journal):
         pytest.skip("no /dev/full")
     path.symlink_to("/dev/full")
     with journal.writer(attempt, 0) as writer, pytest.raises(OSError, match="No space left") as caught:
-        writer.add(JOB, 0, result_of([0.9], "a"), "")
+        writer.add(SampleRecord(JOB, 0, result_of([0.9], "a")))
     assert caught.value.filename == str(path)

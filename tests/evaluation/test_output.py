@@ -1,17 +1,18 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from isegm.datasets import Sample
-from isegm.evaluation.click_loop import FinalScores, SamplePictures
+from isegm.evaluation.click_loop import SamplePictures
 from isegm.evaluation.figures import clicks_sha256, figures_of, format_table
-from isegm.evaluation.output import Job, RunFolder, Wanted, sample_line
+from isegm.evaluation.output import RunFolder, Wanted
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.workers import SampleFailure
+from isegm.evaluation.record import FinalScores, Job, SampleFailure, SampleRecord
 from tests.evaluation.by_hand import result_of
 
 PROTOCOL = Protocol(n_clicks=4)
@@ -41,8 +42,8 @@ def read_lines(folder):
 
 def test_a_samples_line_says_what_was_clicked_and_what_came_of_it():
     result = result_of([0.25, 0.5, 0.5], clicks=2, seconds=0.12345678)
-    line = sample_line("hr32", "liver", 3, result, "iou")
-    assert line == {
+    record = SampleRecord(Job("hr32", "liver"), 3, result)
+    assert record.to_json() == {
         "model": "hr32",
         "dataset": "liver",
         "index": 3,
@@ -54,7 +55,8 @@ def test_a_samples_line_says_what_was_clicked_and_what_came_of_it():
         "hd95": 3.0,
         "nsd": 0.5,
     }
-    assert sample_line("hr32", "liver", 3, result, "dice")["dices"] == [0.25, 0.5, 0.5]
+    record = SampleRecord(Job("hr32", "liver", 1), 3, replace(result, metric="dice"))
+    assert (record.to_json()["dices"], record.to_json()["seed"]) == ([0.25, 0.5, 0.5], 1)
 
 
 def test_what_is_undefined_is_null_as_json_has_no_nan(save):
@@ -88,7 +90,7 @@ def test_the_table_and_every_figure_are_kept(save):
     )
     assert (folder / "results.txt").read_text() == format_table(rows, PROTOCOL) + "\n"
     document = json.loads((folder / "results.json").read_text())
-    assert (document["format"], document["started"]) == (2, "now")
+    assert document["started"] == "now"
     lung, liver = document["results"]
     assert lung == {
         "model": "hr32",
@@ -164,7 +166,8 @@ def test_nothing_is_analysed_where_no_sample_has_a_result(save):
 def test_dice_is_called_dice_in_every_file(save):
     protocol = Protocol(n_clicks=4, metric="dice")
     wanted = Wanted(iou_analysis=True)
-    folder, _ = save(("hr32", "lung", [result_of([0.9])]), wanted=wanted, protocol=protocol)
+    result = replace(result_of([0.9]), metric="dice")
+    folder, _ = save(("hr32", "lung", [result]), wanted=wanted, protocol=protocol)
     assert read_lines(folder)[0]["dices"] == [0.9]
     (lung,) = json.loads((folder / "results.json").read_text())["results"]
     assert (lung["metric"], lung["mean_dice_by_click"]) == ("dice", [0.9] * 4)

@@ -8,9 +8,7 @@ import torch
 from isegm.config import Config
 from isegm.datasets import Sample
 from isegm.evaluation import overview
-from isegm.evaluation.click_loop import SampleResult
 from isegm.evaluation.drawing import MASK_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR, TRUTH_COLOUR
-from isegm.evaluation.output import sample_line
 from isegm.evaluation.overview import (
     BACKGROUND,
     CAPTION_HEIGHT,
@@ -27,6 +25,7 @@ from isegm.evaluation.overview import (
     view,
 )
 from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.record import Job, SampleRecord, SampleResult
 from isegm.geometry import Click
 from isegm.metrics.overlap import mask_iou
 from isegm.storage import write_text
@@ -207,7 +206,7 @@ def test_the_overview_replays_the_first_networks_first_samples(tmp_path, monkeyp
                 ]
                 scores = (iou, 0.9)[: len(clicks)]
                 result = SampleResult(f"{name}_{index}", clicks, scores, (0.1,) * len(clicks), FINAL)
-                lines.append(json.dumps(sample_line(model, name, index, result, "iou")) + "\n")
+                lines.append(json.dumps(SampleRecord(Job(model, name), index, result).to_json()) + "\n")
     results = tmp_path / "results"
     write_text(results / "results.json", json.dumps(about))
     write_text(results / "samples.jsonl", "".join(lines))
@@ -227,7 +226,7 @@ def test_the_overview_replays_the_first_networks_first_samples(tmp_path, monkeyp
     monkeypatch.setattr(overview, "arrange", lambda rows: rows)
     places = {f"{name.upper()}_PATH": tmp_path / name for name in names}
     rows = draw_overview(results, Config(tmp_path / "config.yml", places))
-    clicks = [Click(19.0, 29.0, True), Click(2.0, 3.0, False)]
+    clicks = (Click(19.0, 29.0, True), Click(2.0, 3.0, False))
     assert seen == [(64, False, 0.5, name, clicks) for name in ("lung_0", "liver_1")]
     assert [[panel.caption for panel in row] for row in rows] == [
         ["lung, CT slice", "1 click: IoU 0.25", "2 clicks: IoU 0.90"],

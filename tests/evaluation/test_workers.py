@@ -15,11 +15,10 @@ import torch.distributed as dist
 from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation import workers as run
-from isegm.evaluation.click_loop import SampleResult
 from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.record import SampleFailure, SampleResult
 from isegm.evaluation.workers import (
     Results,
-    SampleFailure,
     _progress,
     evaluate_dataset,
     predictor_for,

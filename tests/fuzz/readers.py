@@ -394,8 +394,9 @@ def _second_stage(folder):
 
 def _read_journal(path):
     from isegm.evaluation.journal import Journal
+    from isegm.evaluation.record import Job
 
-    Journal(path.parents[2]).entries(_three_samples(), "hr32/liver", 20)
+    Journal(path.parents[2]).entries(_three_samples(), Job("hr32", "liver"), "iou", 20)
 
 
 def _three_samples():
@@ -407,12 +408,13 @@ def _three_samples():
 
 def _journal_seeds():
     line = {
-        "job": "hr32/liver", "index": 1, "at": 1.5, "name": "b", "clicks": [[10, 2, True], [3, 4, False]],
-        "scores": [0.5, 0.9], "seconds": [0.1, 0.2], "final": {"dice": 0.5, "hd95": None, "nsd": 1},
-        "mask_sha256": "0f",
+        "model": "hr32", "dataset": "liver", "index": 1, "name": "b",
+        "clicks": [[10, 2, True], [3, 4, False]], "ious": [0.5, 0.9], "seconds": [0.1, 0.2],
+        "dice": 0.5, "hd95": None, "nsd": 1,
+        "mask_sha256": "0f", "at": 1.5,
     }  # fmt: skip
-    failure = {"job": "hr32/liver", "index": 2, "at": 2, "name": "c", "problem": "c.png: broken"}
-    return ["".join(json.dumps(part) + "\n" for part in (line, failure)).encode() + b'{"job": "hr3']
+    failure = {"model": "hr32", "dataset": "liver", "index": 2, "name": "c", "problem": "c.png: bad", "at": 2}
+    return ["".join(json.dumps(part) + "\n" for part in (line, failure)).encode() + b'{"model": "hr3']
 
 
 def _read_identity(path):
@@ -422,7 +424,7 @@ def _read_identity(path):
 
 
 def _identity():
-    return {"format": 1, "settings": {"n_clicks": 20}, "datasets": [{"name": "liver", "sha256": "x"}]}
+    return {"settings": {"n_clicks": 20}, "datasets": [{"name": "liver", "sha256": "x"}]}
 
 
 def _identity_beside(folder):
@@ -445,7 +447,7 @@ def _results_seeds():
         "seconds_a_click": 0.1, "problems": [], "clicks_sha256": "00",
     }  # fmt: skip
     document = {
-        "format": 2, "started": "2026-01-01T00:00:00+00:00", "warnings": [], "results": [row],
+        "started": "2026-01-01T00:00:00+00:00", "warnings": [], "results": [row],
         "settings": {"metric": "iou", "n_clicks": 5, "target_iou": 0.9, "click_model": "centre", "seeds": 1},
         "checkpoints": [{"name": "m", "path": "m.pth", "sha256": "00", "windows": None}],
         "datasets": [{"name": "d", "samples": 1, "sha256": "00", "window": [{"level": 40, "width": 350}]}],

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,8 +14,7 @@ import numpy.typing as npt
 from isegm.datasets import Dataset
 from isegm.datasets.dataset import Record
 from isegm.datasets.picture_pairs import read_bright
-from isegm.evaluation.click_loop import SampleResult
-from isegm.evaluation.output import RESULTS_FORMAT, sample_line
+from isegm.evaluation.record import Job, SampleRecord, SampleResult
 from isegm.pictures import write_image
 from isegm.storage import write_text
 from tests.evaluation.by_hand import result_of
@@ -49,7 +49,6 @@ HOSTILE = '<script>alert("1")</script> & \\$_{}%|*~^`'
 def write_run(
     folder: Path,
     groups: Mapping[tuple[str, str], Results | Sequence[Results]],
-    version: int = RESULTS_FORMAT,
     about: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Path:
@@ -58,7 +57,6 @@ def write_run(
     Args:
         folder: Where to.
         groups: By model and data set the results of the samples; of several seeds a list for each.
-        version: Of the format; 1 leaves the final scores out.
         about: What else stands in ``results.json``.
         settings: Of the protocol; 4 clicks unless said otherwise.
     """
@@ -67,20 +65,12 @@ def write_run(
     for (model, dataset), found in groups.items():
         seeded = [found] if not found or isinstance(found[0], SampleResult) else found
         for seed, results in enumerate(seeded):
-            row = {
-                "model": model,
-                "dataset": dataset,
-                "samples": len(results),
-                "seconds": 7.0,
-                "problems": [],
-            }
-            rows.append(row | ({"seed": seed} if len(seeded) > 1 else {}))
+            job = Job(model, dataset, seed if len(seeded) > 1 else None)
+            rows.append(job.to_json() | {"samples": len(results), "seconds": 7.0, "problems": []})
             for index, result in enumerate(results):
-                line = sample_line(model, dataset, index, result, protocol["metric"])
-                if version == 1:
-                    line = {key: value for key, value in line.items() if key not in ("dice", "hd95", "nsd")}
-                lines.append(line | ({"seed": seed} if len(seeded) > 1 else {}))
-    document = {"format": version, "settings": protocol, **(about or {}), "results": rows}
+                scored = replace(result, metric=protocol["metric"])
+                lines.append(SampleRecord(job, index, scored).to_json())
+    document = {"settings": protocol, **(about or {}), "results": rows}
     write_text(folder / "results.json", json.dumps(document))
     write_text(folder / "samples.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     return folder

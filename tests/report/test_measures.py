@@ -4,7 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from isegm.evaluation.click_loop import FinalScores
+from isegm.evaluation.record import FinalScores
 from isegm.metrics.bootstrap import Interval, mean_interval
 from isegm.report import measures
 from isegm.report.stored_run import read_run
@@ -37,13 +37,6 @@ def test_every_measure_of_an_evaluation_by_hand(group_of):
     assert measures.auc_iou(line) == pytest.approx((0.05 + 0.84 + 0.6 + 0.35) / 3)
     assert measures.final_dice(line) == 0.5
     assert (measures.final_hd95(line), measures.final_nsd(line), measures.clicks_placed(line)) == (6, 0.25, 4)
-
-
-def test_without_final_scores_the_final_dice_is_the_last_and_distances_are_not_known(group_of):
-    ((line,),) = group_of([result_of(NEVER)], version=1).samples
-    assert measures.final_dice(line) == pytest.approx(1.4 / 1.7)
-    assert math.isnan(measures.final_hd95(line))
-    assert math.isnan(measures.final_nsd(line))
 
 
 def test_with_one_seed_a_samples_value_is_its_own(group_of):

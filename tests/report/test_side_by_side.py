@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isegm.errors import InputError
-from isegm.evaluation.click_loop import FinalScores
+from isegm.evaluation.record import FinalScores
 from isegm.metrics.bootstrap import Interval, mean_interval
 from isegm.report.side_by_side import contenders_of, differences_of, make_comparison, pairs_of
 from isegm.report.stored_run import read_run

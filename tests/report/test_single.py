@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from isegm.evaluation.click_loop import FinalScores
+from isegm.evaluation.record import FinalScores
 from isegm.pictures import write_image
 from isegm.report.single import file_names, histogram, make_report, window_text
 from isegm.report.stored_run import read_run
@@ -109,7 +109,6 @@ def test_thresholds_that_clicking_did_not_go_up_to_are_not_known(report_of, thre
             "Clicking stopped at IoU 0.9: curves, areas, Dice after clicks and final masks are",
         ),
         ({"metric": "dice"}, "NoC is counted by Dice, not by IoU"),
-        ({"version": 1}, "The results are of an older format, without HD95 and surface Dice."),
         (
             {"about": {"warnings": ["liver: looks like another window"]}},
             "<li>liver: looks like another window</li>",

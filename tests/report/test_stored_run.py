@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isegm.errors import InputError
-from isegm.evaluation.click_loop import FinalScores
+from isegm.evaluation.record import FinalScores
 from isegm.geometry import Click
 from isegm.report.single import make_report
 from isegm.report.stored_run import read_run
@@ -25,9 +25,9 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
     (group,) = run.groups
     assert (group.model, group.dataset, group.seeds, group.seconds) == ("hr32", "liver", (0,), 7.0)
     ((solved,), (line,)) = group.samples
-    assert (solved.name, solved.index, solved.placed, solved.final) == ("a", 0, 1, FINAL)
+    assert (solved.name, solved.clicks, solved.final) == ("a", (Click(0, 0, True),), FINAL)
     assert solved.scores == solved.ious == (0.9,) * 4
-    assert (line.name, line.index, line.seed, line.placed) == ("b", 1, 0, 3)
+    assert (line.name, line.seed) == ("b", 0)
     assert line.clicks == (Click(0, 0, True), Click(1, 2, False), Click(2, 4, True))
     assert line.scores == (0.0, 0.5, 0.25, 0.25)
     assert line.dices == pytest.approx((0.0, 2 / 3, 0.4, 0.4))
@@ -42,11 +42,6 @@ def test_dice_is_turned_into_iou_where_dice_was_counted(tmp_path):
     assert line.scores == line.dices == (0.5, 0.8, 0.8, 0.8)
     assert line.ious == pytest.approx((1 / 3, 2 / 3, 2 / 3, 2 / 3))
     assert run.measure == "Dice"
-
-
-def test_results_of_format_1_have_no_final_scores(tmp_path):
-    run = read_run(write_run(tmp_path, {("hr32", "liver"): [result_of([0.9])]}, version=1))
-    assert [line.final for line in run.groups[0].lines()] == [None]
 
 
 def test_seeds_of_a_sample_stand_together_in_the_order_of_samples(tmp_path):
@@ -116,10 +111,6 @@ def remove(*keys):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (remove("format"), "has no 'format'"),
-        (put("format", "2"), "format must be a whole number, 1 to 1000000, not '2'"),
-        (put("format", 99), "is of format 99, and 2 is the last known here; take a newer version"),
-        (put("format", True), "format must be a whole number"),
         (remove("settings"), "settings: has no 'metric'"),
         (put("settings", []), "settings must be an object"),
         (put("settings", "metric", "nsd"), "settings: metric must be iou or dice, not 'nsd'"),
@@ -180,6 +171,7 @@ def test_bad_figures_are_refused_in_one_line_with_the_file(tmp_path, change, com
         (put("dice", 1.01), "dice must be 0 to 1, not 1.01"),
         (put("hd95", "far"), "hd95 must be a number that is not negative, not 'far'"),
         (put("name", "s0"), "'s0' was evaluated on an earlier line, too"),
+        (put("problem", "s1.png: broken"), "'s1' has no result"),
     ],
 )
 def test_bad_samples_are_refused_in_one_line_with_the_files_line(tmp_path, change, complaint):
@@ -226,7 +218,7 @@ def test_what_is_no_json_object_is_refused(tmp_path, content):
         read_run(folder)
 
 
-KEYS = ["format", "settings", "results", "warnings", "model", "dataset", "name", "index", "seed", "ious"]
+KEYS = ["settings", "results", "warnings", "model", "dataset", "name", "index", "seed", "ious"]
 KEYS += ["seconds", "clicks", "dice", "hd95", "nsd"]
 
 json_values = st.recursive(

@@ -20,9 +20,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from isegm.distributed import Processes
 from isegm.errors import InputError
-from isegm.evaluation.click_loop import SampleResult
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.workers import SampleFailure
+from isegm.evaluation.record import SampleFailure, SampleResult
 from isegm.inference.load import prepare_network
 from isegm.inference.predictor import Predictor
 from isegm.model.build import PRESETS, build_model

@@ -1,4 +1,4 @@
-"""Objects of JSON files that anybody may have written: every value is checked as it is taken."""
+"""Objects of JSON files that anyone may have written: every value is checked as it is taken."""
 
 import json
 import math
@@ -8,23 +8,23 @@ from typing import Any
 
 from isegm.errors import InputError
 
-MEND = "evaluate anew, or restore the file"
-
 _SHOWN = 40
 """Characters of a wrong value that a message repeats at most."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class JsonObject:
     """An object of a JSON file.
 
     Attributes:
         where: The file and the place in it, for messages.
         values: What the object holds.
+        fix: What to do about a bad value, for messages.
     """
 
     where: str
     values: Mapping[str, Any]
+    fix: str
 
     def text(self, key: str, default: str | None = None) -> str:
         """A text that can be encoded.
@@ -89,7 +89,7 @@ class Entry:
             raise self.wrong(key, "a list of texts")
         return tuple(value)
 
-    def entry(self, key: str) -> "Entry":
+    def object(self, key: str) -> "JsonObject":
         """An object within this one; an empty one where the key is missing or null.
 
         Raises:
@@ -98,9 +98,9 @@ class Entry:
         value = self.values.get(key)
         if value is not None and not isinstance(value, dict):
             raise self.wrong(key, "an object")
-        return Entry(f"{self.where}: {key}", value or {})
+        return JsonObject(f"{self.where}: {key}", value or {}, self.fix)
 
-    def entries(self, key: str) -> tuple["Entry", ...]:
+    def objects(self, key: str) -> tuple["JsonObject", ...]:
         """A list of objects; none where the key is missing.
 
         Raises:
@@ -110,7 +110,8 @@ class Entry:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self.wrong(key, "a list of objects")
         return tuple(
-            Entry(f"{self.where}: {key} {number}", item) for number, item in enumerate(value, start=1)
+            JsonObject(f"{self.where}: {key} {number}", item, self.fix)
+            for number, item in enumerate(value, start=1)
         )
 
     def plain(self) -> dict[str, str]:
@@ -125,26 +126,27 @@ class Entry:
                 continue
             text = _plain(value)
             if not _is_encodable(key) or not _is_encodable(text):
-                raise InputError(f"{self.where}: holds half of a surrogate pair; {MEND}")
+                raise InputError(f"{self.where}: holds half of a surrogate pair; {self.fix}")
             shown[key] = text
         return shown
 
     def wrong(self, key: str, wanted: str) -> InputError:
         """The complaint that a value is not what was wanted."""
         if key not in self.values:
-            return InputError(f"{self.where}: has no {key!a}; {MEND}")
-        return InputError(f"{self.where}: {key} must be {wanted}, not {_short(self.values[key])}; {MEND}")
+            return InputError(f"{self.where}: has no {key!a}; {self.fix}")
+        return InputError(f"{self.where}: {key} must be {wanted}, not {_short(self.values[key])}; {self.fix}")
 
     def _value(self, key: str, default: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
         return default if default is not None and key not in self.values else self.values.get(key)
 
 
-def read_entry(where: str, text: bytes) -> Entry:
+def read_json_object(where: str, text: bytes, fix: str) -> JsonObject:
     """Read an object from JSON.
 
     Args:
         where: The file and the place in it, for messages.
         text: UTF-8.
+        fix: What to do about a bad value, for messages.
 
     Raises:
         InputError: It is no JSON, or something other than an object.
@@ -152,12 +154,12 @@ def read_entry(where: str, text: bytes) -> Entry:
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_refuse)
     except RecursionError:
-        raise InputError(f"{where}: nested too deeply; {MEND}") from None
+        raise InputError(f"{where}: nested too deeply; {fix}") from None
     except ValueError:  # no UTF-8, no JSON, a number of thousands of digits
-        raise InputError(f"{where}: not JSON, or cut short; {MEND}") from None
+        raise InputError(f"{where}: not JSON, or cut short; {fix}") from None
     if not isinstance(value, dict):
-        raise InputError(f"{where}: must be an object, not {_short(value)}; {MEND}")
-    return Entry(where, value)
+        raise InputError(f"{where}: must be an object, not {_short(value)}; {fix}")
+    return JsonObject(where, value, fix)
 
 
 def _refuse(constant: str) -> float:

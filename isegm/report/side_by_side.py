@@ -14,7 +14,7 @@ from isegm.metrics.curves import DICE_CLICKS
 from isegm.plots import Curve, Plot, plot_curves
 from isegm.report import measures, page
 from isegm.report.measures import Measure, Values
-from isegm.report.single import BANDS, Report, file_names, interval_cell, mean_cells, total
+from isegm.report.single import BANDS, Report, file_names, interval_cell, mean_cells, missing_samples, total
 from isegm.report.stored_run import Group, Run
 from isegm.tables import Cell, Table, format_number
 from isegm.wording import counted
@@ -236,19 +236,19 @@ def cautions(runs: Sequence[Run], contenders: Sequence[Contender], names: Sequen
     lines = []
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     for key in keys:
-        values = [run.settings.get(key, "not said") for run in runs]
+        values = [run.settings.get(key, "not recorded") for run in runs]
         if len(set(values)) > 1:
-            said = ", ".join(f"{value} in {label}" for label, value in zip(labels, values, strict=True))
-            lines.append(f"The protocols differ: {key} is {said}.")
+            found = ", ".join(f"{value} in {label}" for label, value in zip(labels, values, strict=True))
+            lines.append(f"The protocols differ: {key} is {found}.")
     if any(run.target < 1 for run in runs):
         lines.append(
-            "Where clicking stopped at a target, curves, areas, IoU after clicks and final masks are those "
-            "of samples left alone from there on."
+            "Where clicking stopped at a target, the last value is carried on: curves, areas, IoU after "
+            "clicks and final masks do not show what further clicks would have changed."
         )
     for name in names:
         lines += _different_data(runs, labels, contenders, name)
     for label, run in zip(labels, runs, strict=True):
-        lines += [f"{label}: {warning}" for warning in run.warnings]
+        lines += [f"{label}: {line}" for line in (*run.warnings, *missing_samples(run))]
     return lines
 
 
@@ -262,7 +262,7 @@ def _different_data(
             if entry.text("name") == name and "sha256" in entry.values:
                 hashes[label] = entry.text("sha256")
     if len(set(hashes.values())) > 1:
-        lines.append(f"{name}: the files are not the same ones in {' and '.join(hashes)} (SHA-256 differ).")
+        lines.append(f"{name}: the files in {' and '.join(hashes)} differ (by their SHA-256).")
     samples = {
         contender.label: {lines[0].name for lines in contender.groups[name].samples}
         if name in contender.groups
@@ -272,13 +272,13 @@ def _different_data(
     shared = set.intersection(*samples.values())
     for label, found in samples.items():
         if not found:
-            lines.append(f"{name}: {label} has no sample of it.")
+            lines.append(f"{name}: {label} has no sample of this data set.")
         elif found - shared and shared:
             only = sorted(found - shared)
             more = ", ..." if len(only) > _NAMED else ""
             lines.append(
-                f"{name}: {counted(len(only), 'sample')} of {label} not in all others, and left out of "
-                f"differences where so: {', '.join(only[:_NAMED])}{more}."
+                f"{name}: {counted(len(only), 'sample')} of {label} missing from another run, and left out "
+                f"of differences from it: {', '.join(only[:_NAMED])}{more}."
             )
     return lines
 
@@ -300,24 +300,24 @@ def means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list[
         "HD95, px": (measures.final_hd95, 2),
         "Surface Dice": (measures.final_nsd, 3),
     }
-    found = [(name, c.label, c.groups[name]) for name in names for c in contenders if name in c.groups]
-
-    def rows_of_means(columns: Mapping[str, tuple[Measure, int]]) -> list[list[Cell]]:
-        return [
-            [Cell(name), Cell(label), *mean_cells(group, list(columns.values()))]
-            for name, label, group in found
-        ]
-
-    counts = [
-        [str(len(group.samples)), *(total(group, partial(measures.failed_at, t)) for t in thresholds)]
-        for *_, group in found
-    ]
-    click_rows = [[*row, *map(Cell, more)] for row, more in zip(rows_of_means(clicks), counts, strict=True)]
+    click_rows, mask_rows = [], []
+    for name in names:
+        for contender in contenders:
+            if name in contender.groups:
+                group = contender.groups[name]
+                means = mean_cells(group, [*clicks.values(), *masks.values()])
+                failures = [total(group, partial(measures.failed_at, t)) for t in thresholds]
+                who, counts = (
+                    [Cell(name), Cell(contender.label)],
+                    map(Cell, [str(len(group.samples)), *failures]),
+                )
+                click_rows.append([*who, *means[: len(clicks)], *counts])
+                mask_rows.append([*who, *means[len(clicks) :]])
     failed = [f"failed@{t * 100:g}" for t in thresholds]
-    note = f"Of each run on its own samples. {BANDS}"
+    note = f"Each run on its own samples. {BANDS}"
     return [
         Table("Number of clicks", ["Data set", "Run", *clicks, "Samples", *failed], click_rows, note=note),
-        Table("Masks", ["Data set", "Run", *masks], rows_of_means(masks)),
+        Table("Masks", ["Data set", "Run", *masks], mask_rows),
     ]
 
 
@@ -365,9 +365,9 @@ def difference_table(pair: Pair, differences: Sequence[Difference]) -> Table:
         row = [Cell(difference.name), *(Cell(format_number(mean, spec)) for mean in means)]
         rows.append([*row, interval_cell(between, f"+{spec}"), *map(Cell, map(str, difference.counts()))])
     note = (
-        f"{counted(len(pair.first.samples), 'sample')} in common. Difference: {other} minus {first}, of "
-        f"each sample, with its 95 % bootstrap interval; better, equal, worse: on how many samples {other} "
-        "is so."
+        f"{counted(len(pair.first.samples), 'sample')} in common. Difference: {other} minus {first}, mean "
+        "over samples, with its 95 % bootstrap interval. Better, equal, worse: on how many samples "
+        f"{other} is better, equal or worse."
     )
     header = ["Measure", first, other, "Difference", "better", "equal", "worse"]
     return Table(f"{other} against {first} on {pair.dataset}", header, rows, names=1, note=note)

@@ -1,4 +1,4 @@
-"""The page of one run: what an evaluation found, for a reader who was not there."""
+"""The page of one run, for a reader who was not there."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -106,20 +106,20 @@ def make_report(run: Run, datasets: Sequence[Dataset]) -> Report:
 
 
 def title(run: Run) -> str:
-    """The networks and the data."""
+    """Name the networks and the data sets."""
     models, datasets = run.models, run.datasets
     return f"{_listed(models, 'network')} on {_listed(datasets, 'data set')}"
 
 
 def under(run: Run) -> list[str]:
-    """How much was evaluated, when, and by what."""
+    """Say how much was evaluated, and when."""
     samples = {group.dataset: len(group.samples) for group in run.groups}
     started = run.about.text("started", default="").replace("T", " ").replace("+00:00", " UTC")
     seeds = max((len(group.seeds) for group in run.groups), default=1)
-    until = f" at most, until {run.measure} {run.target:g}" if run.target <= 1 else ""
+    until = f", until {run.measure} {run.target:g}" if run.target <= 1 else ""
     facts = [
         counted(sum(samples.values()), "sample"),
-        counted(run.n_clicks, "click") + until,
+        f"at most {counted(run.n_clicks, 'click')}{until}",
         f"{seeds} seeds" * (seeds > 1),
         started,
     ]
@@ -130,25 +130,30 @@ def under(run: Run) -> list[str]:
 
 
 def cautions(run: Run) -> list[str]:
-    """What a reader has to know before any figure."""
+    """List what a reader has to know before any figure."""
     lines = list(run.warnings)
     if run.target < 1:
         lines.append(
-            f"Clicking stopped at {run.measure} {run.target:g}: curves, areas, Dice after clicks and final "
-            "masks are those of samples left alone from there on, the last value carried on."
+            f"Clicking stopped at {run.measure} {run.target:g} and the last value is carried on: curves, "
+            "areas, Dice after clicks and final masks do not show what further clicks would have changed."
         )
     if run.metric == "dice":
         lines.append(
-            "NoC is counted by Dice, not by IoU: it is lower than, and not comparable with, published values."
+            "NoC counts clicks to a Dice, not to an IoU: it is lower than published values and cannot be "
+            "compared with them."
         )
-    lines += [_missing_samples(group) for group in run.groups if group.problems]
+    lines += missing_samples(run)
     return lines
 
 
-def _missing_samples(group: Group) -> str:
-    named = "; ".join(shortened(group.problems, NAMED))
-    missing = counted(len(group.problems), "sample")
-    return f"{group.model} on {group.dataset}: {missing} could not be evaluated: {named}"
+def missing_samples(run: Run) -> list[str]:
+    """Count the samples without a result of each network and data set, and name some with their reasons."""
+    return [
+        f"{group.model} on {group.dataset}: {counted(len(group.problems), 'sample')} could not be evaluated: "
+        + "; ".join(shortened(group.problems, NAMED))
+        for group in run.groups
+        if group.problems
+    ]
 
 
 def shortened(lines: Sequence[str], most: int) -> list[str]:
@@ -157,7 +162,7 @@ def shortened(lines: Sequence[str], most: int) -> list[str]:
 
 
 def missing_pictures(run: Run, at_hand: Mapping[str, Dataset]) -> list[str]:
-    """A line that names the data sets without pictures."""
+    """Name the data sets without pictures."""
     missing = [name for name in run.datasets if name not in at_hand]
     if not missing:
         return []
@@ -168,7 +173,7 @@ def missing_pictures(run: Run, at_hand: Mapping[str, Dataset]) -> list[str]:
 
 
 def key_figures(run: Run) -> list[dict[str, Any]]:
-    """For each network and data set its NoC, how good the final masks are, and how many samples failed."""
+    """Return NoC, Dice of the final masks and failures of each network on each data set."""
     groups = [group for name in run.datasets for group in run.of(name) if group.samples]
     if len(groups) > MAX_KEYS:
         return []
@@ -209,10 +214,10 @@ def noc_table(run: Run) -> Table:
     measure_name = "" if run.metric == "iou" else " of Dice"
     note = (
         f"NoC@t: mean number of clicks to {run.measure} t %. >={limit}@t: samples whose NoC is {limit}, "
-        f"those that the last click solved among them. failed@t: samples that no click solved. {BANDS}"
+        f"including those that the last click solved. failed@t: samples that no click solved. {BANDS}"
     )
     if len(known) < len(THRESHOLDS):
-        note += " ?: clicking stopped before."
+        note += " ?: clicking stopped at a lower target."
     return Table(f"Number of clicks{measure_name}", header, rows, note=note)
 
 
@@ -267,8 +272,8 @@ def time_table(run: Run) -> Table:
         rows.append([*names_of(group), *map(Cell, cells)])
     header = ["Model", "Data set", "First click, s", "Further click, s", "SPC, s", "Clicks placed", "Time"]
     note = (
-        "Medians of the first click, which prepares the image and runs the backbone, and of the others; "
-        "SPC: mean seconds a click. Time: wall-clock, all processes together."
+        "Medians of first clicks, which prepare the image and run the backbone, and of further clicks. "
+        "SPC: mean seconds per click. Time: wall-clock time, all processes together."
     )
     return Table("Time", header, rows, note=note)
 
@@ -288,7 +293,7 @@ def seeds_tables(run: Run) -> list[Table]:
             cells.append(Cell(format_number(measures.mean(group, measure), spec), f"± {spread}"))
         rows.append([*names_of(group), Cell(str(len(group.seeds))), *cells])
     header = ["Model", "Data set", "Seeds", *columns]
-    note = "Mean over samples and seeds; beside it the standard deviation over seeds of the data set's mean."
+    note = "Mean over samples and seeds ± standard deviation of the data set's mean over seeds."
     return [Table("Robustness to the click model's seed", header, rows, note=note)]
 
 
@@ -383,7 +388,7 @@ def file_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def shelves(run: Run, name: str, dataset: Dataset | None, key: str) -> list[Shelf]:
-    """What is shown of each network's samples of a data set: the worst, some at random, and failures."""
+    """Choose each network's samples of a data set that are shown: the worst, some at random, failures."""
     found = []
     for number_of_group, group in enumerate(run.of(name)):
         whose = f"{group.model}: " * (len(run.models) > 1)
@@ -406,7 +411,7 @@ def shelves(run: Run, name: str, dataset: Dataset | None, key: str) -> list[Shel
 
 
 def shown_card(run: Run, group: Group, card: Card, key: str) -> dict[str, Any]:
-    """A sample: its picture, which can be enlarged, and its figures, to be read and to be sorted by."""
+    """Return what is shown of a sample: its picture, and its figures in words and to sort by."""
     line, threshold = card.line, measures.shown_threshold(run)
     needed = int(measures.noc_at(threshold, line))
     dice, hd95 = measures.final_dice(line), measures.final_hd95(line)
@@ -431,7 +436,7 @@ def shown_card(run: Run, group: Group, card: Card, key: str) -> dict[str, Any]:
 
 
 def about(run: Run) -> list[tuple[str, Mapping[str, str]]]:
-    """Everything that the figures depend on: headings, and names with their values."""
+    """Return everything that the figures depend on: names and values below headings."""
     entry = run.about
     parts = [("Settings", run.settings)]
     for checkpoint in entry.objects("checkpoints"):
@@ -455,7 +460,7 @@ def about(run: Run) -> list[tuple[str, Mapping[str, str]]]:
 
 
 def window_text(value: Any, depth: int = 0) -> str:  # noqa: ANN401 - whatever JSON can hold
-    """CT windows in words: one, or several by name."""
+    """Put CT windows, one or several by name, in words."""
     match value:
         case None:
             return "not known"

@@ -50,6 +50,7 @@ def write_run(
     folder: Path,
     groups: Mapping[tuple[str, str], Results | Sequence[Results]],
     about: Mapping[str, Any] | None = None,
+    problems: Sequence[str] = (),
     **settings: Any,
 ) -> Path:
     """Write ``results.json`` and ``samples.jsonl``.
@@ -58,6 +59,7 @@ def write_run(
         folder: Where to.
         groups: By model and data set the results of the samples; of several seeds a list for each.
         about: What else stands in ``results.json``.
+        problems: Of each network on each data set, a line for each sample without a result.
         settings: Of the protocol; 4 clicks unless said otherwise.
     """
     protocol = {"n_clicks": 4, "target_iou": 0.9, "metric": "iou"} | settings
@@ -66,7 +68,7 @@ def write_run(
         seeded = [found] if not found or isinstance(found[0], SampleResult) else found
         for seed, results in enumerate(seeded):
             job = Job(model, dataset, seed if len(seeded) > 1 else None)
-            rows.append(job.to_json() | {"samples": len(results), "seconds": 7.0, "problems": []})
+            rows.append(job.to_json() | {"samples": len(results), "seconds": 7.0, "problems": list(problems)})
             for index, result in enumerate(results):
                 scored = replace(result, metric=protocol["metric"])
                 lines.append(SampleRecord(job, index, scored).to_json())

@@ -74,8 +74,8 @@ def test_samples_are_paired_by_name_whatever_their_order_and_only_common_ones_co
     np.testing.assert_array_equal(noc.first, [2, 4])
     np.testing.assert_array_equal(noc.other, [1, 3])
     page = make_comparison(runs).html
-    assert "liver: 1 sample of a not in all others, and left out of differences where so: y." in page
-    assert "liver: 1 sample of b not in all others, and left out of differences where so: new." in page
+    assert "liver: 1 sample of a missing from another run, and left out of differences from it: y." in page
+    assert "liver: 1 sample of b missing from another run, and left out of differences from it: new." in page
     assert "2 samples in common" in page
 
 
@@ -128,15 +128,23 @@ def test_what_differs_besides_the_networks_is_said_first(run_of):
     data = {"datasets": [{"name": "liver", "sha256": "1"}], "warnings": ["another window"]}
     runs = [
         run_of("a", A, about=data),
-        run_of("b", B, target_iou=1.01, thresh=0.5, about={"datasets": [{"name": "liver", "sha256": "2"}]}),
+        run_of(
+            "b",
+            B,
+            target_iou=1.01,
+            thresh=0.5,
+            about={"datasets": [{"name": "liver", "sha256": "2"}]},
+            problems=["q.png: not a readable picture"],
+        ),
     ]
     page = make_comparison(runs).html
     warnings = page[page.index('<section class="warnings"') : page.index("<nav>")]
     for line in (
         "The protocols differ: target_iou is 0.9 in a, 1.01 in b.",
-        "The protocols differ: thresh is not said in a, 0.5 in b.",
-        "liver: the files are not the same ones in a and b (SHA-256 differ).",
+        "The protocols differ: thresh is not recorded in a, 0.5 in b.",
+        "liver: the files in a and b differ (by their SHA-256).",
         "a: another window",
+        "b: m on liver: 1 sample could not be evaluated: q.png: not a readable picture",
         "Where clicking stopped at a target",
     ):
         assert line in warnings
@@ -194,7 +202,7 @@ def test_what_cannot_be_compared_is_refused(run_of, tmp_path):
 def test_a_data_set_that_one_run_lacks_is_told_and_the_others_are_compared(tmp_path, run_of):
     two = read_run(small_run(tmp_path / "two"))
     page = make_comparison([two, run_of("one", {f"s{n}": [0.9] for n in range(3)})]).html
-    assert "lung: one has no sample of it." in page
+    assert "lung: one has no sample of this data set." in page
     assert "one against two/hr32 on liver" in page
     assert "one against two/hr32 on lung" not in page
 

@@ -1,10 +1,10 @@
-import json
 import math
 import re
 
 import numpy as np
 import pytest
 
+from isegm.compare.summary import summarise
 from isegm.evaluation.record import FinalScores
 from isegm.pictures import write_image
 from isegm.report.single import file_names, histogram, make_report, window_text
@@ -50,6 +50,13 @@ def test_the_table_of_clicks_by_hand(report_of, three):
     assert row["NoC@80"].note == "2.00 to 4.00"
 
 
+def test_an_interval_is_the_one_that_metricas_gives_of_the_same_numbers(report_of):
+    dices = np.random.default_rng(5).uniform(0.5, 1, 30)
+    results = [result_of([d / (2 - d)], name=str(number)) for number, d in enumerate(dices)]
+    low, high = summarise(dices).ci95
+    assert row_of(report_of(results), "Quality by clicks")["Dice@1"].note == f"{low:.3f} to {high:.3f}"
+
+
 def test_the_tables_of_masks_and_time_by_hand(report_of, three):
     report = report_of(three)
     quality = row_of(report, "Quality by clicks")
@@ -89,7 +96,7 @@ def test_several_seeds_show_their_mean_and_spread_and_are_counted_once_a_sample(
     robust = row_of(report, "Robustness to the click model's seed")
     assert robust["Seeds"].text == "2"
     assert (robust["NoC@90"].text, robust["NoC@90"].note) == ("1.50", "± 0.71")
-    assert "2 samples, 4 clicks at most, until IoU 0.9, 2 seeds" in report.html
+    assert "2 samples, at most 4 clicks, until IoU 0.9, 2 seeds" in report.html
     assert report_of(first).html.count("Robustness") == 0
 
 
@@ -106,9 +113,9 @@ def test_thresholds_that_clicking_did_not_go_up_to_are_not_known(report_of, thre
     [
         (
             {},
-            "Clicking stopped at IoU 0.9: curves, areas, Dice after clicks and final masks are",
+            "Clicking stopped at IoU 0.9 and the last value is carried on: curves, areas, Dice after clicks",
         ),
-        ({"metric": "dice"}, "NoC is counted by Dice, not by IoU"),
+        ({"metric": "dice"}, "NoC counts clicks to a Dice, not to an IoU"),
         (
             {"about": {"warnings": ["liver: looks like another window"]}},
             "<li>liver: looks like another window</li>",
@@ -141,12 +148,9 @@ def test_a_data_set_without_any_result_is_still_reported(report_of):
     assert report.plots == {}
 
 
-def test_samples_without_a_result_are_counted_above_and_listed_with_their_reasons(tmp_path):
-    folder = write_run(tmp_path, {("hr32", "liver"): [result_of([0.9])]})
-    document = json.loads((folder / "results.json").read_text())
-    document["results"][0]["problems"] = [f"s{number}.png: not a readable picture" for number in range(5)]
-    (folder / "results.json").write_text(json.dumps(document))
-    page = make_report(read_run(folder), []).html
+def test_samples_without_a_result_are_counted_above_and_listed_with_their_reasons(report_of):
+    problems = [f"s{number}.png: not a readable picture" for number in range(5)]
+    page = report_of([result_of([0.9])], problems=problems).html
     assert (
         "hr32 on liver: 5 samples could not be evaluated: s0.png: not a readable picture; s1.png: not a "
         "readable picture; s2.png: not a readable picture; and 2 more" in page
@@ -154,7 +158,10 @@ def test_samples_without_a_result_are_counted_above_and_listed_with_their_reason
     # Among the samples each stands with its reason.
     section = page[page.index('<section id="samples-0">') : page.index('<section id="about">')]
     assert "<h3>5 samples without a result</h3>" in section
-    assert re.findall("<li>(.*?)</li>", section) == [f"s{n}.png: not a readable picture" for n in range(5)]
+    assert re.findall("<li>(.*?)</li>", section) == problems
+    page = report_of([], problems=[f"{HOSTILE}{number}" for number in range(1000)]).html
+    assert page.count("<li>&lt;script&gt;") == 50
+    assert "<li>and 950 more</li>" in page
 
 
 def test_everything_the_figures_depend_on_stands_at_the_end(report_of, three):

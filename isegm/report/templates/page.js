@@ -1,4 +1,4 @@
-// Everything can be seen without this. It sorts the galleries, and lets keys close and turn enlarged pictures.
+// The page is complete without this script, which sorts galleries and lets keys close or turn enlarged pictures.
 "use strict";
 const ORDERS = [
   ["IoU, worst first", "iou", 1],

@@ -6,19 +6,17 @@ reported of each:
 - first click: median over the images of ``set_image`` and the first ``click`` together;
 - further click: median over clicks 2 to N of all images; clicks/s is 1 over it;
 - ratio: the reference's median over this one's; IQR: first to third quartile;
-- GMACs: counted multiply-accumulates of a first click (both stages) and of a further one, of one picture
-  without its mirrored one, ``--size`` pixels a side (``isegm.benchmark.macs``);
+- GMACs: counted multiply-accumulates of a first click (both stages) and of a further one, of one square
+  picture without its mirrored one (``isegm.benchmark.macs``);
 - peak memory: of a fresh process that loads the network and clicks twice (``isegm.benchmark.memory``);
 - largest difference of a probability from the reference's, and mean IoU of the masks with the reference's,
-  over all clicks. The masks of untrained networks hardly change with clicks: give a ``--checkpoint`` for
-  agreement that means something.
+  over all clicks. The masks of untrained networks hardly change with clicks: agreement means something for
+  trained ones only.
 
 The reference is ``ReferencePredictor``: float32, eager.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,64 +25,24 @@ from tqdm import tqdm
 from isegm.benchmark.macs import Macs, network_macs, reference_macs
 from isegm.benchmark.memory import peak_megabytes
 from isegm.benchmark.timing import REFERENCE, Recording, milliseconds, quartiles, ratio, record
-from isegm.benchmark.ways import (
-    Image,
-    Settings,
-    at_least,
-    check_click_arguments,
-    checkpoints_of,
-    choose_backends,
-    load_images,
-    load_segmenter,
-    threads_of,
-)
+from isegm.benchmark.ways import Image, NetworkSettings, load_segmenter
 from isegm.inference.torch_network import InferenceModel
 from isegm.model.checkpoint import load_model
 from isegm.tables import format_number, text_table
 
-HEADER = (
+_HEADER = (
     "mode", "first, ms", "IQR", "ratio", "further, ms", "IQR", "ratio", "clicks/s", "GMACs first", "further",
     "peak, MB", "largest difference", "mask IoU",
 )  # fmt: skip
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Run the benchmark, print a table for each network and return all figures.
-
-    Raises:
-        InputError: An argument cannot be used.
-    """
-    check_click_arguments(args)
-    at_least("--clicks", args.clicks, 1)
-    modes = [REFERENCE, *choose_backends(args.backends, args.device)]
-    images = load_images(args.images, args.repeats)
-    results = []
-    with checkpoints_of(args) as checkpoints:
-        for name, path in checkpoints.items():
-            settings = Settings(
-                checkpoint=str(path),
-                size=args.size,
-                flip=not args.no_flip,
-                precision=args.precision,
-                threads=threads_of(args),
-                device=args.device,
-            )
-            result = measure(name, settings, modes, images, args.clicks, args.repeats)
-            print(format_result(result), flush=True)  # noqa: T201 - the table is what was asked for
-            results.append(result)
-    return {
-        "settings": {**_shared(settings), "clicks": args.clicks, "repeats": args.repeats},
-        "networks": results,
-    }
-
-
-def _shared(settings: Settings) -> dict[str, Any]:
-    """The settings that all networks of a run have in common."""
-    return {name: value for name, value in asdict(settings).items() if name != "checkpoint"}
-
-
-def measure(
-    name: str, settings: Settings, modes: Sequence[str], images: Sequence[Image], clicks: int, repeats: int
+def measure_clicks(
+    name: str,
+    settings: NetworkSettings,
+    modes: Sequence[str],
+    images: Sequence[Image],
+    clicks: int,
+    repeats: int,
 ) -> dict[str, Any]:
     """Measure one network.
 
@@ -107,7 +65,7 @@ def measure(
     )
     rows = [
         {
-            **figures(mode, recordings),
+            **click_figures(mode, recordings),
             "gmacs": _gmacs(published if mode == REFERENCE else optimised),
             "peak_mb": peak_megabytes(mode, settings, images[0]),
         }
@@ -116,8 +74,8 @@ def measure(
     return {"name": name, "preset": model.name, "modes": rows}
 
 
-def figures(mode: str, recordings: Mapping[str, Recording]) -> dict[str, Any]:
-    """What the recordings say of a mode, compared with the reference."""
+def click_figures(mode: str, recordings: Mapping[str, Recording]) -> dict[str, Any]:
+    """Sum up a mode's recordings, compared with the reference's."""
     own, reference = (
         {"first": milliseconds(r.first), "further": milliseconds(r.further)}
         for r in (recordings[mode], recordings[REFERENCE])
@@ -144,12 +102,12 @@ def _gmacs(macs: Macs) -> dict[str, float]:
     }
 
 
-def format_result(result: Mapping[str, Any]) -> str:
-    """The table of one network."""
+def format_clicks(result: Mapping[str, Any]) -> str:
+    """Lay the figures of one network out as a table."""
     title = result["name"]
     if result["preset"] != title:
         title += f" ({result['preset']})"
-    return f"\n{title}\n{text_table(HEADER, [_row(row) for row in result['modes']])}"
+    return f"\n{title}\n{text_table(_HEADER, [_row(row) for row in result['modes']])}"
 
 
 def _row(row: Mapping[str, Any]) -> list[str]:

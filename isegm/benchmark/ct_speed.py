@@ -4,29 +4,27 @@ In turns, in one process and on one core: what extracting a slice takes by what 
 takes; what windowing takes by what decompressing the image and compressing its windowed copy takes.
 """
 
-import argparse
 import functools
 import math
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 from isal import igzip
-from tqdm import tqdm
 
 from isegm.benchmark.timing import in_turns, median_ratio, milliseconds
-from isegm.benchmark.ways import at_least
 from isegm.extract.normalize import NormalizeJob, normalize_volume
 from isegm.extract.slices import Extraction, ExtractionJob, extract_volume
 from isegm.extract.volume_pairs import list_images, pair_image
 from isegm.pictures import read_grey, write_image
 from isegm.tables import text_table
 from isegm.volumes.organs import find_organ, window_of
-from isegm.volumes.volume import list_volumes, open_volume, read_slabs
+from isegm.volumes.volume import open_volume, read_slabs
 from isegm.volumes.windows import apply_window
 
-HEADER = (
+_HEADER = (
     "volume", "MB", "extract, ms", "by reading", "with pictures", "window, ms", "by reading and writing"
 )  # fmt: skip
 
@@ -35,12 +33,8 @@ _CHUNK = 1 << 19
 _LEVEL = 2
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure, print the table and return the figures."""
-    at_least("--repeats", args.repeats, 1)
-    cv2.setNumThreads(1)
-    labels = list_volumes(args.labels)
-    volumes = [measure(label, args.organ, args.repeats) for label in tqdm(labels, unit="volume", leave=False)]
+def format_volumes(volumes: Sequence[Mapping[str, Any]]) -> str:
+    """Lay the figures of volumes out as a table."""
     rows = [
         [
             volume["volume"],
@@ -53,11 +47,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         ]
         for volume in volumes
     ]
-    print(text_table(HEADER, rows))  # noqa: T201
-    return {"settings": {"organ": args.organ, "repeats": args.repeats}, "volumes": volumes}
+    return text_table(_HEADER, rows)
 
 
-def measure(label: Path, organ: str, repeats: int) -> dict[str, Any]:
+def measure_volume(label: Path, organ: str, repeats: int) -> dict[str, Any]:
     """Time both tools' work on one volume.
 
     Args:
@@ -70,6 +63,7 @@ def measure(label: Path, organ: str, repeats: int) -> dict[str, Any]:
         image), ``pictures`` (writing the slice and its mask), ``window``, ``recompress``; and ratios
         ``extract_by_reading``, ``extract_by_reading_and_pictures``, ``window_by_reading_and_writing``.
     """
+    cv2.setNumThreads(1)
     image = pair_image(label, list_images(label.parent, None))
     window = window_of(organ)
     volumes = [open_volume(path) for path in (label, image)]

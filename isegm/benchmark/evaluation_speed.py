@@ -6,10 +6,10 @@ backend: on a CPU several images at once, each by one thread. They take turns, s
 Simulated clicks and scoring are the same code in both, and their time is included.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,13 +17,10 @@ import torch
 from tqdm import tqdm
 
 from isegm.benchmark.timing import REFERENCE
-from isegm.benchmark.ways import at_least, check_device, choose_backends
-from isegm.config import read_config
 from isegm.datasets import Dataset
 from isegm.distributed import Processes, cores_for
 from isegm.errors import InputError
 from isegm.evaluation.click_loop import evaluate_sample
-from isegm.evaluation.evaluate import open_datasets
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleResult
 from isegm.evaluation.workers import Results, evaluate_dataset, predictor_for, samples_at_once
@@ -32,83 +29,90 @@ from isegm.inference.reference import ReferencePredictor
 from isegm.metrics.noc import summarise_noc
 from isegm.model.checkpoint import load_model
 from isegm.tables import text_table
-from isegm.wording import names
 
 CHUNK = 4
 """Images for each of those worked on at once, before it is the next way's turn.
 
-At its end some wait for the last one; in a longer turn the machine's moods even out less.
+At a turn's end some wait for the last image; in longer turns a slow moment of the machine hits one way only.
 """
 
-THRESHOLDS = (0.85, 0.90)
-HEADER = (
+_THRESHOLDS = (0.85, 0.90)
+_HEADER = (
     "mode", "images/s", "ratio", "NoC@85", "difference", "NoC@90", "difference", "images with the same clicks"
 )  # fmt: skip
 
 _ONE_PROCESS = Processes(0, 1, 0, 1, None)
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Run the benchmark, print a table for each data set and return all figures.
+Way = Callable[[Dataset], list[SampleResult]]
+"""Evaluates every sample of a data set, in order."""
+
+
+class EvaluationBenchmark:
+    """A network that is evaluated as published and by each backend.
+
+    Args:
+        checkpoint: Its file.
+        protocol: How samples are clicked on.
+        backends: What runs it beside the reference.
+        precision: What the backends compute in.
+        device: ``cpu`` or ``cuda``.
 
     Raises:
-        InputError: An argument cannot be used, a sample cannot be read, or one has an initial mask.
+        InputError: The file cannot be used, or a backend not with these settings.
     """
-    if args.limit is not None:
-        at_least("--limit", args.limit, 1)
-    check_device(args.device)
-    protocol = Protocol(eval_mode=args.eval_mode, n_clicks=args.n_clicks)
-    device = torch.device(args.device)
-    workers = samples_at_once(device, _ONE_PROCESS)
-    reference = load_model(args.checkpoint, device)
-    networks = {
-        backend: load_network(
-            args.checkpoint,
-            device=device,
-            backend=backend,
-            precision=args.precision,
-            threads=1,
-            at_once=workers,
-        )
-        for backend in choose_backends(args.backends, args.device)
-    }
-    results = []
-    for whole in open_datasets(names(args.datasets), read_config(args.config_path)):
-        dataset = whole.part(0, args.limit)
-        published = ReferencePredictor(
-            reference,
-            size=protocol.size(dataset.name),
-            flip=protocol.flip,
-            threshold=protocol.thresh,
-        )
-        ways: dict[str, Way] = {REFERENCE: partial(evaluate_as_published, published, protocol)}
-        for backend, network in networks.items():
-            ways[backend] = partial(
-                evaluate_here, partial(predictor_for, network, dataset, protocol), device, protocol
+
+    def __init__(
+        self, checkpoint: Path, protocol: Protocol, backends: Sequence[str], precision: str, device: str
+    ) -> None:
+        self.protocol = protocol
+        self.device = torch.device(device)
+        self.at_once = samples_at_once(self.device, _ONE_PROCESS)
+        self.reference = load_model(checkpoint, self.device)
+        self.networks = {
+            backend: load_network(
+                checkpoint,
+                device=self.device,
+                backend=backend,
+                precision=precision,
+                threads=1,
+                at_once=self.at_once,
             )
-        result = measure(dataset, ways, protocol, CHUNK * workers)
-        print(format_result(result), flush=True)  # noqa: T201 - the table is what was asked for
-        results.append(result)
-    return {
-        "settings": {
-            "checkpoint": args.checkpoint.name,
-            "preset": reference.name,
-            "precision": args.precision,
-            "device": args.device,
+            for backend in backends
+        }
+        self.settings = {
+            "checkpoint": checkpoint.name,
+            "preset": self.reference.name,
+            "precision": precision,
+            "device": device,
             "eval_mode": protocol.eval_mode,
             "n_clicks": protocol.n_clicks,
             "target_iou": protocol.target_iou,
             "threshold": protocol.thresh,
             "flip": protocol.flip,
             "reference_threads": cores_for(1),
-            "samples_at_once": workers,
-        },
-        "datasets": results,
-    }
+            "samples_at_once": self.at_once,
+        }
+        """All that the figures depend on, as JSON has it."""
 
+    def measure(self, dataset: Dataset) -> dict[str, Any]:
+        """Evaluate a data set in all ways.
 
-Way = Callable[[Dataset], list[SampleResult]]
-"""Evaluates every sample of a data set, in order."""
+        Raises:
+            InputError: A sample cannot be read, or has an initial mask.
+        """
+        protocol = self.protocol
+        published = ReferencePredictor(
+            self.reference,
+            size=protocol.size(dataset.name),
+            flip=protocol.flip,
+            threshold=protocol.thresh,
+        )
+        ways: dict[str, Way] = {REFERENCE: partial(evaluate_as_published, published, protocol)}
+        for backend, network in self.networks.items():
+            segmenter = partial(predictor_for, network, dataset, protocol)
+            ways[backend] = partial(evaluate_here, segmenter, self.device, protocol)
+        return measure_in_turns(dataset, ways, protocol, CHUNK * self.at_once)
 
 
 def evaluate_as_published(
@@ -126,8 +130,8 @@ def evaluate_as_published(
         sample = dataset[index]
         if sample.initial_mask is not None:
             raise InputError(
-                f"--datasets: {dataset.name} has initial masks, which the reference does not start from; "
-                "name others"
+                f"{dataset.name}: has initial masks, which the reference does not start from; measure other "
+                "data sets"
             )
         results.append(evaluate_sample(segmenter, sample, protocol)[0])
     return results
@@ -141,7 +145,7 @@ def evaluate_here(
     Raises:
         InputError: A sample cannot be read.
     """
-    processes = Processes(0, 1, 0, 1, None)  # of its own: they count what is done
+    processes = Processes(0, 1, 0, 1, None)  # new ones: they count what is done
     kept = Results()
     evaluate_dataset(
         new_segmenter, device, dataset, protocol, processes, dataset.name, range(len(dataset)), kept
@@ -154,7 +158,9 @@ def evaluate_here(
     return done
 
 
-def measure(dataset: Dataset, ways: Mapping[str, Way], protocol: Protocol, chunk: int) -> dict[str, Any]:
+def measure_in_turns(
+    dataset: Dataset, ways: Mapping[str, Way], protocol: Protocol, chunk: int
+) -> dict[str, Any]:
     """Evaluate a data set in several ways that take turns.
 
     Each way evaluates the first sample once before, untimed.
@@ -187,14 +193,14 @@ def measure(dataset: Dataset, ways: Mapping[str, Way], protocol: Protocol, chunk
                 "seconds": seconds[name],
                 "images_per_second": len(dataset) / seconds[name],
                 "ratio": seconds[reference] / seconds[name],
-                **compare(results[name], results[reference], protocol.n_clicks),
+                **agreement(results[name], results[reference], protocol.n_clicks),
             }
             for name in ways
         ],
     }
 
 
-def compare(
+def agreement(
     results: Sequence[SampleResult], expected: Sequence[SampleResult], n_clicks: int
 ) -> dict[str, float]:
     """NoC, its difference from the reference's, and on which share of the images all clicks are the same.
@@ -205,7 +211,7 @@ def compare(
         n_clicks: The largest number of clicks.
     """
     compared: dict[str, float] = {}
-    for threshold in THRESHOLDS:
+    for threshold in _THRESHOLDS:
         own, reference = (
             summarise_noc([result.scores for result in some], threshold, n_clicks).mean
             for some in (results, expected)
@@ -216,8 +222,8 @@ def compare(
     return {**compared, "same_clicks": sum(same) / len(same)}
 
 
-def format_result(result: Mapping[str, Any]) -> str:
-    """The table of one data set."""
+def format_evaluation(result: Mapping[str, Any]) -> str:
+    """Lay the figures of one data set out as a table."""
     rows = [
         [
             row["mode"],
@@ -231,4 +237,4 @@ def format_result(result: Mapping[str, Any]) -> str:
         ]
         for row in result["modes"]
     ]
-    return f"\n{result['dataset']}, {result['images']} images\n{text_table(HEADER, rows)}"
+    return f"\n{result['dataset']}, {result['images']} images\n{text_table(_HEADER, rows)}"

@@ -10,34 +10,19 @@
 The reference and the backends are timed in turns, as by ``network``; times are medians over the repeats.
 """
 
-import argparse
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from isegm.benchmark.growth_plots import plot_growth
-from isegm.benchmark.timing import REFERENCE, Recording, milliseconds, random_clicks, record
-from isegm.benchmark.ways import (
-    SMALLEST_SIZE,
-    Image,
-    Settings,
-    at_least,
-    check_click_arguments,
-    checkpoints_of,
-    choose_backends,
-    load_backend,
-    load_images,
-    load_segmenter,
-    threads_of,
-)
-from isegm.errors import InputError
+from isegm.benchmark.timing import Recording, milliseconds, random_clicks, record
+from isegm.benchmark.ways import Image, NetworkSettings, load_backend, load_segmenter
 from isegm.geometry import Click
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import EMCClick
@@ -47,73 +32,58 @@ FURTHER_CLICKS = 5
 """Further clicks that are timed on an image where their number is not the question."""
 
 START_SECONDS = 600
-"""Processes that are to start together wait so long for the slowest to be ready."""
+"""How long processes that start together wait for the slowest to be ready."""
 
 _CLICK_TIMES = {"first_click_ms": "first click, ms", "further_click_ms": "further click, ms"}
-PARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
+_PARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("clicks", "clicks", {"further_click_ms": "further click, ms"}),
     ("sizes", "size", _CLICK_TIMES),
     ("views", "views", {"encode_ms": "first stage, ms a view", "correct_ms": "correction head, ms a view"}),
     ("threads", "threads", _CLICK_TIMES),
     ("processes", "processes", {"clicks_per_second": "further clicks/s, all together"}),
 )
-"""The parts of a result: the part's name, what it is measured by, and its columns with their headings."""
+"""Of each part of a result: its name, what varies in it, and its columns with their headings."""
 
-Row = dict[str, Any]
-Step = Callable[[], object]
+_Row = dict[str, Any]
+_Step = Callable[[], object]
 """Called after each point of a curve."""
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Run the benchmark, print its tables and return all figures.
+def measure_growth(
+    name: str,
+    settings: NetworkSettings,
+    modes: Sequence[str],
+    images: Sequence[Image],
+    repeats: int,
+    *,
+    clicks: Sequence[int],
+    sizes: Sequence[int],
+    views: Sequence[int],
+) -> dict[str, Any]:
+    """Measure all of it of one network.
 
-    Raises:
-        InputError: An argument cannot be used.
+    Args:
+        name: What it is called.
+        settings: How it is run.
+        modes: ``reference`` first, then backends.
+        images: (H, W, 3) each.
+        repeats: How often an image is set, for each point.
+        clicks: Numbers of clicks that are placed before the one that is timed.
+        sizes: Pixels of the input's shorter side.
+        views: Numbers of pictures in one call.
     """
-    check_click_arguments(args)
-    clicks, sizes, views = args.clicks, args.sizes, args.views
-    at_least("--clicks", min(clicks), 1)
-    at_least("--sizes", min(sizes), SMALLEST_SIZE)
-    at_least("--views", min(views), 1)
-    if args.plot is not None and args.plot.suffix.lower() != ".png":
-        raise InputError(f"--plot: must be a .png file, not {str(args.plot)!a}")
-    modes = [REFERENCE, *choose_backends(args.backends, args.device)]
-    images = load_images(args.images, args.repeats)
-    with checkpoints_of(args) as checkpoints:
-        if len(checkpoints) > 1:
-            raise InputError("--presets: name one network; growth is measured of one at a time")
-        (name, path), *_ = checkpoints.items()
-        settings = Settings(
-            checkpoint=str(path),
-            size=args.size,
-            flip=not args.no_flip,
-            precision=args.precision,
-            threads=threads_of(args),
-            device=args.device,
-        )
-        counts = _up_to(settings.threads)
-        steps = 1 + len(sizes) + len(views) + 2 * len(counts)
-        with tqdm(total=steps, desc=name, unit="step", leave=False) as bar:
-            step = bar.update
-            parts = {
-                "clicks": by_clicks(modes, settings, images, clicks, args.repeats, step),
-                "sizes": by_size(modes, settings, images, sizes, args.repeats, step),
-                "views": by_views(modes[1:], settings, views, args.repeats, step),
-                "threads": by_threads(modes, settings, images, counts, args.repeats, step),
-                "processes": by_processes(modes, settings, images[0], counts, args.repeats, step),
-            }
-    result = {
-        "settings": {
-            **{key: value for key, value in asdict(settings).items() if key != "checkpoint"},
-            "repeats": args.repeats,
-        },
-        "name": name,
-        **parts,
-    }
-    print(format_result(result), flush=True)  # noqa: T201 - the tables are what was asked for
-    if args.plot is not None:
-        plot_growth(args.plot, result)
-    return result
+    counts = _up_to(settings.threads)
+    steps = 1 + len(sizes) + len(views) + 2 * len(counts)
+    with tqdm(total=steps, desc=name, unit="step", leave=False) as bar:
+        step = bar.update
+        parts = {
+            "clicks": by_clicks(modes, settings, images, clicks, repeats, step),
+            "sizes": by_size(modes, settings, images, sizes, repeats, step),
+            "views": by_views(modes[1:], settings, views, repeats, step),
+            "threads": by_threads(modes, settings, images, counts, repeats, step),
+            "processes": by_processes(modes, settings, images[0], counts, repeats, step),
+        }
+    return {"settings": {**settings.shared(), "repeats": repeats}, "name": name, **parts}
 
 
 def _up_to(most: int) -> list[int]:
@@ -126,13 +96,13 @@ def _up_to(most: int) -> list[int]:
 
 def by_clicks(
     modes: Sequence[str],
-    settings: Settings,
+    settings: NetworkSettings,
     images: Sequence[Image],
     counts: Sequence[int],
     repeats: int,
-    step: Step,
-) -> list[Row]:
-    """Time the further click that follows so many."""
+    step: _Step,
+) -> list[_Row]:
+    """Time the further click that follows each number of clicks."""
     segmenters = {mode: load_segmenter(mode, settings) for mode in modes}
     recordings = record(segmenters, images, max(counts) + 1, repeats)
     step()
@@ -149,12 +119,12 @@ def by_clicks(
 
 def by_size(
     modes: Sequence[str],
-    settings: Settings,
+    settings: NetworkSettings,
     images: Sequence[Image],
     sizes: Sequence[int],
     repeats: int,
-    step: Step,
-) -> list[Row]:
+    step: _Step,
+) -> list[_Row]:
     """Time clicks by pixels of the input's shorter side."""
     return [
         {"mode": mode, "size": size, **times}
@@ -165,12 +135,12 @@ def by_size(
 
 def by_threads(
     modes: Sequence[str],
-    settings: Settings,
+    settings: NetworkSettings,
     images: Sequence[Image],
     counts: Sequence[int],
     repeats: int,
-    step: Step,
-) -> list[Row]:
+    step: _Step,
+) -> list[_Row]:
     """Time clicks by the threads that one may use."""
     rows = [
         {"mode": mode, "threads": count, **times}
@@ -184,15 +154,15 @@ def by_threads(
 
 
 def _click_times(
-    modes: Sequence[str], settings: Settings, images: Sequence[Image], repeats: int, step: Step
-) -> dict[str, Row]:
+    modes: Sequence[str], settings: NetworkSettings, images: Sequence[Image], repeats: int, step: _Step
+) -> dict[str, _Row]:
     segmenters = {mode: load_segmenter(mode, settings) for mode in modes}
     recordings = record(segmenters, images, 1 + FURTHER_CLICKS, repeats)
     step()
     return {mode: _times(recording) for mode, recording in recordings.items()}
 
 
-def _times(recording: Recording) -> Row:
+def _times(recording: Recording) -> _Row:
     return {
         "first_click_ms": milliseconds(recording.first),
         "further_click_ms": milliseconds(recording.further),
@@ -201,8 +171,8 @@ def _times(recording: Recording) -> Row:
 
 @torch.inference_mode()
 def by_views(
-    backends: Sequence[str], settings: Settings, counts: Sequence[int], repeats: int, step: Step
-) -> list[Row]:
+    backends: Sequence[str], settings: NetworkSettings, counts: Sequence[int], repeats: int, step: _Step
+) -> list[_Row]:
     """Time each stage on so many square pictures in one call; the times are of one picture."""
     networks = {backend: load_backend(backend, settings) for backend in backends}
     rows = []
@@ -243,12 +213,12 @@ def _now(device: torch.device) -> float:
 
 def by_processes(
     modes: Sequence[str],
-    settings: Settings,
+    settings: NetworkSettings,
     image: Image,
     counts: Sequence[int],
     repeats: int,
-    step: Step,
-) -> list[Row]:
+    step: _Step,
+) -> list[_Row]:
     """Count the further clicks a second of so many processes together, each with one thread."""
     rows = []
     for count in counts:
@@ -259,7 +229,7 @@ def by_processes(
     return rows
 
 
-def _rate_together(mode: str, settings: Settings, image: Image, count: int, clicks: int) -> float:
+def _rate_together(mode: str, settings: NetworkSettings, image: Image, count: int, clicks: int) -> float:
     context = multiprocessing.get_context("spawn")  # forked processes cannot use torch's threads, or a GPU
     start = context.Barrier(count)
     with ProcessPoolExecutor(count, context, _wait_for, (start,)) as pool:
@@ -271,12 +241,12 @@ _start: Barrier
 
 
 def _wait_for(start: Barrier) -> None:
-    """In a new process: keep what it waits for, before it is timed."""
+    """Keep, in a new process, what it waits for before it is timed."""
     global _start
     _start = start
 
 
-def _rate(mode: str, settings: Settings, image: Image, count: int) -> float:
+def _rate(mode: str, settings: NetworkSettings, image: Image, count: int) -> float:
     """Clicks a second of this process, timed once all others are ready, too."""
     segmenter = load_segmenter(mode, settings)
     segmenter.set_image(image)
@@ -289,10 +259,10 @@ def _rate(mode: str, settings: Settings, image: Image, count: int) -> float:
     return count / (time.perf_counter() - started)
 
 
-def format_result(result: Mapping[str, Any]) -> str:
-    """The tables of one network, one a part."""
+def format_growth(result: Mapping[str, Any]) -> str:
+    """Lay the figures of one network out as tables, one for each part."""
     texts = [result["name"]]
-    for part, x, columns in PARTS:
+    for part, x, columns in _PARTS:
         rows = [
             [row["mode"], str(row[x]), *(_shown(row[column]) for column in columns)] for row in result[part]
         ]
@@ -300,5 +270,5 @@ def format_result(result: Mapping[str, Any]) -> str:
     return "\n" + "\n\n".join(texts)
 
 
-def _shown(value: float | Row) -> str:
+def _shown(value: float | _Row) -> str:
     return format_number(value["median"] if isinstance(value, dict) else value, ".2f")

@@ -18,7 +18,7 @@ def plot_growth(path: Path, result: Mapping[str, Any]) -> None:
 
     Args:
         path: The PNG to write, whole or not at all.
-        result: What its ``run`` returns.
+        result: What ``measure_growth`` returns.
     """
     with style():
         write_bytes(path, png(_draw(result)))

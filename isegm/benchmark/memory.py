@@ -17,13 +17,14 @@ import numpy as np
 import torch
 
 from isegm.benchmark.timing import random_clicks
-from isegm.benchmark.ways import Image, Settings, load_segmenter
+from isegm.benchmark.ways import Image, NetworkSettings, load_segmenter
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 """The folder that the package is imported from."""
+_PEAK = "peak.txt"
 
 
-def peak_megabytes(mode: str, settings: Settings, image: Image) -> float:
+def peak_megabytes(mode: str, settings: NetworkSettings, image: Image) -> float:
     """The peak memory of clicking, in MB (10^6 bytes).
 
     Args:
@@ -39,26 +40,24 @@ def peak_megabytes(mode: str, settings: Settings, image: Image) -> float:
         np.save(file, image)
         command = [sys.executable, "-m", __name__, mode, json.dumps(asdict(settings)), str(file)]
         path = os.pathsep.join(filter(None, [str(_PACKAGES), os.environ.get("PYTHONPATH")]))
-        done = subprocess.run(  # noqa: S603 - our own module
-            command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=True
-        )
-    return float(done.stdout.splitlines()[-1])
+        subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=True)  # noqa: S603 - our own
+        return float(file.with_name(_PEAK).read_text()) / 1e6
 
 
 def main(mode: str, settings: str, file: str) -> None:
-    """Load a network, click twice and print the peak."""
-    given = Settings(**json.loads(settings))
+    """Load a network, click twice and write the peak, in bytes, beside the image."""
+    given = NetworkSettings(**json.loads(settings))
     image = np.load(file)
     segmenter = load_segmenter(mode, given)
     segmenter.set_image(image)
     for click in random_clicks(image.shape[:2], 2):
         segmenter.click(click.row, click.col, click.positive)
     peak = torch.cuda.max_memory_allocated() if given.device == "cuda" else _peak_resident_set()
-    print(peak / 1e6)  # noqa: T201 - the parent reads it
+    Path(file).with_name(_PEAK).write_text(f"{peak}")
 
 
 def _peak_resident_set() -> int:
-    """In bytes. Not ``getrusage``, whose figure a process inherits from the one that started it."""
+    """In bytes. Not by ``getrusage``, whose figure a process inherits from the one that started it."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

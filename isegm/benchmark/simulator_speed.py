@@ -4,8 +4,7 @@ On one thread, as the evaluation computes it. The first click on each mask is ti
 was but for the pixels clicked on.
 """
 
-import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -13,31 +12,33 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.benchmark.timing import in_turns, milliseconds
-from isegm.benchmark.ways import at_least
 from isegm.simulation.next_click import NextClick
 from isegm.tables import text_table
 
 SIDE = 512
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure, print the table and return the figures."""
-    at_least("--repeats", args.repeats, 1)
+def measure_simulator(repeats: int) -> dict[str, dict[str, Any]]:
+    """Time the first click on each mask; return the times by the masks' names."""
     cv2.setNumThreads(1)
     spreads = {}
     for name, truth, mask in click_cases():
-        simulators = iter([NextClick(truth) for _ in range(args.repeats + 1)])
-        (seconds,) = in_turns([lambda: next(simulators).click(mask)], args.repeats)  # noqa: B023 - used at once
+        simulators = iter([NextClick(truth) for _ in range(repeats + 1)])
+        (seconds,) = in_turns([lambda: next(simulators).click(mask)], repeats)  # noqa: B023 - used at once
         spreads[name] = milliseconds(seconds)
+    return spreads
+
+
+def format_simulator(spreads: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lay the times out as a table."""
     rows = [
         [name, *(f"{spread[key]:.2f}" for key in ("median", "q1", "q3"))] for name, spread in spreads.items()
     ]
-    print(text_table(("mask", "median, ms", "quartile", "quartile"), rows))  # noqa: T201
-    return {"settings": {"repeats": args.repeats, "side": SIDE}, "clicks": spreads}
+    return text_table(("mask", "median, ms", "quartile", "quartile"), rows)
 
 
 def click_cases() -> Iterator[tuple[str, npt.NDArray[np.int8], npt.NDArray[np.bool_]]]:
-    """Names, truths and masks of SIDE x SIDE."""
+    """Yield names, truths and masks of SIDE x SIDE pixels."""
     rows, cols = np.indices((SIDE, SIDE))
     noise = np.random.default_rng(0).standard_normal(rows.shape).astype(np.float32)
     large = (rows - 256) ** 2 + (cols - 256) ** 2 < 224**2

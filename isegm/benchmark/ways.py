@@ -1,12 +1,13 @@
-"""What the benchmarks of networks share: arguments, networks, pictures."""
+"""The networks that benchmarks run, the ways to run them, and the pictures that are clicked on."""
 
-import argparse
 import contextlib
 import importlib.util
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,8 @@ import torch
 
 from isegm.benchmark.timing import REFERENCE
 from isegm.datasets.listing import PICTURE_SUFFIXES
-from isegm.distributed import cores_for
-from isegm.errors import InputError
-from isegm.inference.load import BACKENDS, load_network
+from isegm.errors import InputError, InputWarning
+from isegm.inference.load import BACKENDS, check_settings, load_network
 from isegm.inference.network import Network
 from isegm.inference.predictor import Predictor
 from isegm.inference.reference import ReferencePredictor
@@ -27,17 +27,15 @@ from isegm.model.emc_click import EMCClick
 from isegm.phantom.patients import random_slice
 from isegm.pictures import read_image
 from isegm.volumes.windows import WINDOWS, apply_window
-from isegm.wording import names
 
-SMALLEST_SIZE = 32
-PICTURE_SIDE = 512
-"""Pixels of each side of the pictures that are made on the spot."""
+_SIDE = 512
+"""Pixels of each side of generated pictures."""
 
 Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class NetworkSettings:
     """How a network is loaded and run."""
 
     checkpoint: str
@@ -53,84 +51,39 @@ class Settings:
     device: str = "cpu"
     """``cpu`` or ``cuda``."""
 
-
-def check_click_arguments(args: argparse.Namespace) -> None:
-    """Check what the command line of click benchmarks gives.
-
-    Raises:
-        InputError: A value is out of its range, or two do not go together.
-    """
-    at_least("--repeats", args.repeats, 1)
-    at_least("--size", args.size, SMALLEST_SIZE)
-    if args.threads is not None:
-        at_least("--threads", args.threads, 1)
-    if args.checkpoint is not None and args.presets is not None:
-        raise InputError("--presets: cannot go with --checkpoint; give one of them")
-    check_device(args.device)
+    def shared(self) -> dict[str, Any]:
+        """Return all but the checkpoint, as JSON has it."""
+        return {name: value for name, value in asdict(self).items() if name != "checkpoint"}
 
 
-def check_device(device: str) -> None:
-    """Check that there is such a device.
+def usable_backends(precision: str, device: str) -> list[str]:
+    """Return the installed backends that compute in a precision on a device; torch is always one of them.
+
+    An :class:`InputWarning` names each that is installed and cannot.
 
     Raises:
-        InputError: There is no GPU.
+        InputError: torch cannot.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device: no GPU is usable here; give --device=cpu")
-
-
-def at_least(option: str, value: int, smallest: int) -> None:
-    """Check a number.
-
-    Raises:
-        InputError: It is below ``smallest``.
-    """
-    if value < smallest:
-        raise InputError(f"{option}: must be at least {smallest}, not {value}")
-
-
-def choose_backends(text: str | None, device: str) -> list[str]:
-    """The backends that were asked for, by default torch and, on the CPU, every other that is installed.
-
-    Raises:
-        InputError: One is unknown or named twice, or there is none.
-    """
-    if text is None:
-        others = [name for name in BACKENDS if name != "torch" and importlib.util.find_spec(name)]
-        return ["torch", *(others if device == "cpu" else [])]
-    return choose("--backends", text, BACKENDS)
-
-
-def choose(option: str, text: str, known: Sequence[str]) -> list[str]:
-    """Split a comma-separated list of known names.
-
-    Raises:
-        InputError: A name is unknown or comes twice, or there is none.
-    """
-    chosen = names(text)
-    for name in chosen:
-        if name not in known:
-            raise InputError(f"{option}: must be among {', '.join(known)}, not {name!a}")
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise InputError(f"{option}: must be different names like {','.join(known[:2])}, not {text!a}")
-    return chosen
-
-
-def threads_of(args: argparse.Namespace) -> int:
-    """How many threads one click may use."""
-    return args.threads or cores_for(1)
+    check_settings("torch", precision, device)
+    found = ["torch"]
+    for backend in BACKENDS:
+        if backend == "torch" or device != "cpu" or importlib.util.find_spec(backend) is None:
+            continue
+        try:
+            check_settings(backend, precision, device)
+        except InputError as error:
+            warnings.warn(InputWarning(f"left out {backend}: {error}"), stacklevel=2)
+        else:
+            found.append(backend)
+    return found
 
 
 @contextlib.contextmanager
-def checkpoints_of(args: argparse.Namespace) -> Iterator[dict[str, Path]]:
-    """The files of the networks that were asked for, by the name for tables.
+def untrained_checkpoints(presets: Sequence[str]) -> Iterator[dict[str, Path]]:
+    """Yield files of untrained networks by preset, for as long as the context lasts.
 
-    Untrained networks are written as files, too: so every process that measures loads the same one.
+    They are files so that every process that measures loads the same network.
     """
-    if args.checkpoint is not None:
-        yield {args.checkpoint.stem: args.checkpoint}
-        return
-    presets = choose("--presets", "hr32" if args.presets is None else args.presets, list(PRESETS))
     with tempfile.TemporaryDirectory() as folder:
         files = {preset: Path(folder) / f"{preset}.pth" for preset in presets}
         for preset, path in files.items():
@@ -139,10 +92,10 @@ def checkpoints_of(args: argparse.Namespace) -> Iterator[dict[str, Path]]:
 
 
 def untrained_model(preset: str) -> EMCClick:
-    """A network in evaluation mode with torch's initial weights, the same ones every time.
+    """Return a network in evaluation mode with torch's initial weights, the same ones every time.
 
-    Only its last layer is scaled so that the logits of a picture vary about 0. As they are they hardly do,
-    and any two ways to compute a probability of a half everywhere would seem to agree.
+    Only its last layer is scaled, so that the logits of a picture vary about 0. Otherwise they hardly vary,
+    and any two ways that compute a probability of a half everywhere would seem to agree.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -158,7 +111,7 @@ def untrained_model(preset: str) -> EMCClick:
     return model
 
 
-def load_segmenter(mode: str, settings: Settings) -> Segmenter:
+def load_segmenter(mode: str, settings: NetworkSettings) -> Segmenter:
     """Load a network to click with: by the published computation, or by a backend.
 
     Args:
@@ -175,7 +128,7 @@ def load_segmenter(mode: str, settings: Settings) -> Segmenter:
     return Predictor(load_backend(mode, settings), size=settings.size, flip=settings.flip)
 
 
-def load_backend(backend: str, settings: Settings) -> Network:
+def load_backend(backend: str, settings: NetworkSettings) -> Network:
     """Load a network that a backend runs; as :func:`load_segmenter` does."""
     torch.set_num_threads(settings.threads)
     return load_network(
@@ -188,14 +141,18 @@ def load_backend(backend: str, settings: Settings) -> Network:
 
 
 def load_images(paths: Sequence[Path] | None, count: int) -> list[Image]:
-    """Pictures to click on, (H, W, 3) uint8: those that were named, else ``count`` generated CT slices.
+    """Return pictures to click on, (H, W, 3) uint8: those that are named, else generated CT slices.
+
+    Args:
+        paths: Pictures, or folders of them; None for generated slices.
+        count: How many slices to generate.
 
     Raises:
         InputError: A file cannot be read, or a folder has no pictures.
         OSError: A folder cannot be read.
     """
     if paths is None:
-        return [_generated_slice(seed, PICTURE_SIDE) for seed in range(count)]
+        return [_generated_slice(seed, _SIDE) for seed in range(count)]
     images = []
     for path in paths:
         files = sorted(path.iterdir()) if path.is_dir() else [path]

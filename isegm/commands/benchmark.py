@@ -20,40 +20,41 @@ The simulated click, and the CT tools against reading and writing alone::
 """
 
 import argparse
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from tqdm import tqdm
 
 from isegm.benchmark import click_speed, ct_speed, evaluation_speed, growth, simulator_speed
+from isegm.benchmark.growth_plots import plot_growth
 from isegm.benchmark.hardware import describe_hardware, describe_versions, format_hardware
+from isegm.benchmark.timing import REFERENCE
+from isegm.benchmark.ways import NetworkSettings, load_images, untrained_checkpoints, usable_backends
 from isegm.commands.command_line import Parser, command, numbers
+from isegm.config import read_config
+from isegm.distributed import cores_for
+from isegm.errors import InputError
+from isegm.evaluation.evaluate import open_datasets
 from isegm.evaluation.protocol import EVAL_MODES, Protocol
 from isegm.inference.load import BACKENDS
 from isegm.model.build import PRESETS
+from isegm.volumes.volume import list_volumes
+from isegm.wording import names
 
-BENCHMARKS = {
-    "network": click_speed,
-    "evaluation": evaluation_speed,
-    "growth": growth,
-    "clicks": simulator_speed,
-    "ct": ct_speed,
-}
-"""What is measured, by subcommand. The first is the default."""
+_SMALLEST_SIZE = 32
 
 
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     subparsers = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    arguments = (
-        _add_network_arguments,
-        _add_evaluation_arguments,
-        _add_growth_arguments,
-        _add_clicks_arguments,
-        _add_ct_arguments,
-    )
-    for (name, module), add_arguments in zip(BENCHMARKS.items(), arguments, strict=True):
+    for name, (module, add_arguments, _) in BENCHMARKS.items():
         about = (module.__doc__ or "").partition("\n")[0]
         add_arguments(subparsers.add_parser(name, help=about, description=about, allow_abbrev=False))
     return parser
@@ -66,14 +67,140 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, next(iter(BENCHMARKS)))
     args = build_parser().parse_args(words)
-    if args.what == "growth":
-        for option in ("clicks", "sizes", "views"):
-            setattr(args, option, sorted(numbers(getattr(args, option), f"--{option}") or []))
     hardware, versions = describe_hardware(), describe_versions()
     print(format_hardware(hardware, versions), flush=True)
-    result = BENCHMARKS[args.what].run(args)
-    print(json.dumps({"benchmark": args.what, "hardware": hardware, "versions": versions, **result}))
+    *_, run = BENCHMARKS[args.what]
+    print(json.dumps({"benchmark": args.what, "hardware": hardware, "versions": versions, **run(args)}))
     return 0
+
+
+# -- each benchmark: it prints its tables, and returns all figures for the last line
+
+
+def _run_network(args: argparse.Namespace) -> dict[str, Any]:
+    backends, images = _backends(args), load_images(args.images, args.repeats)
+    results = []
+    with _networks(args) as networks:
+        for name, settings in networks.items():
+            modes = [REFERENCE, *backends]
+            result = click_speed.measure_clicks(name, settings, modes, images, args.clicks, args.repeats)
+            print(click_speed.format_clicks(result), flush=True)
+            results.append(result)
+    shared = {**settings.shared(), "clicks": args.clicks, "repeats": args.repeats}
+    return {"settings": shared, "networks": results}
+
+
+def _run_evaluation(args: argparse.Namespace) -> dict[str, Any]:
+    protocol = Protocol(eval_mode=args.eval_mode, n_clicks=args.n_clicks)
+    benchmark = evaluation_speed.EvaluationBenchmark(
+        args.checkpoint, protocol, _backends(args), args.precision, args.device
+    )
+    results = []
+    for dataset in open_datasets(names(args.datasets), read_config(args.config_path)):
+        result = benchmark.measure(dataset.part(0, args.limit))
+        print(evaluation_speed.format_evaluation(result), flush=True)
+        results.append(result)
+    return {"settings": benchmark.settings, "datasets": results}
+
+
+def _run_growth(args: argparse.Namespace) -> dict[str, Any]:
+    if args.plot is not None and args.plot.suffix.lower() != ".png":
+        raise InputError(f"--plot: must be a .png file, not {str(args.plot)!a}")
+    modes, images = [REFERENCE, *_backends(args)], load_images(args.images, args.repeats)
+    with _networks(args) as networks:
+        if len(networks) > 1:
+            raise InputError("--presets: name one network; growth is measured of one at a time")
+        ((name, settings),) = networks.items()
+        result = growth.measure_growth(
+            name,
+            settings,
+            modes,
+            images,
+            args.repeats,
+            clicks=_numbers(args, "clicks", 1),
+            sizes=_numbers(args, "sizes", _SMALLEST_SIZE),
+            views=_numbers(args, "views", 1),
+        )
+    print(growth.format_growth(result), flush=True)
+    if args.plot is not None:
+        plot_growth(args.plot, result)
+    return result
+
+
+def _run_clicks(args: argparse.Namespace) -> dict[str, Any]:
+    spreads = simulator_speed.measure_simulator(args.repeats)
+    print(simulator_speed.format_simulator(spreads))
+    return {"settings": {"repeats": args.repeats, "side": simulator_speed.SIDE}, "clicks": spreads}
+
+
+def _run_ct(args: argparse.Namespace) -> dict[str, Any]:
+    labels = tqdm(list_volumes(args.labels), unit="volume", leave=False)
+    volumes = [ct_speed.measure_volume(label, args.organ, args.repeats) for label in labels]
+    print(ct_speed.format_volumes(volumes))
+    return {"settings": {"organ": args.organ, "repeats": args.repeats}, "volumes": volumes}
+
+
+def _backends(args: argparse.Namespace) -> list[str]:
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device: no GPU is usable here; give --device=cpu")
+    if args.backends is None:
+        return usable_backends(args.precision, args.device)
+    return _choose("--backends", args.backends, BACKENDS)
+
+
+@contextlib.contextmanager
+def _networks(args: argparse.Namespace) -> Iterator[dict[str, NetworkSettings]]:
+    """The networks that were asked for, by the name for tables."""
+    if args.checkpoint is not None and args.presets is not None:
+        raise InputError("--presets: cannot go with --checkpoint; give one of them")
+    with contextlib.ExitStack() as stack:
+        if args.checkpoint is not None:
+            files = {args.checkpoint.stem: args.checkpoint}
+        else:
+            presets = _choose("--presets", args.presets or "hr32", list(PRESETS))
+            files = stack.enter_context(untrained_checkpoints(presets))
+        yield {
+            name: NetworkSettings(
+                checkpoint=str(path),
+                size=args.size,
+                flip=not args.no_flip,
+                precision=args.precision,
+                threads=args.threads or cores_for(1),
+                device=args.device,
+            )
+            for name, path in files.items()
+        }
+
+
+def _choose(option: str, text: str, known: Sequence[str]) -> list[str]:
+    """Split a comma-separated list of known names."""
+    chosen = names(text)
+    for name in chosen:
+        if name not in known:
+            raise InputError(f"{option}: must be among {', '.join(known)}, not {name!a}")
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise InputError(f"{option}: must be different names like {','.join(known[:2])}, not {text!a}")
+    return chosen
+
+
+def _numbers(args: argparse.Namespace, option: str, smallest: int) -> list[int]:
+    found = sorted(numbers(getattr(args, option), f"--{option}") or [])
+    if found[0] < smallest:
+        raise InputError(f"--{option}: must be at least {smallest}, not {found[0]}")
+    return found
+
+
+def _at_least(smallest: int) -> Callable[[str], int]:
+    """A type of arguments: whole numbers from ``smallest`` on."""
+
+    def whole_number(text: str) -> int:
+        if not text.removeprefix("-").isdecimal():
+            raise argparse.ArgumentTypeError(f"must be a whole number, not {text!a}")
+        if int(text) < smallest:
+            raise argparse.ArgumentTypeError(f"must be at least {smallest}, not {text}")
+        return int(text)
+
+    return whole_number
 
 
 # -- the arguments of each benchmark
@@ -81,7 +208,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
     _add_click_arguments(parser, repeats=5)
-    parser.add_argument("--clicks", type=int, default=20, help="on each image (default: %(default)s)")
+    parser.add_argument(
+        "--clicks", type=_at_least(1), default=20, help="on each image (default: %(default)s)"
+    )
 
 
 def _add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +224,7 @@ def _add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: %(default)s",
     )
     _add_backend_arguments(parser)
-    add("--limit", type=int, metavar="N", help="the first N images of each data set (default: all)")
+    add("--limit", type=_at_least(1), metavar="N", help="the first N images of each data set (default: all)")
     add("--eval-mode", default=Protocol.eval_mode, help=f"{EVAL_MODES} (default: %(default)s)")
     add("--n-clicks", type=int, default=Protocol.n_clicks, help="at most (default: %(default)s)")
     add("--config-path", metavar="FILE", type=Path, default=Path("config.yml"), help="default: ./%(default)s")
@@ -111,13 +240,15 @@ def _add_growth_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_clicks_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repeats", type=int, default=200, help="of each mask (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=_at_least(1), default=200, help="of each mask (default: %(default)s)"
+    )
 
 
 def _add_ct_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", type=Path, help="a folder labelsTr, with imagesTr beside it; .nii.gz")
     parser.add_argument("organ", help="whose slice is extracted, and whose window is applied")
-    parser.add_argument("--repeats", type=int, default=9, help="turns (default: %(default)s)")
+    parser.add_argument("--repeats", type=_at_least(1), default=9, help="turns (default: %(default)s)")
 
 
 def _add_backend_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +257,7 @@ def _add_backend_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--backends",
         metavar="A[,B...]",
-        help=f"what runs the network: {', '.join(BACKENDS)} (default: torch, and on CPUs what is installed)",
+        help=f"what runs the network: {', '.join(BACKENDS)} (default: all that are installed and can do it)",
     )
     add("--precision", default="float32", help="what the backends compute in (default: %(default)s)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
@@ -142,10 +273,20 @@ def _add_click_arguments(parser: argparse.ArgumentParser, *, repeats: int) -> No
     )
     add("--checkpoint", metavar="FILE", type=Path, help="a network with its weights, instead")
     _add_backend_arguments(parser)
-    add("--size", type=int, default=384, help="pixels of the input's shorter side (default: %(default)s)")
+    add(
+        "--size",
+        type=_at_least(_SMALLEST_SIZE),
+        default=384,
+        help="pixels of the input's shorter side (default: %(default)s)",
+    )
     add("--no-flip", action="store_true", help="do not average with the mirrored image")
-    add("--threads", type=int, help="that one click may use (default: this process's cores)")
-    add("--repeats", type=int, default=repeats, help="images that are clicked on (default: %(default)s)")
+    add("--threads", type=_at_least(1), help="that one click may use (default: this process's cores)")
+    add(
+        "--repeats",
+        type=_at_least(1),
+        default=repeats,
+        help="images that are clicked on (default: %(default)s)",
+    )
     add(
         "--images",
         metavar="PATH",
@@ -153,3 +294,15 @@ def _add_click_arguments(parser: argparse.ArgumentParser, *, repeats: int) -> No
         nargs="+",
         help="pictures, or a folder of them, taken in turn (default: generated CT slices, 512 x 512)",
     )
+
+
+_Run = Callable[[argparse.Namespace], dict[str, Any]]
+_AddArguments = Callable[[argparse.ArgumentParser], None]
+BENCHMARKS: dict[str, tuple[ModuleType, _AddArguments, _Run]] = {
+    "network": (click_speed, _add_network_arguments, _run_network),
+    "evaluation": (evaluation_speed, _add_evaluation_arguments, _run_evaluation),
+    "growth": (growth, _add_growth_arguments, _run_growth),
+    "clicks": (simulator_speed, _add_clicks_arguments, _run_clicks),
+    "ct": (ct_speed, _add_ct_arguments, _run_ct),
+}
+"""By subcommand the module that measures, its arguments, and how it is run. The first is the default."""

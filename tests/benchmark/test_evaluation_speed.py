@@ -3,7 +3,7 @@
 import pytest
 
 from isegm.benchmark import evaluation_speed
-from isegm.benchmark.evaluation_speed import compare, measure
+from isegm.benchmark.evaluation_speed import agreement, measure_in_turns
 from isegm.datasets import Dataset
 from isegm.datasets.dataset import Record
 from isegm.evaluation.protocol import Protocol
@@ -23,7 +23,7 @@ def test_noc_its_difference_and_the_share_of_images_with_the_same_clicks():
     alike = result([A], [0.95])
     reference = [alike, alike, alike, result([A, B], [0.5, 0.86, 0.86, 0.86])]
     own = [alike, alike, result([B], [0.95]), result([A, A], [0.5, 0.95])]
-    assert compare(own, reference, 4) == {
+    assert agreement(own, reference, 4) == {
         "noc85": 1.25,
         "noc85_difference": 0.0,
         "noc90": 1.25,
@@ -46,7 +46,9 @@ def test_ways_take_turns_and_all_see_all_samples_in_order(tmp_path, monkeypatch)
 
         return evaluate
 
-    found = measure(dataset, {"reference": way("reference", 2.0), "torch": way("torch", 0.5)}, PROTOCOL, 2)
+    found = measure_in_turns(
+        dataset, {"reference": way("reference", 2.0), "torch": way("torch", 0.5)}, PROTOCOL, 2
+    )
     assert turns == [
         ("reference", "a"), ("torch", "a"),  # not timed
         ("reference", "ab"), ("torch", "ab"),

@@ -7,11 +7,11 @@ import torch
 from isegm.benchmark import growth
 from isegm.benchmark.growth import by_clicks, by_size, by_threads, by_views
 from isegm.benchmark.timing import Recording
-from isegm.benchmark.ways import Settings
+from isegm.benchmark.ways import NetworkSettings
 from isegm.inference.torch_network import Encoded
 
 MODES = ["reference", "torch"]
-SETTINGS = Settings(checkpoint="some.pth", size=64, threads=2)
+SETTINGS = NetworkSettings(checkpoint="some.pth", size=64, threads=2)
 IMAGES = [np.zeros((8, 8, 3), np.uint8)]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 
 import cv2
 import matplotlib.image
@@ -12,7 +13,13 @@ import torch
 
 from isegm.benchmark import click_speed, growth
 from isegm.benchmark.memory import peak_megabytes
-from isegm.benchmark.ways import Settings, load_images, load_segmenter, untrained_model
+from isegm.benchmark.ways import (
+    NetworkSettings,
+    load_images,
+    load_segmenter,
+    untrained_model,
+    usable_backends,
+)
 from isegm.commands.benchmark import main
 from isegm.config import read_config
 from isegm.datasets import open_dataset
@@ -100,6 +107,38 @@ def test_network(words, capsys, measured_in_this_process):
     assert len(lines) == 10
 
 
+def test_a_backend_that_cannot_is_left_out_with_one_line_unless_it_was_asked_for(
+    capsys, measured_in_this_process
+):
+    tiny = ["network", "--presets=hr18s", "--threads=1", "--size=64", "--clicks=1", "--repeats=1"]
+    assert main([*tiny, "--precision=float64"]) == 0
+    out, err = capsys.readouterr()
+    (measured,) = last_line(out)["networks"]
+    assert [row["mode"] for row in measured["modes"]] == ["reference", "torch"]
+    left_out = [line.partition(": warning: ")[2] for line in err.splitlines() if "warning" in line]
+    assert [line.partition(": ")[0] for line in left_out] == ["left out onnxruntime", "left out openvino"]
+    assert main([*tiny, "--precision=float64", "--backends=torch,openvino"]) == 2
+    error = capsys.readouterr().err
+    assert "openvino computes in float32" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "backends"),
+    [
+        ("float32", "cpu", ["torch", "onnxruntime", "openvino"]),
+        ("bfloat16", "cpu", ["torch", "openvino"]),
+        ("float64", "cpu", ["torch"]),
+        ("float32", "cuda", ["torch"]),
+    ],
+)
+def test_by_default_a_benchmark_takes_every_backend_that_can(precision, device, backends):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert usable_backends(precision, device) == backends
+    assert len(caught) == (3 - len(backends) if device == "cpu" else 0)
+
+
 def test_the_table_of_a_network_shows_every_figure():
     spread = {"median": 12.34, "q1": 11.0, "q3": 15.0, "count": 3}
     row = {
@@ -114,7 +153,7 @@ def test_the_table_of_a_network_shows_every_figure():
         "gmacs": {"encode": 8.0, "correct": 1.0, "first_click": 9.0, "further_click": 1.0},
         "peak_mb": 950.4,
     }
-    text = click_speed.format_result({"name": "mine", "preset": "hr32", "modes": [row]})
+    text = click_speed.format_clicks({"name": "mine", "preset": "hr32", "modes": [row]})
     assert text.splitlines()[1] == "mine (hr32)"
     assert text.splitlines()[-2].replace("|", " ").split() == [
         "torch", "12.3", "11.0-15.0", "2.00x", "4.0", "3.5-4.5", "3.46x", "250.00", "9.00", "1.00", "950",
@@ -218,13 +257,13 @@ def test_growth(tmp_path, capsys, measured_in_this_process):
 
 
 def test_processes_wait_for_each_other_and_give_a_rate(workspace):
-    settings = Settings(checkpoint="weights/hr32.pth", size=32)
+    settings = NetworkSettings(checkpoint="weights/hr32.pth", size=32)
     image = load_images(None, 1)[0]
     assert growth._rate_together("torch", settings, image, 2, 2) > 0
 
 
 def test_peak_memory_is_that_of_a_process_of_its_own(workspace):
-    settings = Settings(checkpoint="weights/hr32.pth", size=32)
+    settings = NetworkSettings(checkpoint="weights/hr32.pth", size=32)
     image = load_images(None, 1)[0]
     alone = peak_megabytes("torch", settings, image)
     large = np.ones(250_000_000)  # 2000 MB in the process that asks
@@ -241,7 +280,9 @@ def test_threads_double_up_to_the_most():
 
 
 def test_settings_reach_the_network(workspace):
-    settings = Settings(checkpoint="weights/hr32.pth", size=48, flip=False, precision="float64", threads=1)
+    settings = NetworkSettings(
+        checkpoint="weights/hr32.pth", size=48, flip=False, precision="float64", threads=1
+    )
     predictor = load_segmenter("torch", settings)
     assert (predictor.size, predictor.flip, predictor.network.dtype) == (48, False, torch.float64)
 
@@ -256,7 +297,7 @@ def test_settings_reach_the_network(workspace):
         ("network --presets=hr64", "--presets: must be among hr18s, hr18, hr32, segb0, segb3, not 'hr64'"),
         ("network --presets=hr18s --checkpoint=weights/hr32.pth", "--presets: cannot go with --checkpoint"),
         ("network --size=16", "--size: must be at least 32, not 16"),
-        ("network --size=big", "argument --size: invalid int value: 'big'"),
+        ("network --size=big", "argument --size: must be a whole number, not 'big'"),
         ("network --repeats=0", "--repeats: must be at least 1, not 0"),
         ("network --clicks=0", "--clicks: must be at least 1, not 0"),
         ("network --threads=0", "--threads: must be at least 1, not 0"),
@@ -294,7 +335,10 @@ def test_a_data_set_with_initial_masks_is_refused(workspace, capsys):
     words = "evaluation --datasets=D585_SP --checkpoint=weights/hr32.pth --backends=torch"
     assert main([*words.split(), "--eval-mode=fixed64"]) == 2
     error = capsys.readouterr().err
-    assert "--datasets: D585_SP has initial masks, which the reference does not start from" in error
+    assert (
+        "D585_SP: has initial masks, which the reference does not start from; measure other data sets"
+        in error
+    )
     assert error.count("\n") == 1
 
 

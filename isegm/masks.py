@@ -42,6 +42,13 @@ class MaskReading:
     kind: Literal["auto", "labels", "binary"] = "auto"
     ignored: int | Literal["none"] | None = None
 
+    def overruled_by(self, other: "MaskReading | None") -> "MaskReading":
+        """The same, but with what ``other`` says."""
+        if other is None:
+            return self
+        kind = self.kind if other.kind == "auto" else other.kind
+        return MaskReading(kind, self.ignored if other.ignored is None else other.ignored)
+
 
 AUTOMATIC = MaskReading()
 

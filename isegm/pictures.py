@@ -56,29 +56,28 @@ _TURNS: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
 """How stored pixels become upright ones, by EXIF orientation; all others are upright."""
 
 
-def read_image(
-    path: Path, to_8_bits: Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]] | None = None
-) -> npt.NDArray[np.uint8]:
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """Read a picture as (H, W, 3) RGB; grey ones are repeated to three channels.
 
-    Args:
-        path: The file.
-        to_8_bits: Turns the stored values of a grey picture of another depth into grey values, by a window
-            say; without it such a picture is refused.
+    Raises:
+        InputError: The file is missing, empty, not a picture that can be decoded, or not of 8 bits.
+    """
+    return _as_image(path, read_stored(path))
+
+
+def read_values(path: Path) -> npt.NDArray[Any]:
+    """Read a picture of any depth: one of 8 bits as :func:`read_image` does, a grey one as stored, (H, W).
 
     Raises:
-        InputError: The file is missing, empty, or not a picture that can be decoded; or it is not of 8 bits
-            and nothing says what its values mean.
+        InputError: The file is missing, empty, or not a picture that can be decoded; or it has colours that
+            are not of 8 bits, or values that are no numbers.
     """
     pixels = read_stored(path)
-    if pixels.dtype != np.uint8 and pixels.ndim == 2 and to_8_bits is not None:
-        if not np.isfinite(pixels).all():
-            raise InputError(f"{path}: holds NaN or infinite values; write it again without them")
-        pixels = to_8_bits(pixels)
-    _check_depth(path, pixels)
-    if pixels.ndim == 2:
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
-    return np.ascontiguousarray(pixels[:, :, :3])
+    if pixels.dtype == np.uint8 or pixels.ndim == 3:
+        return _as_image(path, pixels)
+    if not np.isfinite(pixels).all():
+        raise InputError(f"{path}: holds NaN or infinite values; write it again without them")
+    return pixels
 
 
 def read_grey(path: Path) -> npt.NDArray[np.uint8]:
@@ -171,6 +170,13 @@ def depth_of(pixels: npt.NDArray[Any]) -> str:
     """A picture's depth in words: ``16-bit``, ``signed 16-bit``, ``32-bit float``."""
     bits = f"{8 * pixels.dtype.itemsize}-bit"
     return {"i": f"signed {bits}", "f": f"{bits} float"}.get(pixels.dtype.kind, bits)
+
+
+def _as_image(path: Path, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    _check_depth(path, pixels)
+    if pixels.ndim == 2:
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
+    return np.ascontiguousarray(pixels[:, :, :3])
 
 
 def _check_depth(path: Path, pixels: npt.NDArray[Any]) -> None:

@@ -9,19 +9,17 @@ All of it may be left out::
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
 from isegm.errors import InputError
 from isegm.limits import MOST_CONFIG_BYTES, read_bytes
 from isegm.masks import AUTOMATIC, MaskReading
-from isegm.volumes.windows import Window, apply_window, parse_window
+from isegm.volumes.windows import Window, parse_window
 
 READING_FILE = "reading.yml"
 _KEYS = ("window", "offset", "masks", "ignore")
@@ -35,18 +33,17 @@ class Reading:
         masks: How its masks are.
         window: What becomes black and white in pictures that are not of 8 bits.
         offset: What is added to their values before; None where nothing says that this gives HU.
+        path: The file that says it; None where there is none.
     """
 
     masks: MaskReading = AUTOMATIC
     window: Window | None = None
     offset: float | None = None
+    path: Path | None = None
 
-    @property
-    def to_8_bits(self) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]] | None:
-        """Turns the values of such pictures into grey values; None without a window."""
-        if self.window is None:
-            return None
-        return functools.partial(apply_window, window=self.window, inter=self.offset or 0.0)
+
+NOTHING_SAID = Reading()
+"""Of a data set without the file."""
 
 
 def read_reading(folder: Path) -> Reading:
@@ -60,7 +57,7 @@ def read_reading(folder: Path) -> Reading:
     try:
         content = yaml.safe_load(read_bytes(path, MOST_CONFIG_BYTES))
     except FileNotFoundError:
-        return Reading()
+        return NOTHING_SAID
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
@@ -81,7 +78,7 @@ def read_reading(folder: Path) -> Reading:
     if ignored is not None and ignored != "none" and (not isinstance(ignored, int) or ignored < 1):
         raise InputError(f"{path}: ignore must be a whole number from 1 on, or none, not {ignored!r}")
     kind = cast("Literal['auto', 'labels', 'binary']", masks)
-    return Reading(MaskReading(kind, ignored), window, offset)
+    return Reading(MaskReading(kind, ignored), window, offset, path)
 
 
 @functools.cache

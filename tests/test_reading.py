@@ -1,6 +1,7 @@
 """What ``reading.yml`` says of a data set, and that evaluation, training and metrics read the same pixels."""
 
 import warnings
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,10 +12,12 @@ from isegm.compare.mask_pairs import Pair
 from isegm.compare.mask_reading import read_pair
 from isegm.config import Config
 from isegm.datasets import open_dataset
+from isegm.datasets.picture_pairs import find_folder
 from isegm.errors import InputError, InputWarning
 from isegm.masks import MaskReading
 from isegm.reading import Reading, read_reading
-from isegm.training.picture_source import open_folder
+from isegm.training.ct_appearance import WindowJitter
+from isegm.training.picture_source import PictureSource
 from isegm.volumes.windows import Window
 
 
@@ -42,6 +45,10 @@ def sample_of(folder):
     return open_dataset("mine", Config(folder / "config.yml", {"MINE_PATH": folder}))[0]
 
 
+def scene_of(folder, content="auto"):
+    return PictureSource("f", find_folder(folder), content, WindowJitter(0, 1)).draw(np.random.default_rng(0))
+
+
 @pytest.mark.parametrize(
     ("text", "reading"),
     [
@@ -53,9 +60,10 @@ def sample_of(folder):
     ],
 )
 def test_what_can_be_said(tmp_path, text, reading):
+    path = tmp_path / "reading.yml"
     if text:
-        (tmp_path / "reading.yml").write_text(text)
-    assert read_reading(tmp_path) == reading
+        path.write_text(text)
+    assert read_reading(tmp_path) == replace(reading, path=path if text else None)
 
 
 @pytest.mark.parametrize(
@@ -94,16 +102,16 @@ GREYS = [[0, 0], [128, 255]]  # at level 40, width 350: 255 * (HU + 135) / 350
 def test_deep_pictures_are_windowed_alike_for_all(folder, stored, offset):
     mask = np.full((2, 2), 255, np.uint8)
     data = folder(stored.astype(np.uint16), mask)
-    for read in (sample_of, lambda data: open_folder("f", data).draw(np.random.default_rng(0))):
+    for read in (sample_of, scene_of):
         with pytest.raises(
             InputError, match=r"images/a\.png: a 16-bit picture .* give a window in reading.yml"
         ):
             read(data)
     folder(stored.astype(np.uint16), mask, f"window: abdomen\noffset: {offset}\n")
     np.testing.assert_array_equal(sample_of(data).image, np.dstack([GREYS] * 3))
-    scene = open_folder("f", data, content="photo").draw(np.random.default_rng(0))
+    scene = scene_of(data)
     np.testing.assert_array_equal(scene.image, np.dstack([GREYS] * 3))
-    assert open_folder("f", data).draw(np.random.default_rng(0)).is_ct
+    assert scene_of(data).is_ct
 
 
 def test_the_window_of_values_that_are_no_hu(folder):
@@ -157,7 +165,7 @@ def test_evaluation_training_and_metrics_agree_on_every_pixel(folder, tmp_path, 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
         truth = sample_of(data).truth
-        labels = open_folder("f", data).draw(np.random.default_rng(0)).labels
+        labels = scene_of(data).labels
         everywhere = tmp_path / "prediction.png"
         assert cv2.imwrite(str(everywhere), np.full(expected.shape, 255, np.uint8))
         pair = read_pair(Pair("a", path, everywhere), {})
@@ -190,7 +198,7 @@ def test_masks_fit_pictures_as_viewers_show_them(tmp_path, orientation):
     sample = sample_of(tmp_path)
     np.testing.assert_array_equal(sample.image[:, :, 0], upright)
     np.testing.assert_array_equal(sample.truth, mask // 255)
-    scene = open_folder("f", tmp_path, content="photo").draw(np.random.default_rng(0))
+    scene = scene_of(tmp_path, "photo")
     np.testing.assert_array_equal(scene.image[:, :, 0], upright)
     np.testing.assert_array_equal(scene.labels, mask // 255)
 

@@ -31,8 +31,8 @@ import torch
 from isegm._version import __version__
 from isegm.commands.command_line import Parser, command, numbers
 from isegm.commands.places import REPOSITORY
-from isegm.config import Config, read_config
-from isegm.datasets import Dataset, open_dataset
+from isegm.config import read_config
+from isegm.datasets import Dataset, open_dataset, open_folder
 from isegm.distributed import choose_device, join_processes, launched_as
 from isegm.errors import InputError
 from isegm.evaluation.protocol import EVAL_MODES, Protocol
@@ -158,11 +158,7 @@ def find_datasets(wanted: Sequence[str], config_path: Path) -> list[Dataset]:
     found: list[Dataset] = []
     for name in wanted:
         folder = Path(name)
-        if folder.is_dir():
-            key = f"{folder.resolve().name.upper()}_PATH"
-            dataset = open_dataset(folder.resolve().name, Config(config_path, {key: folder}))
-        else:
-            dataset = open_dataset(name, read_config(config_path))
+        dataset = open_folder(folder) if folder.is_dir() else open_dataset(name, read_config(config_path))
         if any(other.name == dataset.name for other in found):
             raise InputError(f"--validate: there are two {dataset.name}; figures are kept by this name")
         found.append(dataset)

@@ -1,7 +1,10 @@
-"""The data sets of the evaluation: the published benchmarks and folders of one's own."""
+"""Data sets: each is read in one place, as pictures with their objects.
+
+The evaluation takes samples of one object each from them (:class:`Dataset`), training takes scenes.
+"""
 
 from isegm.datasets.dataset import Dataset, DatasetProblems
-from isegm.datasets.registry import available_datasets, open_dataset
+from isegm.datasets.registry import available_datasets, open_dataset, open_folder
 from isegm.datasets.sample import Sample
 
-__all__ = ["Dataset", "DatasetProblems", "Sample", "available_datasets", "open_dataset"]
+__all__ = ["Dataset", "DatasetProblems", "Sample", "available_datasets", "open_dataset", "open_folder"]

@@ -1,17 +1,15 @@
-"""A data set: samples by index, read when they are asked for."""
+"""A data set of the evaluation: samples by index, read when they are asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from isegm.datasets.picture import Picture, check_objects, check_size
 from isegm.datasets.sample import Sample
-from isegm.errors import InputError, InputProblems, describe
-from isegm.masks import Truth
-from isegm.pictures import is_turned, read_grey, read_image
+from isegm.errors import InputError, describe
+from isegm.pictures import read_grey
 
 
 @dataclass(frozen=True)
@@ -20,28 +18,39 @@ class Record:
 
     Attributes:
         name: The sample's name.
-        image: The image file.
-        mask: The file of the true mask.
-        read_truth: Reads it: (H, W) of 1 object, 0 background, -1 ignored.
-        initial_mask: The file of the initial mask, if there is one.
-        to_8_bits: As for :func:`isegm.pictures.read_image`.
+        picture: The picture with its objects.
+        number: The number of the sample's object; None takes all objects as one.
+        initial_mask: The file of the initial mask, if there is one; its object is above 128.
     """
 
     name: str
-    image: Path
-    mask: Path
-    read_truth: Callable[[], Truth]
+    picture: Picture
+    number: int | None = None
     initial_mask: Path | None = None
-    to_8_bits: Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]] | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that the sample is read from."""
-        return (self.image, self.mask, *([self.initial_mask] if self.initial_mask else []))
+        return (*self.picture.files, *([self.initial_mask] if self.initial_mask else []))
 
 
-class DatasetProblems(InputProblems):
-    """A data set's files do not fit together."""
+class DatasetProblems(InputError):  # noqa: N818 - it is a list of them
+    """A data set's files do not fit together.
+
+    The message lists every problem, one a line.
+
+    Attributes:
+        problems: The lines, ``file: what is wrong and what would fix it``.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+    @property
+    def lines(self) -> list[str]:
+        """The problems."""
+        return self.problems
 
 
 class Dataset:
@@ -80,40 +89,45 @@ class Dataset:
             IndexError: ``index`` is outside the data set.
         """
         record = self.records[index]
+        image = record.files[0]
         try:
             return _read_sample(record)
         except OSError as error:
-            raise InputError(describe(error, record.image)) from None
+            raise InputError(describe(error, image)) from None
         except MemoryError:
-            raise InputError(f"{record.image}: not enough memory to read it; use fewer processes") from None
+            raise InputError(f"{image}: not enough memory to read it; use fewer processes") from None
+
+
+def whole_pictures(pictures: Iterable[Picture]) -> list[Record]:
+    """One sample a picture, called like it: all its objects as one."""
+    return [Record(picture.name, picture) for picture in pictures]
+
+
+def single_objects(pictures: Iterable[Picture], problems: list[str]) -> list[Record]:
+    """One sample an object, called ``<picture>_<number>``; this reads the labels of every picture.
+
+    What cannot be read is added to ``problems``, a line each.
+    """
+    records = []
+    for picture in pictures:
+        try:
+            records += [Record(f"{picture.name}_{number}", picture, number) for number in picture.numbers()]
+        except InputError as error:
+            problems.append(str(error))
+        except OSError as error:
+            problems.append(describe(error, picture.files[1]))
+    return records
 
 
 def _read_sample(record: Record) -> Sample:
-    image = read_image(record.image, record.to_8_bits)
-    truth = record.read_truth()
-    check_size(record.mask, truth, record.image, image)
-    if not (truth == 1).any():
-        raise InputError(f"{record.mask}: has no object pixel; mark the object or remove image and mask")
-    initial_mask = None
-    if record.initial_mask is not None:
-        initial_mask = read_grey(record.initial_mask) > 128
-        check_size(record.initial_mask, initial_mask, record.image, image)
+    picture = record.picture.read()
+    image_path, labels_path = record.files[:2]
+    image, labels = picture.image(), picture.labels
+    truth = (labels > 0 if record.number is None else labels == record.number).astype(np.int8)
+    truth[labels < 0] = -1
+    check_objects(labels_path, truth)
+    if record.initial_mask is None:
+        return Sample(record.name, image, truth, None)
+    initial_mask = read_grey(record.initial_mask) > 128
+    check_size(record.initial_mask, initial_mask, image_path, image)
     return Sample(record.name, image, truth, initial_mask)
-
-
-def check_size(
-    mask_path: Path, mask: npt.NDArray[np.generic], image_path: Path, image: npt.NDArray[np.uint8]
-) -> None:
-    """Refuse a mask that is not of its image's size.
-
-    Raises:
-        InputError: It is not.
-    """
-    if mask.shape == image.shape[:2]:
-        return
-    (rows, columns), (image_rows, image_columns) = mask.shape, image.shape[:2]
-    turned = " once turned by its EXIF orientation, as viewers do" if is_turned(image_path) else ""
-    raise InputError(
-        f"{mask_path}: has {rows} rows and {columns} columns, but {image_path} has {image_rows} and "
-        f"{image_columns}{turned}; they must be of one size"
-    )

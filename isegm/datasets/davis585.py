@@ -1,11 +1,11 @@
 """DAVIS-585: objects in frames of DAVIS, two of its three variants with an initial mask to correct."""
 
-import functools
 import re
 from pathlib import Path
 
 from isegm.datasets.dataset import DatasetProblems, Record
 from isegm.datasets.listing import JPEG_SUFFIXES, by_stem, list_files, list_folders
+from isegm.datasets.picture import PictureFiles
 from isegm.datasets.picture_pairs import read_bright
 
 _INITIAL_PREFIX = "init_"
@@ -60,6 +60,6 @@ def _find_sequence(sequence: Path, initial: str | None, problems: list[str]) -> 
         if initial and initial_mask is None:
             problems.append(f"{mask}: has no {_INITIAL_PREFIX}{initial}_{stem}.png beside it; add it")
         if image is not None:
-            read_truth = functools.partial(read_bright, mask)
-            records.append(Record(f"{sequence.name}-{stem}", image, mask, read_truth, initial_mask))
+            picture = PictureFiles(f"{sequence.name}-{stem}", image, mask, read_bright)
+            records.append(Record(picture.name, picture, initial_mask=initial_mask))
     return records

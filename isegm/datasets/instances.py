@@ -1,71 +1,93 @@
 """Data sets of many objects an image, each a sample of its own: SBD and PascalVOC.
 
-Which objects an image has is only in its label picture, so opening one of these data sets reads every label
-picture of its list once, some milliseconds each. Nothing is cached on disk: data folders may be read-only.
+Which objects an image has is only in its label picture, so the evaluation of one of these data sets begins
+by reading every label picture of its list, some milliseconds each. Nothing is cached on disk: data folders
+may be read-only.
 """
 
-import functools
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from isegm.datasets.dataset import DatasetProblems, Record
+from isegm.datasets.dataset import DatasetProblems, Record, single_objects
 from isegm.datasets.listing import JPEG_SUFFIXES, files_of
 from isegm.datasets.matlab import read_struct_field
+from isegm.datasets.picture import PictureFiles
 from isegm.errors import InputError
 from isegm.limits import MOST_PICTURE_BYTES, MOST_TEXT_BYTES, read_bytes, read_text
-from isegm.masks import Truth
+from isegm.masks import Labels
 from isegm.pictures import read_palette
 
-BACKGROUND = 0
 VOC_BORDER = 255
 
-Labels = npt.NDArray[np.integer[Any]]
-ReadLabels = Callable[[Path], Labels]
 
+@dataclass(frozen=True)
+class ListedLayout:
+    """How such a data set lies in its folder.
 
-def find_sbd(folder: Path) -> list[Record]:
-    """The samples of SBD: every object of every image listed in ``val.txt``, called ``<image>_<id>``.
-
-    Images are ``img/<image>.jpg``, label pictures ``inst/<image>.mat``; no pixel is ignored.
-
-    Raises:
-        DatasetProblems: The list or a folder is missing, a listed image or label picture is missing or comes
-            twice, a label picture is corrupt, or there is no object at all.
+    Attributes:
+        image_list: The list of a split, ``{split}`` in its name.
+        images: The folder of ``<name>.jpg``.
+        labels: The folder of the label pictures.
+        label_suffix: Of those.
+        read_labels: Reads one.
     """
-    return _find_instances(
-        folder,
-        image_list="val.txt",
-        images="img",
-        labels="inst",
-        label_suffix=".mat",
-        read_labels=read_sbd_labels,
-        ignored=None,
-    )
 
+    image_list: str
+    images: str
+    labels: str
+    label_suffix: str
+    read_labels: Callable[[Path], Labels]
 
-def find_pascal_voc(folder: Path) -> list[Record]:
-    """The samples of PascalVOC: every object of every image of the segmentation ``val`` list.
+    def find_pictures(self, folder: Path, split: str) -> list[PictureFiles]:
+        """The pictures of a list, in its order; labels are not read.
 
-    Images are ``JPEGImages/<image>.jpg``, label pictures ``SegmentationObject/<image>.png``; samples are
-    called ``<image>_<id>``. The border that is drawn around objects is ignored.
+        Raises:
+            DatasetProblems: The list or a folder is missing or empty, or a listed image or label picture is
+                missing or comes twice; every problem is listed.
+        """
+        problems: list[str] = []
+        pictures = self._find(folder, split, problems)
+        if problems:
+            raise DatasetProblems(problems)
+        return pictures
 
-    Raises:
-        DatasetProblems: As :func:`find_sbd`.
-    """
-    return _find_instances(
-        folder,
-        image_list="ImageSets/Segmentation/val.txt",
-        images="JPEGImages",
-        labels="SegmentationObject",
-        label_suffix=".png",
-        read_labels=read_voc_labels,
-        ignored=VOC_BORDER,
-    )
+    def find_objects(self, folder: Path, split: str = "val") -> list[Record]:
+        """A sample for every object of every picture of a list, called ``<picture>_<number>``.
+
+        Raises:
+            DatasetProblems: As :meth:`find_pictures`; or a label picture is corrupt, or there is no object.
+        """
+        problems: list[str] = []
+        records = single_objects(self._find(folder, split, problems), problems)
+        if not records and not problems:
+            path = folder / self.image_list.format(split=split)
+            problems.append(f"{path}: lists no image with an object; take the original file")
+        if problems:
+            raise DatasetProblems(problems)
+        return records
+
+    def _find(self, folder: Path, split: str, problems: list[str]) -> list[PictureFiles]:
+        image_list = folder / self.image_list.format(split=split)
+        listed = read_list(image_list, problems)
+        image_files = files_of(folder / self.images, JPEG_SUFFIXES, problems)
+        label_files = files_of(folder / self.labels, frozenset({self.label_suffix}), problems)
+        for files, place in ((image_files, self.images), (label_files, self.labels)):
+            problems += [
+                f"{image_list}: lists {name!a}, but {folder / place} has no such file"
+                for name in listed
+                if files and name not in files
+            ]
+        if not listed and not problems:
+            problems.append(f"{image_list}: lists no image; take the original file")
+        return [
+            PictureFiles(name, image_files[name], label_files[name], self.read_labels)
+            for name in listed
+            if name in image_files and name in label_files
+        ]
 
 
 def read_sbd_labels(path: Path) -> Labels:
@@ -75,7 +97,8 @@ def read_sbd_labels(path: Path) -> Labels:
         InputError: The file cannot be read, or it is not such a MATLAB file.
     """
     try:
-        return read_struct_field(read_bytes(path, MOST_PICTURE_BYTES), "GTinst", "Segmentation")
+        content = read_bytes(path, MOST_PICTURE_BYTES)
+        return read_struct_field(content, "GTinst", "Segmentation").astype(np.int32)
     except InputError:
         raise
     except (OSError, ValueError) as error:
@@ -84,7 +107,7 @@ def read_sbd_labels(path: Path) -> Labels:
 
 
 def read_voc_labels(path: Path) -> Labels:
-    """Read the palette indexes of a PNG: (H, W) uint8, 0 background, 255 border, others the objects.
+    """Read the palette indexes of a PNG: (H, W), 0 background, -1 border (255), others the objects.
 
     The indexes are the labels and the colours only their looks.
 
@@ -94,42 +117,9 @@ def read_voc_labels(path: Path) -> Labels:
     palette = read_palette(path)
     if palette is None:
         raise InputError(f"{path}: has no palette, whose indexes are the objects; take the original file")
-    return palette[0]
-
-
-def _find_instances(
-    folder: Path,
-    *,
-    image_list: str,
-    images: str,
-    labels: str,
-    label_suffix: str,
-    read_labels: ReadLabels,
-    ignored: int | None,
-) -> list[Record]:
-    problems: list[str] = []
-    listed = read_list(folder / image_list, problems)
-    image_files = files_of(folder / images, JPEG_SUFFIXES, problems)
-    label_files = files_of(folder / labels, frozenset({label_suffix}), problems)
-    records = []
-    for name in listed:
-        if image_files and name not in image_files:
-            problems.append(f"{folder / image_list}: lists {name!a}, but {folder / images} has no such image")
-        if label_files and name not in label_files:
-            problems.append(f"{folder / image_list}: lists {name!a}, but {folder / labels} has no such file")
-        if name in image_files and name in label_files:
-            image, mask = image_files[name], label_files[name]
-            records += [
-                Record(
-                    f"{name}_{i}", image, mask, functools.partial(_read_truth, mask, read_labels, i, ignored)
-                )
-                for i in _object_ids(mask, read_labels, ignored, problems)
-            ]
-    if not records and not problems:
-        problems.append(f"{folder / image_list}: lists no image with an object; take the original file")
-    if problems:
-        raise DatasetProblems(problems)
-    return records
+    labels = palette[0].astype(np.int32)
+    labels[labels == VOC_BORDER] = -1
+    return labels
 
 
 def read_list(path: Path, problems: list[str]) -> list[str]:
@@ -149,19 +139,10 @@ def read_list(path: Path, problems: list[str]) -> list[str]:
     return names
 
 
-def _object_ids(path: Path, read_labels: ReadLabels, ignored: int | None, problems: list[str]) -> list[int]:
-    try:
-        ids = np.unique(read_labels(path)).tolist()
-    except InputError as error:
-        problems.append(str(error))
-        return []
-    return [i for i in ids if i not in (BACKGROUND, ignored)]
+SBD = ListedLayout("{split}.txt", "img", "inst", ".mat", read_sbd_labels)
+"""SBD: no pixel is ignored."""
 
-
-def _read_truth(path: Path, read_labels: ReadLabels, object_id: int, ignored: int | None) -> Truth:
-    labels = read_labels(path)
-    truth = np.zeros(labels.shape, np.int8)
-    truth[labels == object_id] = 1
-    if ignored is not None:
-        truth[labels == ignored] = -1
-    return truth
+PASCAL_VOC = ListedLayout(
+    "ImageSets/Segmentation/{split}.txt", "JPEGImages", "SegmentationObject", ".png", read_voc_labels
+)
+"""PascalVOC: the border that is drawn around objects is ignored."""

@@ -2,20 +2,27 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from isegm.datasets.dataset import DatasetProblems, Record
+from isegm.datasets.dataset import DatasetProblems
 from isegm.datasets.listing import PICTURE_SUFFIXES, files_of
-from isegm.masks import Truth, read_mask
+from isegm.datasets.picture import PictureFiles
+from isegm.masks import Labels, MaskReading, read_labels
 from isegm.pictures import read_grey, read_image
-from isegm.reading import read_reading
+from isegm.reading import NOTHING_SAID, Reading, read_reading
 
 
-def find_pairs(folder: Path, *, images: str, masks: str, read_truth: Callable[[Path], Truth]) -> list[Record]:
-    """Pair the pictures of two folders by name; one sample an image, called as the file without its suffix.
+def find_pairs(
+    folder: Path,
+    *,
+    images: str,
+    masks: str,
+    read_labels: Callable[[Path], Labels],
+    reading: Reading = NOTHING_SAID,
+) -> list[PictureFiles]:
+    """Pair the pictures of two folders by name; each is called as its file without the suffix.
 
     Pictures are PNG, JPEG, BMP and TIFF, the suffix in any case; other and hidden files are not looked at.
 
@@ -23,7 +30,8 @@ def find_pairs(folder: Path, *, images: str, masks: str, read_truth: Callable[[P
         folder: The data set's folder.
         images: The name of the images' folder in it.
         masks: The name of the masks' folder in it.
-        read_truth: Reads a mask file.
+        read_labels: Reads a mask file.
+        reading: What is known of the images besides.
 
     Raises:
         DatasetProblems: A folder is missing or without pictures, an image has no mask or a mask no image,
@@ -38,44 +46,47 @@ def find_pairs(folder: Path, *, images: str, masks: str, read_truth: Callable[[P
     if problems:
         raise DatasetProblems(problems)
     return [
-        Record(stem, image_files[stem], mask_files[stem], functools.partial(read_truth, mask_files[stem]))
+        PictureFiles(stem, image_files[stem], mask_files[stem], read_labels, reading)
         for stem in sorted(image_files)
     ]
 
 
-def find_folder(folder: Path) -> list[Record]:
-    """The samples of a folder with ``images/`` and ``masks/``, read as its ``reading.yml`` says.
+def find_folder(
+    folder: Path, *, images: str = "images", masks: str = "masks", known: MaskReading | None = None
+) -> list[PictureFiles]:
+    """The pictures of a folder of images and masks, read as its ``reading.yml`` says.
+
+    Args:
+        folder: Holds the two folders.
+        images: The images' folder in it.
+        masks: The masks' folder in it.
+        known: What the user says of the masks, which goes first.
 
     Raises:
         DatasetProblems: As :func:`find_pairs`.
         InputError: ``reading.yml`` cannot be used.
     """
     reading = read_reading(folder)
-    read_truth = functools.partial(read_mask, reading=reading.masks)
-    records = find_pairs(folder, images="images", masks="masks", read_truth=read_truth)
-    return [replace(record, to_8_bits=reading.to_8_bits) for record in records]
+    read = functools.partial(read_labels, reading=reading.masks.overruled_by(known))
+    return find_pairs(folder, images=images, masks=masks, read_labels=read, reading=reading)
 
 
-def read_bright(path: Path) -> Truth:
+def read_bright(path: Path) -> Labels:
     """A mask in which the grey levels above 128 are the object (COCO_MVal, DAVIS-585)."""
-    return (read_grey(path) > 128).astype(np.int8)
+    return (read_grey(path) > 128).astype(np.int32)
 
 
-def read_any_colour(path: Path) -> Truth:
+def read_any_colour(path: Path) -> Labels:
     """A mask in which every pixel that is not black is the object (DAVIS)."""
-    image = read_image(path)
-    truth = np.zeros(image.shape[:2], np.int8)
-    truth[(image > 0).any(axis=2)] = 1
-    return truth
+    return np.asarray((read_image(path) > 0).any(axis=2), np.int32)
 
 
-def read_trimap(path: Path) -> Truth:
+def read_trimap(path: Path) -> Labels:
     """A mask of three grey levels: above 128 object, 128 ignored, below background (GrabCut, Berkeley)."""
     levels = read_grey(path)
-    truth = np.zeros(levels.shape, np.int8)
-    truth[levels > 128] = 1
-    truth[levels == 128] = -1
-    return truth
+    labels = (levels > 128).astype(np.int32)
+    labels[levels == 128] = -1
+    return labels
 
 
 def _without_partner(files: dict[str, Path], partners: dict[str, Path], missing: str) -> list[str]:

@@ -6,13 +6,16 @@ from functools import partial
 from pathlib import Path
 
 from isegm.config import Config
-from isegm.datasets.dataset import Dataset, Record
+from isegm.datasets.dataset import Dataset, Record, whole_pictures
 from isegm.datasets.davis585 import find_davis585
-from isegm.datasets.instances import find_pascal_voc, find_sbd
+from isegm.datasets.instances import PASCAL_VOC, SBD
 from isegm.datasets.picture_pairs import find_folder, find_pairs, read_any_colour, read_bright, read_trimap
 from isegm.errors import InputError
+from isegm.masks import Labels
 
 _SUFFIX = "_PATH"
+
+Find = Callable[[Path], list[Record]]
 
 
 @dataclass(frozen=True)
@@ -21,26 +24,23 @@ class _Entry:
 
     name: str
     key: str
-    find: Callable[[Path], list[Record]]
+    find: Find
+
+
+def _paired(images: str, masks: str, read_labels: Callable[[Path], Labels]) -> Find:
+    """How a benchmark with one mask an image is found."""
+    return lambda folder: whole_pictures(
+        find_pairs(folder, images=images, masks=masks, read_labels=read_labels)
+    )
 
 
 _BENCHMARKS = (
-    _Entry(
-        "GrabCut",
-        "GRABCUT_PATH",
-        partial(find_pairs, images="data_GT", masks="boundary_GT", read_truth=read_trimap),
-    ),
-    _Entry(
-        "Berkeley",
-        "BERKELEY_PATH",
-        partial(find_pairs, images="images", masks="masks", read_truth=read_trimap),
-    ),
-    _Entry("DAVIS", "DAVIS_PATH", partial(find_pairs, images="img", masks="gt", read_truth=read_any_colour)),
-    _Entry("SBD", "SBD_PATH", find_sbd),
-    _Entry("PascalVOC", "PASCALVOC_PATH", find_pascal_voc),
-    _Entry(
-        "COCO_MVal", "COCO_MVAL_PATH", partial(find_pairs, images="img", masks="gt", read_truth=read_bright)
-    ),
+    _Entry("GrabCut", "GRABCUT_PATH", _paired("data_GT", "boundary_GT", read_trimap)),
+    _Entry("Berkeley", "BERKELEY_PATH", _paired("images", "masks", read_trimap)),
+    _Entry("DAVIS", "DAVIS_PATH", _paired("img", "gt", read_any_colour)),
+    _Entry("SBD", "SBD_PATH", SBD.find_objects),
+    _Entry("PascalVOC", "PASCALVOC_PATH", PASCAL_VOC.find_objects),
+    _Entry("COCO_MVal", "COCO_MVAL_PATH", _paired("img", "gt", read_bright)),
     _Entry("D585_SP", "DAVIS585_PATH", partial(find_davis585, initial="sp")),
     _Entry("D585_STM", "DAVIS585_PATH", partial(find_davis585, initial="stm")),
     _Entry("D585_ZERO", "DAVIS585_PATH", partial(find_davis585, initial=None)),
@@ -82,6 +82,15 @@ def open_dataset(name: str, config: Config) -> Dataset:
     return Dataset(entry.name, entry.find(folder), folder)
 
 
+def open_folder(folder: Path) -> Dataset:
+    """Open a folder with ``images/`` and ``masks/`` as a data set of its name, whatever that is.
+
+    Raises:
+        DatasetProblems: Its files do not fit together; every problem is listed.
+    """
+    return Dataset(folder.resolve().name, whole_pictures(find_folder(folder)), folder)
+
+
 def _entry(name: str, config: Config) -> _Entry:
     wanted = name.lower()
     entries = _entries(config)
@@ -110,5 +119,5 @@ def _entries(config: Config) -> list[_Entry]:
         benchmarks = [entry for entry in _BENCHMARKS if entry.key == key]
         if not benchmarks and any(entry.name.lower() == name for entry in _BENCHMARKS):
             raise InputError(f"{config.path}: {key} would give a second data set {name}; rename the row")
-        entries += benchmarks or [_Entry(name, key, find_folder)]
+        entries += benchmarks or [_Entry(name, key, lambda folder: whole_pictures(find_folder(folder)))]
     return entries

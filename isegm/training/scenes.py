@@ -1,15 +1,12 @@
 """What training pictures are made of: a picture with all its objects, and where such pictures come from."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from isegm.datasets.dataset import check_size
-from isegm.errors import InputError
 from isegm.masks import Labels
 
 
@@ -55,14 +52,3 @@ class Source(Protocol):
             InputError: The files it fell upon cannot be used; the line names the file.
             OSError: They cannot be read.
         """
-
-
-def check_scene(labels: Labels, labels_path: Path, image: npt.NDArray[np.uint8], image_path: Path) -> None:
-    """Refuse labels that do not fit their picture, or have no object.
-
-    Raises:
-        InputError: Their sizes differ, or no label is above 0.
-    """
-    check_size(labels_path, labels, image_path, image)
-    if not (labels > 0).any():
-        raise InputError(f"{labels_path}: has no object pixel; mark the object or remove image and mask")

@@ -27,9 +27,14 @@ from typing import Literal, cast
 import cv2
 import numpy as np
 
+from isegm.datasets.coco import find_coco
+from isegm.datasets.instances import PASCAL_VOC, SBD
+from isegm.datasets.picture_pairs import find_folder
+from isegm.datasets.volume_slices import find_slices
 from isegm.errors import InputError
+from isegm.masks import MaskReading
 from isegm.training.ct_appearance import WindowJitter
-from isegm.training.picture_source import CONTENTS, open_folder, open_pascal_voc, open_sbd
+from isegm.training.picture_source import CONTENTS, PictureSource
 from isegm.training.scenes import Scene, Source
 from isegm.volumes.organs import ORGANS, window_of
 from isegm.volumes.windows import Window, parse_window
@@ -249,20 +254,16 @@ def _open_folder(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all
     ignored: int | Literal["none"] | None = None
     if (ignore := spec.options.get("ignore")) is not None:
         ignored = "none" if ignore == "none" else _integer(spec, "ignore", ignore, least=1)
-    return open_folder(
-        spec.text,
+    pictures = find_folder(
         Path(spec.path),
         images=spec.options.get("images", "images"),
         masks=spec.options.get("masks", "masks"),
-        content=content,
-        kind=cast("Literal['auto', 'labels', 'binary']", kind),
-        ignored=ignored,
+        known=MaskReading(cast("Literal['auto', 'labels', 'binary']", kind), ignored),
     )
+    return PictureSource(spec.text, pictures, content)
 
 
 def _open_nifti(spec: SourceSpec, cache: Path) -> Source:
-    from isegm.training.nifti_source import open_nifti
-
     organ = spec.options.get("organ", "")
     objects: list[list[int]] | None = None
     if "labels" in spec.options:
@@ -281,33 +282,35 @@ def _open_nifti(spec: SourceSpec, cache: Path) -> Source:
     folder = Path(spec.path)
     own = folder / "labelsTr"
     images = spec.options.get("images")
-    return open_nifti(
-        spec.text,
+    jitter = window_jitter(spec)
+    slices, notes = find_slices(
         own if own.is_dir() else folder,
         Path(images) if images else None,
         cache=cache,
         objects=objects,
         window=nifti_window(spec),
-        jitter=window_jitter(spec),
-        notes=[f"source {spec.text}: {ORGANS[organ].note}"] if organ in ORGANS and ORGANS[organ].note else [],
     )
+    if organ in ORGANS and ORGANS[organ].note:
+        notes.insert(0, f"source {spec.text}: {ORGANS[organ].note}")
+    return PictureSource(spec.text, slices, "ct", jitter, tuple(notes))
 
 
 def _open_coco(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike
-    from isegm.training.coco_source import open_coco
-
     if "images" not in spec.options:
         raise spec.complain("give the folder of the pictures: images=FOLDER")
     categories = [name for name in spec.options.get("categories", "").split(",") if name]
-    return open_coco(spec.text, Path(spec.path), Path(spec.options["images"]), categories)
+    pictures, notes = find_coco(Path(spec.path), Path(spec.options["images"]), categories)
+    return PictureSource(spec.text, pictures, "photo", notes=tuple(notes))
 
 
 def _open_sbd(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike
-    return open_sbd(spec.text, Path(spec.path), split=spec.options.get("split", "train"))
+    pictures = SBD.find_pictures(Path(spec.path), spec.options.get("split", "train"))
+    return PictureSource(spec.text, pictures, "photo")
 
 
 def _open_voc(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike
-    return open_pascal_voc(spec.text, Path(spec.path), split=spec.options.get("split", "train"))
+    pictures = PASCAL_VOC.find_pictures(Path(spec.path), spec.options.get("split", "train"))
+    return PictureSource(spec.text, pictures, "photo")
 
 
 def _open_phantom(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike

@@ -6,6 +6,8 @@ from isegm.benchmark import evaluation_speed
 from isegm.benchmark.evaluation_speed import agreement, measure_in_turns
 from isegm.datasets import Dataset
 from isegm.datasets.dataset import Record
+from isegm.datasets.picture import PictureFiles
+from isegm.datasets.picture_pairs import read_bright
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleResult
 from isegm.geometry import Click
@@ -35,7 +37,9 @@ def test_noc_its_difference_and_the_share_of_images_with_the_same_clicks():
 def test_ways_take_turns_and_all_see_all_samples_in_order(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(evaluation_speed.time, "perf_counter", lambda: now[0])
-    dataset = Dataset("set", [Record(name, tmp_path, tmp_path, lambda: None) for name in "abcde"])
+    dataset = Dataset(
+        "set", [Record(name, PictureFiles(name, tmp_path, tmp_path, read_bright)) for name in "abcde"]
+    )
     turns = []
 
     def way(name, seconds):

@@ -2,11 +2,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from isegm.config import Config
+
+LAS = np.diag([-1, 1, 1, 1])
 
 Save = Callable[[Path, npt.ArrayLike], Path]
 
@@ -22,6 +25,18 @@ def save() -> Save:
         return path
 
     return save
+
+
+@pytest.fixture
+def save_nifti() -> Callable[..., Path]:
+    """Write a NIfTI file: ``save_nifti(path, array, affine)``; by default LAS (left, anterior, superior)."""
+
+    def write(path: Path, array: npt.NDArray, affine: npt.ArrayLike = LAS) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.Nifti1Image(array, np.array(affine, float)).to_filename(path)
+        return path
+
+    return write
 
 
 @pytest.fixture

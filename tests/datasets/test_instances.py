@@ -119,11 +119,11 @@ def test_sbd_lists_all_problems_at_once(sbd, config_of):
     write_list(sbd / "val.txt", "2008_000009", "2008_000003", "../2008_000001", "2008_000001", "2008_000001")
     assert problems_of("SBD", config_of(SBD_PATH=sbd)) == [
         f"{sbd}/val.txt: lists '2008_000001' more than once; keep one line",
-        f"{sbd}/val.txt: lists '2008_000009', but {sbd}/img has no such image",
+        f"{sbd}/val.txt: lists '2008_000009', but {sbd}/img has no such file",
+        f"{sbd}/val.txt: lists '../2008_000001', but {sbd}/img has no such file",
+        f"{sbd}/val.txt: lists '../2008_000001', but {sbd}/inst has no such file",
         f"{sbd}/inst/2008_000003.mat: not a little-endian MATLAB file of version 5 to 7.2; "
         "take the original file of SBD",
-        f"{sbd}/val.txt: lists '../2008_000001', but {sbd}/img has no such image",
-        f"{sbd}/val.txt: lists '../2008_000001', but {sbd}/inst has no such file",
     ]
 
 
@@ -139,6 +139,10 @@ def test_a_list_that_is_no_text_and_one_without_objects(sbd, config_of):
     (sbd / "val.txt").write_bytes(b"\xff\xfe\x00")
     assert problems_of("SBD", config_of(SBD_PATH=sbd)) == [
         f"{sbd}/val.txt: not a text; the list of images is needed, one name a line"
+    ]
+    write_list(sbd / "val.txt")
+    assert problems_of("SBD", config_of(SBD_PATH=sbd)) == [
+        f"{sbd}/val.txt: lists no image; take the original file"
     ]
     write_list(sbd / "val.txt", "2008_000009")
     write_mat(sbd / "inst" / "2008_000009.mat", np.zeros((3, 4), np.uint8))

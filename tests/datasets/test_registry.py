@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from isegm.datasets import available_datasets, open_dataset
+from isegm.datasets import available_datasets, open_dataset, open_folder
 from isegm.errors import InputError
 
 
@@ -60,3 +61,12 @@ def test_a_row_that_takes_a_name_of_another_is_refused(tmp_path, config_of):
     config = config_of(DAVIS585_PATH=tmp_path, D585_SP_PATH=tmp_path)
     with pytest.raises(InputError, match="D585_SP_PATH would give a second data set d585_sp; rename the row"):
         available_datasets(config)
+
+
+@pytest.mark.parametrize("name", ["davis", "GrabCut", "sbd", "d585_sp", "liver"])
+def test_a_folder_is_read_as_one_whatever_its_name(tmp_path, save, name):
+    save(tmp_path / name / "images" / "a.png", np.zeros((3, 4, 3)))
+    save(tmp_path / name / "masks" / "a.png", [[0, 0, 0, 0], [0, 200, 1, 0], [0, 200, 1, 0]])
+    dataset = open_folder(tmp_path / name)
+    assert (dataset.name, dataset.names, dataset.folder) == (name, ("a",), tmp_path / name)
+    np.testing.assert_array_equal(dataset[0].truth, [[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]])

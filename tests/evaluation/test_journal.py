@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from isegm.datasets import Dataset
 from isegm.datasets.dataset import Record
+from isegm.datasets.picture import PictureFiles
 from isegm.errors import InputError
 from isegm.evaluation.journal import (
     Journal,
@@ -19,13 +20,16 @@ from isegm.evaluation.journal import (
 )
 from isegm.evaluation.record import FinalScores, Job, SampleFailure, SampleRecord, SampleResult
 from isegm.geometry import Click
+from isegm.masks import read_labels
 from tests.evaluation.by_hand import result_of
 
 JOB = Job("hr32", "lung")
 
 
 def dataset_of(*names, folder=Path("x")):
-    records = [Record(n, folder / f"{n}.png", folder / f"{n}_mask.png", lambda: None) for n in names]
+    records = [
+        Record(n, PictureFiles(n, folder / f"{n}.png", folder / f"{n}_mask.png", read_labels)) for n in names
+    ]
     return Dataset("lung", records)
 
 

@@ -137,11 +137,12 @@ def _read_list(path):
 
 
 def _read_coco(path):
-    from isegm.training.coco_source import open_coco
+    from isegm.datasets.coco import find_coco
 
-    source = open_coco("coco", path, path.parent / "train2017", ["cat"])
-    for seed in range(3):
-        source.draw(np.random.default_rng(seed))
+    pictures, _ = find_coco(path, path.parent / "train2017", ["cat"])
+    for picture in pictures:
+        picture.numbers()
+        picture.read()
 
 
 def _coco_pictures(folder):
@@ -402,8 +403,10 @@ def _read_journal(path):
 def _three_samples():
     from isegm.datasets import Dataset
     from isegm.datasets.dataset import Record
+    from isegm.datasets.picture import PictureFiles
+    from isegm.masks import read_labels
 
-    return Dataset("liver", [Record(n, Path(n), Path(n), lambda: None) for n in "abc"])
+    return Dataset("liver", [Record(n, PictureFiles(n, Path(n), Path(n), read_labels)) for n in "abc"])
 
 
 def _journal_seeds():

@@ -11,9 +11,9 @@ import tifffile
 
 from isegm.compare.mask_pairs import Pair
 from isegm.compare.mask_reading import read_pair
+from isegm.datasets.coco import clean_segmentation, find_coco
 from isegm.errors import InputError
 from isegm.masks import read_mask
-from isegm.training.coco_source import open_coco
 from isegm.volumes.volume import open_volume
 from tests.fuzz.readers import READERS, zip_of_pickle
 
@@ -71,8 +71,8 @@ def test_numbers_in_an_annotation_file_that_are_none(tmp_path, key, value):
         "categories": [{"id": 1, "name": "cat"}],
     }
     (tmp_path / "instances.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"instances\.json: not an annotation file"):
-        open_coco("coco", tmp_path / "instances.json", tmp_path)
+    with pytest.raises(InputError, match="holds no object that can be used of 1: 1 without an entry"):
+        find_coco(tmp_path / "instances.json", tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.int32, np.float64, np.int16, np.int8])
@@ -166,7 +166,5 @@ def test_a_checkpoint_is_not_inflated(tmp_path, name):
 
 
 def test_a_run_length_that_never_ends_is_not_followed():
-    from isegm.training.coco_source import paint
-
-    with pytest.raises(ValueError, match="larger than any picture"):
-        paint([{"segmentation": {"size": [8, 8], "counts": "o" * 100}, "crowd": 0}], 8, 8)
+    with pytest.raises(ValueError, match="run lengths do not add up"):
+        clean_segmentation({"size": [8, 8], "counts": "o" * 100}, 8, 8)

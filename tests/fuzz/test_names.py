@@ -11,11 +11,11 @@ import pytest
 
 from isegm.config import Config, read_config
 from isegm.datasets import DatasetProblems, open_dataset
+from isegm.datasets.coco import find_coco
 from isegm.errors import InputError
 from isegm.extract.manifest import COLUMNS
 from isegm.extract.normalize import normalize
 from isegm.extract.slices import Extraction, extract
-from isegm.training.coco_source import open_coco
 from isegm.volumes.organs import ORGANS
 from isegm.volumes.windows import WINDOWS
 
@@ -132,8 +132,8 @@ def test_no_name_in_an_annotation_file_leads_out_of_the_folder(tmp_path, name, k
         "categories": [{"id": 1, "name": "cat"}],
     }
     (tmp_path / "instances.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"instances\.json: 1 of its 1 pictures"):
-        open_coco("coco", tmp_path / "instances.json", pictures)
+    with pytest.raises(InputError, match=r"holds no object that can be used of 1: 1 without its picture"):
+        find_coco(tmp_path / "instances.json", pictures)
 
 
 @pytest.mark.parametrize("folder", ["a\0b", "a\nb", "~\0"])

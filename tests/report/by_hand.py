@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from isegm.datasets import Dataset
 from isegm.datasets.dataset import Record
+from isegm.datasets.picture import PictureFiles
 from isegm.datasets.picture_pairs import read_bright
 from isegm.evaluation.record import Job, SampleRecord, SampleResult
 from isegm.pictures import write_image
@@ -106,5 +106,5 @@ def write_dataset(folder: Path, name: str, samples: Mapping[str, npt.NDArray[np.
         image, mask = folder / name / "images" / f"{stem}.png", folder / name / "masks" / f"{stem}.png"
         write_image(image, np.full((*truth.shape, 3), 90, np.uint8))
         write_image(mask, truth.astype(np.uint8) * 255)
-        records.append(Record(stem, image, mask, partial(read_bright, mask)))
+        records.append(Record(stem, PictureFiles(stem, image, mask, read_bright)))
     return Dataset(name, records)

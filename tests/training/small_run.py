@@ -15,14 +15,14 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from isegm.datasets.dataset import Dataset
+from isegm.datasets.dataset import Dataset, whole_pictures
 from isegm.datasets.picture_pairs import find_folder
 from isegm.distributed import Processes, join_processes
 from isegm.evaluation.protocol import Protocol
 from isegm.model.build import PRESETS, build_model
 from isegm.training import state, trainer
 from isegm.training.crops import SampleSettings, TrainingSamples
-from isegm.training.picture_source import open_folder
+from isegm.training.picture_source import PictureSource
 from isegm.training.recipe import Recipe
 from isegm.training.trainer import Trainer, TrainingRun
 
@@ -63,12 +63,12 @@ def samples_of(data, recipe=RECIPE):
     settings = SampleSettings(
         crop=(recipe.crop_height, recipe.crop_width), min_object_pixels=recipe.min_object_pixels
     )
-    return TrainingSamples(open_folder("folder:data", data), settings, recipe.seed)
+    return TrainingSamples(PictureSource("folder:data", find_folder(data)), settings, recipe.seed)
 
 
 def small_trainer(data, folder, recipe=RECIPE, processes=None, frozen=False, samples=None, **changes):
     """A trainer of the small run; ``changes`` are fields of its ``TrainingRun``."""
-    held_out = Dataset("held_out", find_folder(data))
+    held_out = Dataset("held_out", whole_pictures(find_folder(data)))
     run = TrainingRun(
         folder=folder,
         validation=[held_out],

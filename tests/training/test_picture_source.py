@@ -5,10 +5,12 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from isegm.datasets.instances import PASCAL_VOC, SBD
+from isegm.datasets.picture_pairs import find_folder
 from isegm.errors import InputError
 from isegm.pictures import read_image
 from isegm.training.crops import SampleSettings, TrainingSamples
-from isegm.training.picture_source import open_folder, open_pascal_voc, open_sbd
+from isegm.training.picture_source import PictureSource
 from isegm.training.sources import open_mixture
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -41,7 +43,7 @@ def test_a_folder_gives_its_pictures_and_masks(tmp_path, save, save_nifti):
     for i, image in enumerate(images):
         save(tmp_path / "img" / f"{i}.png", image)
         save(tmp_path / "gt" / f"{i}.bmp", np.full(image.shape[:2], i + 1, np.uint8))
-    source = open_folder("mine", tmp_path, images="img", masks="gt")
+    source = PictureSource("mine", find_folder(tmp_path, images="img", masks="gt"))
     widths = set()
     for scene in draws(source):
         np.testing.assert_array_equal(scene.image, images[scene.image.shape[1] - 30])
@@ -53,24 +55,24 @@ def test_a_folder_gives_its_pictures_and_masks(tmp_path, save, save_nifti):
 def test_grey_pictures_are_taken_for_ct_and_their_tone_varies(tmp_path, save):
     save(tmp_path / "images" / "a.png", np.tile(np.arange(256, dtype=np.uint8), (10, 1)))
     save(tmp_path / "masks" / "a.png", np.full((10, 256), 255, np.uint8))
-    scenes = draws(open_folder("grey", tmp_path))
+    scenes = draws(PictureSource("grey", find_folder(tmp_path)))
     assert all(scene.is_ct for scene in scenes)
     rows = np.array([scene.image[0, :, 0] for scene in scenes]).astype(int)
     assert (np.diff(rows, axis=1) >= 0).all()
     assert np.ptp(rows[:, 128]) > 20
     assert all((scene.image == scene.image[:1, :, :1]).all() for scene in scenes)
-    photo = open_folder("grey", tmp_path, content="photo").draw(np.random.default_rng(0))
+    photo = PictureSource("grey", find_folder(tmp_path), content="photo").draw(np.random.default_rng(0))
     assert not photo.is_ct
     np.testing.assert_array_equal(photo.image, read_image(tmp_path / "images" / "a.png"))
     save(tmp_path / "images" / "a.png", np.arange(7680, dtype=np.uint32).reshape(10, 256, 3).astype(np.uint8))
-    assert not open_folder("x", tmp_path).draw(np.random.default_rng(0)).is_ct
-    assert open_folder("x", tmp_path, content="ct").draw(np.random.default_rng(0)).is_ct
+    assert not PictureSource("x", find_folder(tmp_path)).draw(np.random.default_rng(0)).is_ct
+    assert PictureSource("x", find_folder(tmp_path), content="ct").draw(np.random.default_rng(0)).is_ct
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path, save):
     save(tmp_path / "images" / "a.png", np.zeros((10, 20, 3), np.uint8))
     mask = save(tmp_path / "masks" / "a.png", np.zeros((10, 20), np.uint8))
-    source = open_folder("f", tmp_path)
+    source = PictureSource("f", find_folder(tmp_path))
     with pytest.raises(InputError, match=r"masks/a.png: has no object pixel"):
         source.draw(np.random.default_rng(0))
     save(mask, np.ones((20, 10), np.uint8))
@@ -92,7 +94,7 @@ def test_an_empty_folder(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     with pytest.raises(InputError, match=r"images: holds no file"):
-        open_folder("f", tmp_path)
+        PictureSource("f", find_folder(tmp_path))
 
 
 def test_sbd(tmp_path, save):
@@ -104,25 +106,25 @@ def test_sbd(tmp_path, save):
         scipy.io.savemat(tmp_path / "inst" / f"{name}.mat", {"GTinst": struct}, do_compression=True)
     (tmp_path / "train.txt").write_text("2008_1\n2008_3\n")
     (tmp_path / "val.txt").write_text("2008_2\n")
-    source = open_sbd("sbd", tmp_path)
-    assert [image.stem for image, _ in source.pairs] == ["2008_1", "2008_3"]
+    source = PictureSource("sbd", SBD.find_pictures(tmp_path, "train"), "photo")
+    assert [picture.name for picture in source.pictures] == ["2008_1", "2008_3"]
     for scene in draws(source, 3):
         assert blocks_of(scene.labels) == [0, 1, 2]
         assert not scene.is_ct  # though its picture is grey
     settings = SampleSettings(crop=(10, 30), scale=(1, 1), min_object_pixels=100, merge_probability=0)
     labels = [TrainingSamples(source, settings, 0)[i].label for i in range(40)]
     assert {tuple(blocks_of(label)) for label in labels} == {(0, 1, 0), (0, 0, 1), (1, 0, 0)}
-    assert [image.stem for image, _ in open_sbd("sbd", tmp_path, split="val").pairs] == ["2008_2"]
+    assert [picture.name for picture in SBD.find_pictures(tmp_path, "val")] == ["2008_2"]
     (tmp_path / "inst" / "2008_3.mat").unlink()
     with pytest.raises(InputError, match=r"train.txt: lists '2008_3', but .*inst has no such file"):
-        open_sbd("sbd", tmp_path)
+        SBD.find_pictures(tmp_path, "train")
     (tmp_path / "val.txt").write_text("\n")
     with pytest.raises(InputError, match=r"val.txt: lists no image"):
-        open_sbd("sbd", tmp_path, split="val")
+        SBD.find_pictures(tmp_path, "val")
     (tmp_path / "inst" / "2008_1.mat").write_bytes(b"broken")
     (tmp_path / "train.txt").write_text("2008_1\n")
     with pytest.raises(InputError, match=r"2008_1.mat: not a"):
-        open_sbd("sbd", tmp_path).draw(np.random.default_rng(0))
+        SBD.find_pictures(tmp_path, "train")[0].read()
 
 
 def test_pascal_voc(tmp_path, save):
@@ -132,7 +134,7 @@ def test_pascal_voc(tmp_path, save):
     )
     (tmp_path / "ImageSets" / "Segmentation").mkdir(parents=True)
     (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
-    (scene,) = draws(open_pascal_voc("voc", tmp_path), 1)
+    scene = PASCAL_VOC.find_pictures(tmp_path, "train")[0].read()
     assert blocks_of(scene.labels) == [0, 1, 16, -1]
 
 

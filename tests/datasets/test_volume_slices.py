@@ -4,12 +4,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from isegm.datasets.volume_slices import find_slices
 from isegm.errors import InputError
 from isegm.extract.slices import Extraction, extract
 from isegm.pictures import read_grey
 from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.ct_appearance import WindowJitter
-from isegm.training.nifti_source import open_nifti
+from isegm.training.picture_source import PictureSource
 from isegm.training.sources import open_mixture
 from isegm.volumes.organs import ORGANS
 from isegm.volumes.windows import Window, apply_window
@@ -39,16 +40,10 @@ def upright(picture):
 
 
 def open_it(tmp_path, objects=((1,), (4,)), window=WIDE, jitter=STILL):
-    return open_nifti(
-        "ct",
-        tmp_path / "labelsTr",
-        None,
-        cache=tmp_path / "cache",
-        objects=objects,
-        window=window,
-        jitter=jitter,
-        workers=1,
+    slices, _ = find_slices(
+        tmp_path / "labelsTr", None, cache=tmp_path / "cache", objects=objects, window=window, workers=1
     )
+    return PictureSource("ct", slices, "ct", jitter)
 
 
 def draws(source, count=40):
@@ -65,7 +60,7 @@ def which_slice(scene, hu):
 def test_slices_with_the_objects_upright_in_the_window(ct, tmp_path):
     hu, label = ct
     source = open_it(tmp_path)
-    assert len(source) == 3
+    assert len(source.pictures) == 3
     seen = set()
     for scene in draws(source):
         z = which_slice(scene, hu)
@@ -165,7 +160,7 @@ def test_8bit_volumes_have_their_tone_varied_instead(tmp_path, save_nifti):
     assert np.abs(ramps[:, 128] - 128).max() < 50
 
 
-def test_the_cache_is_made_once_and_made_anew_for_a_changed_volume(ct, tmp_path, save_nifti):
+def test_the_cache_is_made_once_and_again_for_a_changed_volume(ct, tmp_path, save_nifti):
     hu, _ = ct
     open_it(tmp_path)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
@@ -191,7 +186,7 @@ def test_a_cache_that_was_cut_off_is_made_again(ct, tmp_path):
 
 
 def test_no_slice_holds_what_is_wanted(ct, tmp_path):
-    with pytest.raises(InputError, match=r"ct: no volume holds what is wanted; the labels are \[1, 4\]"):
+    with pytest.raises(InputError, match=r"no volume holds what is wanted; the labels are \[1, 4\]"):
         open_it(tmp_path, [[2]])
 
 

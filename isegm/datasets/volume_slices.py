@@ -1,4 +1,4 @@
-"""Scenes from CT volumes: slices at random, in a window around the organ's.
+"""CT volumes, slice by slice.
 
 A compressed volume can only be read from its beginning, which takes seconds: too long for one slice. So each
 volume's labelled slices are once turned upright and written uncompressed into a cache folder, from which a
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from isegm.datasets.dataset import DatasetProblems
+from isegm.datasets.picture import LabelledPicture
 from isegm.errors import InputError
 from isegm.extract.batch import run_batch
 from isegm.extract.volume_pairs import check_match, list_images, pair_image
 from isegm.storage import whole_file, write_text
-from isegm.training.ct_appearance import WindowJitter, vary_tone
-from isegm.training.scenes import Scene
 from isegm.volumes.orientation import SlicePlan, upright
 from isegm.volumes.volume import (
     Volume,
@@ -33,7 +33,7 @@ from isegm.volumes.volume import (
     read_slabs,
     stem,
 )
-from isegm.volumes.windows import Window, apply_window
+from isegm.volumes.windows import Window
 
 _CACHE_VERSION = 1
 
@@ -64,7 +64,7 @@ class CachedVolume:
             InputError: The cache is not as it was made.
         """
         try:
-            # Opened anew each time: a few files of many, and a source must travel to other processes.
+            # Opened each time: a few files of many, and a picture must travel to other processes.
             hu, labels = (np.load(path, mmap_mode="r")[index] for path in _stacks(self.prefix))
             return np.array(hu), np.array(labels)
         except (OSError, EOFError, ValueError, IndexError):
@@ -89,94 +89,68 @@ class _CacheJob:
     prefix: Path
 
 
-class NiftiSource:
-    """Scenes from cached volumes: every slice that holds a wanted object as often as any other.
+@dataclass(frozen=True, eq=False)
+class VolumeSlice:
+    """A slice of a cached volume, with its objects.
 
-    Args:
-        name: What messages call it.
-        volumes: The cached volumes.
-        objects: Label values of each object; None makes every value an object.
-        window: The window that is varied.
-        jitter: By how much.
-        notes: Lines that the user should read.
-
-    Raises:
-        InputError: No slice holds one of the objects.
+    Attributes:
+        volume: The volume.
+        index: The slice's place among those that were kept.
+        objects: The object, from 1, that each label index of the volume belongs to; 0 for none.
+        window: The window in which HU are shown.
     """
 
-    def __init__(
-        self,
-        name: str,
-        volumes: Sequence[CachedVolume],
-        *,
-        objects: Sequence[Sequence[int]] | None,
-        window: Window,
-        jitter: WindowJitter,
-        notes: Sequence[str] = (),
-    ) -> None:
-        self.name = name
-        self.notes = (*notes, *(note for volume in volumes for note in volume.notes))
-        self._volumes = volumes
-        self._window = window
-        self._jitter = jitter
-        self._numbers = [_object_numbers(volume.values, objects) for volume in volumes]
-        slices = [
-            np.flatnonzero(volume.pixels @ (numbers[1:] > 0))
-            for volume, numbers in zip(volumes, self._numbers, strict=True)
-        ]
-        self._index = np.concatenate(slices)
-        self._ends = np.cumsum([len(indices) for indices in slices])
-        if len(self._index) == 0:
-            held = sorted({value for volume in volumes for value in volume.values})
-            raise InputError(
-                f"{name}: no volume holds what is wanted; the labels are {held or 'all 0'}: give labels="
-            )
+    volume: CachedVolume
+    index: int
+    objects: npt.NDArray[np.int32]
+    window: Window
 
-    def __len__(self) -> int:
-        """How many slices there are to draw from."""
-        return len(self._index)
+    @property
+    def name(self) -> str:
+        """The volume's name and the slice's place."""
+        return f"{self.volume.prefix.name.rpartition('-')[0]}_{self.index:03d}"
 
-    def draw(self, rng: np.random.Generator) -> Scene:
-        """Draw a slice and a window (:meth:`isegm.training.scenes.Source.draw`).
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The cached slices and their labels."""
+        return _stacks(self.volume.prefix)
 
-        Of volumes that hold grey values rather than HU the tone is varied instead.
-        """
-        chosen = int(rng.integers(len(self._index)))
-        position = int(np.searchsorted(self._ends, chosen, side="right"))
-        volume = self._volumes[position]
-        hu, indices = volume.read(self._index[chosen])
-        if volume.is_8bit:
-            grey = vary_tone(hu.astype(np.uint8, copy=False), rng)
-        else:
-            grey = apply_window(hu, self._jitter.draw(self._window, rng))
-        return Scene.of_ct(grey, self._numbers[position][indices])
+    def numbers(self) -> list[int]:
+        """The numbers of its objects, which the cache knows."""
+        held = self.objects[1:][self.volume.pixels[self.index] > 0]
+        return [int(number) for number in np.unique(held[held > 0])]
+
+    def read(self) -> LabelledPicture:
+        """Read it; of a volume that holds grey values they are not windowed."""
+        hu, indices = self.volume.read(self.index)
+        labels = self.objects[indices]
+        if self.volume.is_8bit:
+            return LabelledPicture(np.asarray(cv2.cvtColor(hu, cv2.COLOR_GRAY2RGB), np.uint8), labels)
+        return LabelledPicture(hu, labels, self.window)
 
 
-def open_nifti(
-    name: str,
+def find_slices(
     labels: Path,
     images: Path | None,
     *,
     cache: Path,
     objects: Sequence[Sequence[int]] | None,
     window: Window,
-    jitter: WindowJitter,
-    notes: Sequence[str] = (),
     workers: int | None = None,
-) -> NiftiSource:
+) -> tuple[list[VolumeSlice], list[str]]:
     """Pair label and image volumes, as the extraction of pictures does, and write the cache where it lacks.
 
     Args:
-        name: What messages call the source.
         labels: A label volume, or a folder of them.
         images: The image volumes' folder, or the one image; None takes the sibling ``imagesTr`` of a
             ``labelsTr``.
-        cache: The cache's folder; several sources and runs may share it.
-        objects: As for :class:`NiftiSource`.
-        window: As for :class:`NiftiSource`.
-        jitter: As for :class:`NiftiSource`.
-        notes: Lines that the user should read.
+        cache: The cache's folder; several data sets and runs may share it.
+        objects: Label values of each object; None makes every value an object.
+        window: The window in which HU are shown.
         workers: Processes that write the cache; by default one a core.
+
+    Returns:
+        Every slice that holds a wanted object, and lines that the user should read.
 
     Raises:
         InputError: A path is missing, or no volume holds one of the objects.
@@ -199,7 +173,21 @@ def open_nifti(
     if problems:
         raise DatasetProblems(problems)
     volumes = [_read_index(job.prefix) for job in jobs]
-    return NiftiSource(name, volumes, objects=objects, window=window, jitter=jitter, notes=notes)
+    slices = [each for volume in volumes for each in _slices_of(volume, objects, window)]
+    if not slices:
+        held = sorted({value for volume in volumes for value in volume.values})
+        raise InputError(
+            f"{labels}: no volume holds what is wanted; the labels are {held or 'all 0'}: give others"
+        )
+    return slices, [note for volume in volumes for note in volume.notes]
+
+
+def _slices_of(
+    volume: CachedVolume, objects: Sequence[Sequence[int]] | None, window: Window
+) -> list[VolumeSlice]:
+    numbers = _object_numbers(volume.values, objects)
+    held = np.flatnonzero(volume.pixels @ (numbers[1:] > 0))
+    return [VolumeSlice(volume, int(index), numbers, window) for index in held]
 
 
 def _fingerprint(*paths: Path) -> str:

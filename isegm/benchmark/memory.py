@@ -44,7 +44,7 @@ def peak_megabytes(mode: str, settings: NetworkSettings, image: Image) -> float:
         return float(file.with_name(_PEAK).read_text()) / 1e6
 
 
-def main(mode: str, settings: str, file: str) -> None:
+def _click_twice(mode: str, settings: str, file: str) -> None:
     """Load a network, click twice and write the peak, in bytes, beside the image."""
     given = NetworkSettings(**json.loads(settings))
     image = np.load(file)
@@ -65,4 +65,4 @@ def _peak_resident_set() -> int:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    _click_twice(*sys.argv[1:])

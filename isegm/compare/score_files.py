@@ -12,7 +12,7 @@ from isegm.compare.summary import Summary
 from isegm.storage import write_csv, write_text
 from isegm.tables import UNDEFINED, format_interval, format_number, text_table
 
-COLUMNS = ("metric", "mean", "std", "median", "95 % interval", "n", "undefined")
+_COLUMNS = ("metric", "mean", "std", "median", "95 % interval", "n", "undefined")
 
 
 def write_rows(path: Path, rows: Sequence[Scores]) -> None:
@@ -45,7 +45,7 @@ def table(summaries: Mapping[str, Summary]) -> str:
         ]
         for metric, summary in summaries.items()
     ]
-    return text_table(COLUMNS, rows)
+    return text_table(_COLUMNS, rows)
 
 
 def _without_nan(content: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold

@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from isegm.evaluation.figures import THRESHOLDS
 from isegm.evaluation.record import SampleResult
 from isegm.metrics.bootstrap import bootstrap_band
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve
 from isegm.metrics.noc import failed, noc
+from isegm.plots import Values
 from isegm.report.stored_run import Group, Run
 
-Values = npt.NDArray[np.float64]
 Measure = Callable[[SampleResult], float]
 
 
@@ -141,7 +140,7 @@ def known_thresholds(run: Run) -> list[float]:
     return [threshold for threshold in THRESHOLDS if threshold <= run.target]
 
 
-def shown_threshold(run: Run) -> float:
+def main_threshold(run: Run) -> float:
     """The threshold of the figures that are shown first: 0.9, or the target where that is lower."""
     return min(0.9, run.target)
 

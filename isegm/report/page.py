@@ -1,6 +1,8 @@
 """Pages made from templates: one file each, with style, script, plots and pictures in it."""
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -8,10 +10,27 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from isegm.plots import INK, PAPER, RULE, Plot
-from isegm.tables import visible
+from isegm.tables import Table, visible
 
 _VARIABLES = {INK: "var(--ink)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 """The colours of plots that a page replaces by its own."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, and what goes beside it.
+
+    Attributes:
+        html: The page.
+        tables: What stands in it as tables.
+        plots: What stands in it as plots, by file name without a suffix.
+        rows: What else is written, as CSV, by file name.
+    """
+
+    html: str
+    tables: tuple[Table, ...]
+    plots: Mapping[str, Plot]
+    rows: Mapping[str, Sequence[Sequence[object]]] = field(default_factory=dict)
 
 
 def render(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the template shows
@@ -32,6 +51,19 @@ def inline(plot: Plot) -> Markup:
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
     return Markup(svg.replace("<svg", '<svg role="img"', 1).strip())  # noqa: S704 - matplotlib has escaped it
+
+
+def file_names(names: Sequence[str]) -> dict[str, str]:
+    """A different name for each that every file system takes."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = "".join(
+            sign if sign.isascii() and (sign.isalnum() or sign in "-_") else "_" for sign in name
+        )[:60]
+        taken = {other.lower() for other in found.values()}
+        choices = [plain or "_", *(f"{plain}_{number}" for number in range(2, len(names) + 2))]
+        found[name] = next(choice for choice in choices if choice.lower() not in taken)
+    return found
 
 
 @cache

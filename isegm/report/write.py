@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isegm.datasets import Dataset
-from isegm.report.side_by_side import make_comparison
-from isegm.report.single import Report, make_report
+from isegm.report.comparison_page import make_comparison
+from isegm.report.page import Page
+from isegm.report.run_page import make_report
 from isegm.report.stored_run import read_run
 from isegm.storage import write_bytes, write_csv, write_text
 from isegm.tables import latex_file, markdown_file
@@ -44,14 +45,14 @@ def write_comparison(folders: Sequence[Path], output: Path) -> None:
     _write(output, COMPARISON, make_comparison([read_run(folder) for folder in folders]))
 
 
-def _write(folder: Path, name: str, report: Report) -> None:
+def _write(folder: Path, name: str, page: Page) -> None:
     """Write a page, after everything that lies beside it."""
     parts = folder / PARTS
-    write_text(parts / "table.md", markdown_file(report.tables))
-    write_text(parts / "table.tex", latex_file(report.tables))
-    for file, rows in report.rows.items():
+    write_text(parts / "table.md", markdown_file(page.tables))
+    write_text(parts / "table.tex", latex_file(page.tables))
+    for file, rows in page.rows.items():
         write_csv(parts / file, rows)
-    for file, plot in report.plots.items():
+    for file, plot in page.plots.items():
         write_text(parts / f"{file}.svg", plot.svg)
         write_bytes(parts / f"{file}.png", plot.png)
-    write_text(folder / name, report.html)
+    write_text(folder / name, page.html)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from isegm.benchmark import click_speed, growth
+from isegm.benchmark import click_speed, evaluation_speed, growth
 from isegm.benchmark.memory import peak_megabytes
 from isegm.benchmark.ways import (
     NetworkSettings,
@@ -161,10 +161,10 @@ def test_the_table_of_a_network_shows_every_figure():
     ]  # fmt: skip
 
 
-def test_a_checkpoint_and_pictures_of_ones_own(workspace, capsys, measured_in_this_process):
+def test_a_checkpoint_and_pictures_of_your_own(workspace, capsys, measured_in_this_process):
     assert main(
         ["network", "--checkpoint=weights/hr32.pth", "--backends=torch", "--size=64", "--no-flip",
-         "--clicks=1", "--repeats=1", "--images", "datasets/liver/images"]
+         "--clicks=1", "--repeats=1", "--threads=1", "--images", "datasets/liver/images"]
     ) == 0  # fmt: skip
     out = capsys.readouterr().out
     result = last_line(out)
@@ -199,7 +199,8 @@ def test_an_untrained_network_is_the_same_every_time_and_its_output_varies(tmp_p
     assert predictor.click(100, 100).std() > 0.01
 
 
-def test_evaluation(workspace, capsys):
+def test_evaluation(workspace, capsys, monkeypatch):
+    monkeypatch.setattr(evaluation_speed, "cores_for", lambda processes: 1)
     words = ["evaluation", "--datasets=kidney,spleen", "--checkpoint=weights/hr32.pth", "--backends=torch"]
     words += ["--limit=3", "--eval-mode=fixed64", "--n-clicks=3"]
     assert main(words) == 0

@@ -81,5 +81,5 @@ def test_a_seed_in_which_a_sample_has_no_result_or_no_hd95_counts_for_nothing(gr
 def test_thresholds_are_those_that_clicking_went_up_to(tmp_path, target, known, shown):
     run = read_run(write_run(tmp_path, {}, target_iou=target, n_clicks=5))
     assert measures.known_thresholds(run) == known
-    assert measures.shown_threshold(run) == shown
+    assert measures.main_threshold(run) == shown
     assert measures.dice_clicks(run) == [1, 3, 5]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from isegm.errors import InputError
 from isegm.evaluation.record import FinalScores
 from isegm.geometry import Click
-from isegm.report.single import make_report
+from isegm.report.run_page import make_report
 from isegm.report.stored_run import read_run
 from tests.evaluation.by_hand import FINAL, result_of
 from tests.report.by_hand import HOSTILE, small_run, write_run

@@ -7,7 +7,8 @@ import pytest
 from isegm.compare.summary import summarise
 from isegm.evaluation.record import FinalScores
 from isegm.pictures import write_image
-from isegm.report.single import file_names, histogram, make_report, window_text
+from isegm.report.page import file_names
+from isegm.report.run_page import histogram, make_report, window_text
 from isegm.report.stored_run import read_run
 from isegm.report.write import write_report
 from tests.evaluation.by_hand import result_of

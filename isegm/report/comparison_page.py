@@ -11,10 +11,12 @@ import numpy as np
 from isegm.errors import InputError
 from isegm.metrics.bootstrap import mean_intervals
 from isegm.metrics.curves import DICE_CLICKS
-from isegm.plots import Curve, Plot, plot_curves
-from isegm.report import measures, page
-from isegm.report.measures import Measure, Values
-from isegm.report.single import BANDS, Report, file_names, interval_cell, mean_cells, missing_samples, total
+from isegm.plots import Curve, Plot, Values, plot_curves
+from isegm.report import measures
+from isegm.report.cells import BANDS, interval_cell, mean_cells, total
+from isegm.report.measures import Measure
+from isegm.report.page import Page, file_names, render
+from isegm.report.run_page import missing_samples
 from isegm.report.stored_run import Group, Run
 from isegm.tables import Cell, Table, format_number
 from isegm.wording import counted
@@ -45,7 +47,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Matched:
     """Two contenders on one data set, each with only the samples, seeds and clicks that both have.
 
     Attributes:
@@ -95,7 +97,7 @@ class Difference:
         return int((self.gain > 0).sum()), int((self.gain == 0).sum()), int((self.gain < 0).sum())
 
 
-def make_comparison(runs: Sequence[Run]) -> Report:
+def make_comparison(runs: Sequence[Run]) -> Page:
     """Make the page that compares runs: each network with the first one of the first run.
 
     Raises:
@@ -116,36 +118,36 @@ def make_comparison(runs: Sequence[Run]) -> Report:
             f"{runs[-1].folder}: has no sample in common with {runs[0].folder}; compare runs on the same data"
         )
 
-    threshold = min(measures.shown_threshold(run) for run in runs)
-    means = means_tables(contenders, names)
+    threshold = min(measures.main_threshold(run) for run in runs)
+    means = _means_tables(contenders, names)
     tables, plots = list(means), {}
     datasets: list[dict[str, Any]] = []
     rows: list[list[object]] = [["dataset", "sample", "measure", "first", "other", "by_first", "by_other"]]
     sections = {"means": "Means"}
     for name in names:
-        plots[name] = curves_plot(contenders, name)
+        plots[name] = _curves_plot(contenders, name)
         compared = []
         for pair in pairs[name]:
             differences = differences_of(pair, threshold)
-            table = difference_table(pair, differences)
+            table = _difference_table(pair, differences)
             tables.append(table)
-            rows += rows_of(pair, differences)
-            winning = winners(pair, differences)
-            compared.append({"differences": table, "same_clicks": same_clicks(pair), "winners": winning})
+            rows += _rows_of(pair, differences)
+            winning = _winners(pair, differences)
+            compared.append({"differences": table, "same_clicks": _same_clicks(pair), "winners": winning})
         curves = f"Mean {runs[0].measure} by clicks with 95 % bands", plots[name]
         datasets.append({"key": f"data-{len(datasets)}", "curves": curves, "pairs": compared})
         sections[datasets[-1]["key"]] = name
-    html = page.render(
+    html = render(
         "comparison.html",
-        title=title(contenders),
-        under=described(runs),
-        warnings=cautions(runs, contenders, names),
+        title=_title(contenders),
+        under=_described(runs),
+        warnings=_cautions(runs, contenders, names),
         sections=sections,
         means=means,
         datasets=datasets,
     )
     files = file_names(names)
-    return Report(
+    return Page(
         html=html,
         tables=tuple(tables),
         plots={f"{runs[0].metric}_by_click_{files[name]}": plot for name, plot in plots.items()},
@@ -184,7 +186,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     raise AssertionError("different paths have different parts")
 
 
-def pairs_of(contenders: Sequence[Contender], dataset: str) -> list[Pair]:
+def pairs_of(contenders: Sequence[Contender], dataset: str) -> list[Matched]:
     """The first contender with each other one on a data set, as far as they have samples in common."""
     first = contenders[0]
     found = []
@@ -194,7 +196,7 @@ def pairs_of(contenders: Sequence[Contender], dataset: str) -> list[Pair]:
         clicks = min(first.run.n_clicks, other.run.n_clicks)
         groups = common_samples(first.groups[dataset], other.groups[dataset], clicks)
         if groups[0].samples:
-            found.append(Pair(dataset, *groups, (first.label, other.label)))
+            found.append(Matched(dataset, *groups, (first.label, other.label)))
     return found
 
 
@@ -213,13 +215,13 @@ def common_samples(first: Group, other: Group, clicks: int) -> tuple[Group, Grou
 # -- what stands first
 
 
-def title(contenders: Sequence[Contender]) -> str:
+def _title(contenders: Sequence[Contender]) -> str:
     """Who is compared with whom."""
     first, *others = (contender.label for contender in contenders)
     return f"{', '.join(others)} against {first}"
 
 
-def described(runs: Sequence[Run]) -> list[str]:
+def _described(runs: Sequence[Run]) -> list[str]:
     """What is compared, and when each was run."""
     lines = [
         f"{counted(len(runs), 'run')} evaluated by simulated clicks; differences are taken sample by sample."
@@ -230,7 +232,7 @@ def described(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def cautions(runs: Sequence[Run], contenders: Sequence[Contender], names: Sequence[str]) -> list[str]:
+def _cautions(runs: Sequence[Run], contenders: Sequence[Contender], names: Sequence[str]) -> list[str]:
     """What differs beside the networks: protocols, data, samples."""
     labels = _labels(runs)
     lines = []
@@ -286,7 +288,7 @@ def _different_data(
 # -- tables and plots
 
 
-def means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list[Table]:
+def _means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list[Table]:
     """What each found on its own samples: of clicks, and of masks."""
     runs = [contender.run for contender in contenders]
     thresholds = [t for t in measures.known_thresholds(runs[0]) if all(t <= run.target for run in runs)]
@@ -321,7 +323,7 @@ def means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list[
     ]
 
 
-def curves_plot(contenders: Sequence[Contender], name: str) -> Plot:
+def _curves_plot(contenders: Sequence[Contender], name: str) -> Plot:
     """All contenders' curves on a data set."""
     found = [contender for contender in contenders if name in contender.groups]
     curves = [
@@ -332,7 +334,7 @@ def curves_plot(contenders: Sequence[Contender], name: str) -> Plot:
     return plot_curves(curves, found[0].run.measure, targets.pop() if len(targets) == 1 else math.inf)
 
 
-def differences_of(pair: Pair, threshold: float) -> list[Difference]:
+def differences_of(pair: Matched, threshold: float) -> list[Difference]:
     """NoC, IoU after some clicks, area and final Dice of both; NoC comes first, the area second."""
     clicks = len(pair.first.samples[0][0].scores)
     chosen: dict[str, tuple[Measure, int]] = {
@@ -354,7 +356,7 @@ def differences_of(pair: Pair, threshold: float) -> list[Difference]:
     ]  # fmt: skip
 
 
-def difference_table(pair: Pair, differences: Sequence[Difference]) -> Table:
+def _difference_table(pair: Matched, differences: Sequence[Difference]) -> Table:
     """Means and their differences, and on how many samples each is better."""
     first, other = pair.labels
     rows = []
@@ -373,13 +375,13 @@ def difference_table(pair: Pair, differences: Sequence[Difference]) -> Table:
     return Table(f"{other} against {first} on {pair.dataset}", header, rows, names=1, note=note)
 
 
-def same_clicks(pair: Pair) -> bool:
+def _same_clicks(pair: Matched) -> bool:
     """Whether both clicked alike on every sample."""
     mine, theirs = ([line.clicks for line in group.lines()] for group in (pair.first, pair.other))
     return mine == theirs
 
 
-def winners(pair: Pair, differences: Sequence[Difference]) -> list[Table]:
+def _winners(pair: Matched, differences: Sequence[Difference]) -> list[Table]:
     """The samples on which each beats the other most: by NoC, and by the area where that is equal."""
     clicks, area = differences[0], differences[1]
     order = np.lexsort((area.gain, clicks.gain))
@@ -403,7 +405,7 @@ def winners(pair: Pair, differences: Sequence[Difference]) -> list[Table]:
     return found
 
 
-def rows_of(pair: Pair, differences: Sequence[Difference]) -> list[list[object]]:
+def _rows_of(pair: Matched, differences: Sequence[Difference]) -> list[list[object]]:
     """All values of both, a row a sample and measure."""
     return [
         [pair.dataset, lines[0].name, d.name, *pair.labels, d.first[i], d.other[i]]

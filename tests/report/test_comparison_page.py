@@ -8,7 +8,7 @@ import pytest
 from isegm.errors import InputError
 from isegm.evaluation.record import FinalScores
 from isegm.metrics.bootstrap import Interval, mean_interval
-from isegm.report.side_by_side import contenders_of, differences_of, make_comparison, pairs_of
+from isegm.report.comparison_page import contenders_of, differences_of, make_comparison, pairs_of
 from isegm.report.stored_run import read_run
 from isegm.report.write import write_comparison
 from tests.evaluation.by_hand import result_of

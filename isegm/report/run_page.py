@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,46 +11,29 @@ import numpy as np
 from isegm.datasets import Dataset
 from isegm.evaluation.figures import THRESHOLDS, UNKNOWN
 from isegm.evaluation.overview import LEGEND
-from isegm.metrics.bootstrap import RESAMPLES, Interval, mean_intervals
 from isegm.plots import Curve, Histogram, Plot, plot_curves, plot_histograms
-from isegm.report import measures, page
+from isegm.report import measures
+from isegm.report.cells import BANDS, mean_cells, median_cell, total
 from isegm.report.gallery import Card, make_gallery
 from isegm.report.measures import Measure
+from isegm.report.page import Page, file_names, render
 from isegm.report.stored_run import Group, Run
-from isegm.tables import UNDEFINED, Cell, Table, format_interval, format_number
+from isegm.tables import UNDEFINED, Cell, Table, format_number
 from isegm.wording import counted
 
 MAX_KEYS = 8
 """Networks and data sets whose key figures stand above the tables; of more the tables alone can be read."""
 NAMED, LISTED = 3, 50
 """Samples without a result that a warning names, and that stand among the samples of their data set."""
-BANDS = f"Intervals and bands: 95 % bootstrap over samples (percentiles of {RESAMPLES:,} resamples)."
 
 
 @dataclass(frozen=True)
-class Report:
-    """A page, and what goes beside it.
-
-    Attributes:
-        html: The page.
-        tables: What stands in it as tables.
-        plots: What stands in it as plots, by file name without a suffix.
-        rows: What else is written, as CSV, by file name.
-    """
-
-    html: str
-    tables: tuple[Table, ...]
-    plots: Mapping[str, Plot]
-    rows: Mapping[str, Sequence[Sequence[object]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Shelf:
+class _Shelf:
     """Samples of a network on a data set that stand together.
 
     Attributes:
         title: What they have in common.
-        cards: What is shown of each (:func:`shown_card`).
+        cards: What is shown of each (:func:`_shown_card`).
         problems: A line for each sample that has no result.
         legend: Whether what the pictures' colours mean is said above them.
     """
@@ -61,7 +44,7 @@ class Shelf:
     legend: bool = False
 
 
-def make_report(run: Run, datasets: Sequence[Dataset]) -> Report:
+def make_report(run: Run, datasets: Sequence[Dataset]) -> Page:
     """Make the page of a run.
 
     Args:
@@ -69,49 +52,52 @@ def make_report(run: Run, datasets: Sequence[Dataset]) -> Report:
         datasets: For pictures, as many of the run's data sets as are at hand.
     """
     at_hand = {dataset.name: dataset for dataset in datasets}
-    nocs, others = noc_table(run), [curve_table(run), final_table(run), *seeds_tables(run), time_table(run)]
-    drawn = {name: dataset_plots(run, run.of(name)) for name in run.datasets}
+    nocs, others = (
+        _noc_table(run),
+        [_curve_table(run), _final_table(run), *_seeds_tables(run), _time_table(run)],
+    )
+    drawn = {name: _dataset_plots(run, run.of(name)) for name in run.datasets}
     samples = [
-        {"key": f"samples-{number}", "shelves": shelves(run, name, at_hand.get(name), f"samples-{number}")}
+        {"key": f"samples-{number}", "shelves": _shelves(run, name, at_hand.get(name), f"samples-{number}")}
         for number, name in enumerate(run.datasets)
     ]
-    html = page.render(
+    html = render(
         "run.html",
-        title=title(run),
-        under=under(run),
-        warnings=[*cautions(run), *missing_pictures(run, at_hand)],
+        title=_title(run),
+        under=_under(run),
+        warnings=[*_cautions(run), *_missing_pictures(run, at_hand)],
         sections={
             "clicks": nocs.title,
             "masks": "Masks and time",
             **{f"samples-{number}": f"Samples of {name}" for number, name in enumerate(run.datasets)},
             "about": "Settings, data, versions",
         },
-        keys=key_figures(run),
-        goal=f"{run.measure} {measures.shown_threshold(run):g}",
+        keys=_key_figures(run),
+        goal=f"{run.measure} {measures.main_threshold(run):g}",
         nocs=nocs,
         others=others,
         drawn={name: list(plots.values()) for name, plots in drawn.items()},
         samples=samples,
         legend=LEGEND,
-        about=about(run),
+        about=_about(run),
     )
     names = file_names(run.datasets)
     plots = {
         f"{kind}_{names[name]}": plot for name, found in drawn.items() for kind, (_, plot) in found.items()
     }
-    return Report(html, (nocs, *others), plots)
+    return Page(html, (nocs, *others), plots)
 
 
 # -- what stands first
 
 
-def title(run: Run) -> str:
+def _title(run: Run) -> str:
     """Name the networks and the data sets."""
     models, datasets = run.models, run.datasets
     return f"{_listed(models, 'network')} on {_listed(datasets, 'data set')}"
 
 
-def under(run: Run) -> list[str]:
+def _under(run: Run) -> list[str]:
     """Say how much was evaluated, and when."""
     samples = {group.dataset: len(group.samples) for group in run.groups}
     started = run.about.text("started", default="").replace("T", " ").replace("+00:00", " UTC")
@@ -129,7 +115,7 @@ def under(run: Run) -> list[str]:
     ]
 
 
-def cautions(run: Run) -> list[str]:
+def _cautions(run: Run) -> list[str]:
     """List what a reader has to know before any figure."""
     lines = list(run.warnings)
     if run.target < 1:
@@ -161,7 +147,7 @@ def shortened(lines: Sequence[str], most: int) -> list[str]:
     return [*lines[:most], *([f"and {len(lines) - most} more"] if len(lines) > most else [])]
 
 
-def missing_pictures(run: Run, at_hand: Mapping[str, Dataset]) -> list[str]:
+def _missing_pictures(run: Run, at_hand: Mapping[str, Dataset]) -> list[str]:
     """Name the data sets without pictures."""
     missing = [name for name in run.datasets if name not in at_hand]
     if not missing:
@@ -172,12 +158,12 @@ def missing_pictures(run: Run, at_hand: Mapping[str, Dataset]) -> list[str]:
     ]
 
 
-def key_figures(run: Run) -> list[dict[str, Any]]:
+def _key_figures(run: Run) -> list[dict[str, Any]]:
     """Return NoC, Dice of the final masks and failures of each network on each data set."""
     groups = [group for name in run.datasets for group in run.of(name) if group.samples]
     if len(groups) > MAX_KEYS:
         return []
-    threshold = measures.shown_threshold(run)
+    threshold = measures.main_threshold(run)
     return [
         {
             "name": group.dataset if len(run.models) == 1 else f"{group.dataset}, {group.model}",
@@ -193,7 +179,7 @@ def key_figures(run: Run) -> list[dict[str, Any]]:
 # -- tables
 
 
-def noc_table(run: Run) -> Table:
+def _noc_table(run: Run) -> Table:
     """NoC at every threshold, with intervals, and the failures."""
     known = measures.known_thresholds(run)
     limit = run.n_clicks
@@ -203,7 +189,7 @@ def noc_table(run: Run) -> Table:
     ]
     rows = []
     for group in run.groups:
-        row = [*names_of(group), Cell(str(len(group.samples)))]
+        row = [*_names_of(group), Cell(str(len(group.samples)))]
         row += mean_cells(group, [(partial(measures.noc_at, t), 2) for t in known])
         row += [Cell(UNKNOWN)] * (len(THRESHOLDS) - len(known))
         for measure in (measures.at_limit_at, measures.failed_at):
@@ -221,20 +207,20 @@ def noc_table(run: Run) -> Table:
     return Table(f"Number of clicks{measure_name}", header, rows, note=note)
 
 
-def curve_table(run: Run) -> Table:
+def _curve_table(run: Run) -> Table:
     """Dice after some clicks, and the areas under the curves."""
     clicks = measures.dice_clicks(run)
     columns: dict[str, Measure] = {f"Dice@{click}": partial(measures.dice_after, click) for click in clicks}
     columns |= {"AUC IoU": measures.auc_iou, "AUC Dice": measures.auc_dice}
     rows = [
-        [*names_of(group), *mean_cells(group, [(measure, 3) for measure in columns.values()])]
+        [*_names_of(group), *mean_cells(group, [(measure, 3) for measure in columns.values()])]
         for group in run.groups
     ]
     note = "Dice@k: mean Dice after k clicks. AUC: area under the curve of the mean over all clicks, 0 to 1."
     return Table("Quality by clicks", ["Model", "Data set", *columns], rows, note=note)
 
 
-def final_table(run: Run) -> Table:
+def _final_table(run: Run) -> Table:
     """Median and quartiles of the final masks' scores."""
     columns: dict[str, tuple[Measure, int]] = {
         "Dice": (measures.final_dice, 3),
@@ -245,7 +231,7 @@ def final_table(run: Run) -> Table:
     for group in run.groups:
         undefined = np.isnan(measures.by_sample(group, measures.final_hd95)).sum()
         row = [
-            *names_of(group),
+            *_names_of(group),
             *(median_cell(group, measure, digits) for measure, digits in columns.values()),
         ]
         rows.append([*row, Cell(str(undefined) if group.samples else UNDEFINED)])
@@ -256,7 +242,7 @@ def final_table(run: Run) -> Table:
     return Table("Final masks", ["Model", "Data set", *columns, "HD95 undefined"], rows, note=note)
 
 
-def time_table(run: Run) -> Table:
+def _time_table(run: Run) -> Table:
     """Seconds a click, the first apart from the others."""
     rows = []
     for group in run.groups:
@@ -269,7 +255,7 @@ def time_table(run: Run) -> Table:
             format_number(measures.mean(group, measures.clicks_placed), ".2f"),
             _duration(group.seconds),
         ]
-        rows.append([*names_of(group), *map(Cell, cells)])
+        rows.append([*_names_of(group), *map(Cell, cells)])
     header = ["Model", "Data set", "First click, s", "Further click, s", "SPC, s", "Clicks placed", "Time"]
     note = (
         "Medians of first clicks, which prepare the image and run the backbone, and of further clicks. "
@@ -278,7 +264,7 @@ def time_table(run: Run) -> Table:
     return Table("Time", header, rows, note=note)
 
 
-def seeds_tables(run: Run) -> list[Table]:
+def _seeds_tables(run: Run) -> list[Table]:
     """How far the data set's means differ between seeds; nothing with one seed."""
     groups = [group for group in run.groups if len(group.seeds) > 1]
     if not groups:
@@ -291,42 +277,15 @@ def seeds_tables(run: Run) -> list[Table]:
             spec = ".2f" if name.startswith("NoC") else ".3f"
             spread = format_number(measures.spread(group, measure), spec)
             cells.append(Cell(format_number(measures.mean(group, measure), spec), f"± {spread}"))
-        rows.append([*names_of(group), Cell(str(len(group.seeds))), *cells])
+        rows.append([*_names_of(group), Cell(str(len(group.seeds))), *cells])
     header = ["Model", "Data set", "Seeds", *columns]
     note = "Mean over samples and seeds ± standard deviation of the data set's mean over seeds."
     return [Table("Robustness to the click model's seed", header, rows, note=note)]
 
 
-def names_of(group: Group) -> list[Cell]:
+def _names_of(group: Group) -> list[Cell]:
     """The first two cells of a row."""
     return [Cell(group.model), Cell(group.dataset)]
-
-
-def mean_cells(group: Group, columns: Sequence[tuple[Measure, int]]) -> list[Cell]:
-    """The means of measures with their intervals, each with so many digits behind the point."""
-    found = mean_intervals([measures.by_sample(group, measure) for measure, _ in columns])
-    return [interval_cell(mean, f".{digits}f") for mean, (_, digits) in zip(found, columns, strict=True)]
-
-
-def interval_cell(found: Interval, spec: str) -> Cell:
-    """A mean and its interval."""
-    return Cell(format_number(found.mean, spec), format_interval(found.low, found.high, spec))
-
-
-def median_cell(group: Group, measure: Measure, digits: int) -> Cell:
-    """The median over samples and the quartiles."""
-    values = measures.by_sample(group, measure)
-    values = values[~np.isnan(values)]
-    if not values.size:
-        return Cell(UNDEFINED)
-    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
-    return Cell(format_number(middle, f".{digits}f"), format_interval(low, high, f".{digits}f"))
-
-
-def total(group: Group, measure: Measure) -> str:
-    """How many samples have a measure of 0 or 1; with several seeds their mean number."""
-    found = float(measures.by_sample(group, measure).sum())
-    return f"{found:.0f}" if found.is_integer() else f"{found:.1f}"
 
 
 def _duration(seconds: float) -> str:
@@ -341,12 +300,12 @@ def _listed(names: Sequence[str], noun: str) -> str:
 # -- plots
 
 
-def dataset_plots(run: Run, groups: Sequence[Group]) -> dict[str, tuple[str, Plot]]:
+def _dataset_plots(run: Run, groups: Sequence[Group]) -> dict[str, tuple[str, Plot]]:
     """A data set's curves and histogram, by kind: what they show, and the plot; none without samples."""
     groups = [group for group in groups if group.samples]
     if not groups:
         return {}
-    threshold = measures.shown_threshold(run)
+    threshold = measures.main_threshold(run)
     seeds = max(len(group.seeds) for group in groups)
     curves = [
         Curve(group.model, *measures.mean_curve(measures.curves(group, measures.scores_of)))
@@ -371,28 +330,15 @@ def histogram(group: Group, threshold: float, n_clicks: int) -> Histogram:
     return Histogram(group.model, counts, sum(1 for _ in group.lines()) - len(solved))
 
 
-def file_names(names: Sequence[str]) -> dict[str, str]:
-    """A different name for each that every file system takes."""
-    found: dict[str, str] = {}
-    for name in names:
-        plain = "".join(
-            sign if sign.isascii() and (sign.isalnum() or sign in "-_") else "_" for sign in name
-        )[:60]
-        taken = {other.lower() for other in found.values()}
-        choices = [plain or "_", *(f"{plain}_{number}" for number in range(2, len(names) + 2))]
-        found[name] = next(choice for choice in choices if choice.lower() not in taken)
-    return found
-
-
 # -- the gallery
 
 
-def shelves(run: Run, name: str, dataset: Dataset | None, key: str) -> list[Shelf]:
+def _shelves(run: Run, name: str, dataset: Dataset | None, key: str) -> list[_Shelf]:
     """Choose each network's samples of a data set that are shown: the worst, some at random, failures."""
     found = []
     for number_of_group, group in enumerate(run.of(name)):
         whose = f"{group.model}: " * (len(run.models) > 1)
-        gallery = make_gallery(run, group, dataset, measures.shown_threshold(run))
+        gallery = make_gallery(run, group, dataset, measures.main_threshold(run))
         kinds = {"Worst samples": gallery.worst, "Random samples": gallery.random}
         if gallery.whole:
             kinds = {"All samples, worst first": gallery.worst + gallery.random}
@@ -400,19 +346,19 @@ def shelves(run: Run, name: str, dataset: Dataset | None, key: str) -> list[Shel
         for kind, (words, cards) in enumerate(kinds.items()):
             if cards:
                 at = f"{key}-{number_of_group}-{kind}"
-                shown = [shown_card(run, group, card, f"{at}-{i}") for i, card in enumerate(cards)]
-                found.append(Shelf(f"{whose}{words}", cards=shown, legend=pictures and not kind))
+                shown = [_shown_card(run, group, card, f"{at}-{i}") for i, card in enumerate(cards)]
+                found.append(_Shelf(f"{whose}{words}", cards=shown, legend=pictures and not kind))
         if group.problems:
             words = f"{whose}{counted(len(group.problems), 'sample')} without a result"
-            found.append(Shelf(words, problems=shortened(group.problems, LISTED)))
+            found.append(_Shelf(words, problems=shortened(group.problems, LISTED)))
         elif not gallery.worst:
-            found.append(Shelf(f"{group.model}: no sample has a result"))
+            found.append(_Shelf(f"{group.model}: no sample has a result"))
     return found
 
 
-def shown_card(run: Run, group: Group, card: Card, key: str) -> dict[str, Any]:
+def _shown_card(run: Run, group: Group, card: Card, key: str) -> dict[str, Any]:
     """Return what is shown of a sample: its picture, and its figures in words and to sort by."""
-    line, threshold = card.line, measures.shown_threshold(run)
+    line, threshold = card.line, measures.main_threshold(run)
     needed = int(measures.noc_at(threshold, line))
     dice, hd95 = measures.final_dice(line), measures.final_hd95(line)
     figures = [f"IoU {line.ious[-1]:.3f}", f"Dice {dice:.3f}"]
@@ -435,7 +381,7 @@ def shown_card(run: Run, group: Group, card: Card, key: str) -> dict[str, Any]:
 # -- what stands last
 
 
-def about(run: Run) -> list[tuple[str, Mapping[str, str]]]:
+def _about(run: Run) -> list[tuple[str, Mapping[str, str]]]:
     """Return everything that the figures depend on: names and values below headings."""
     entry = run.about
     parts = [("Settings", run.settings)]

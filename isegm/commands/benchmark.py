@@ -2,21 +2,21 @@
 
 Clicks, as published and by each installed backend, on the same pictures::
 
-    python scripts/benchmark.py network --presets=hr18s,hr32
-    python scripts/benchmark.py network --checkpoint=weights/emcclick_ct_hr18s.pth --images slices/images
+    isegm benchmark network --presets=hr18s,hr32
+    isegm benchmark network --checkpoint=weights/emcclick_ct_hr18s.pth --images slices/images
 
 The evaluation of a data set of config.yml, as published and as it is done here::
 
-    python scripts/benchmark.py evaluation --datasets=GrabCut --limit=20
+    isegm benchmark evaluation --datasets=GrabCut --limit=20
 
 How cost grows with clicks, sizes, batches, threads and processes::
 
-    python scripts/benchmark.py growth --presets=hr32 --plot=growth.png
+    isegm benchmark growth --presets=hr32 --plot=growth.png
 
 The simulated click, and the CT tools against reading and writing alone::
 
-    python scripts/benchmark.py clicks
-    python scripts/benchmark.py ct Task09_Spleen/labelsTr spleen
+    isegm benchmark clicks
+    isegm benchmark ct Task09_Spleen/labelsTr spleen
 """
 
 import argparse

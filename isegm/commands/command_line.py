@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of argparse
-        super().__init__(**settings)
+        super().__init__(**{"prog": program(), **settings})
         self.add_argument(
             _DEBUG, action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error, too"
         )
@@ -64,22 +64,20 @@ def command(main: Main) -> Main:
 
     @functools.wraps(main)
     def guarded(argv: Sequence[str] | None = None) -> int:
-        program = Path(sys.argv[0]).name
         given = list(sys.argv[1:] if argv is None else argv)
         debug = _DEBUG in given
         if debug:
             argv = [word for word in given if word != _DEBUG]
-        _escape_what_cannot_be_printed()
+        _prepare_streams()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always", InputWarning)
                 warnings.showwarning = _show_warning
-                return main(argv)
-        except BrokenPipeError:  # the reader of our output (head, less) has left
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return EXIT_USAGE
+                status = main(argv)
+            print(end="", flush=True)
+            return status
         except KeyboardInterrupt:
-            print_line(f"{program}: interrupted")
+            print_line(f"{program()}: interrupted")
             return EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - this is where every error ends
             lines = _what_to_mend(error)
@@ -88,12 +86,12 @@ def command(main: Main) -> Main:
                 traceback.print_exc()
             if not lines:
                 print_line(
-                    f"{program}: this is a defect of the program; please report it with the lines above"
+                    f"{program()}: this is a defect of the program; please report it with the lines above"
                 )
                 return EXIT_DEFECT
             # Problems stand one a line, as they do at the end of a run; the first says whose they are.
             for number, line in enumerate(lines):
-                print_line(line if number else f"{program}: error: {line}")
+                print_line(line if number else f"{program()}: error: {line}")
             return EXIT_USAGE
 
     return guarded
@@ -129,13 +127,49 @@ def _show_warning(
     if not issubclass(category, InputWarning):
         print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr, end="")
     elif os.environ.get("RANK", "0") == "0":
-        print_line(f"{Path(sys.argv[0]).name}: warning: {message}")
+        print_line(f"{program()}: warning: {message}")
 
 
-def _escape_what_cannot_be_printed() -> None:
-    """Let output in a narrow encoding show escapes rather than fail; stderr does so anyway."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+def program() -> str:
+    """The name by which this was called: ``extraer_imagenes.py``, ``isegm extract``."""
+    name = Path(sys.argv[0]).name
+    return "isegm" if name == "__main__.py" else name  # of python -m isegm
+
+
+class _Pipe(io.FileIO):
+    """A stream's file. Once its reader (head, less) has left it takes no more notice of what is written."""
+
+    def write(self, content: Any, /) -> int:  # noqa: ANN401 - any buffer
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - no path of the user's
+                os.dup2(nowhere.fileno(), self.fileno())
+            return len(content)
+
+
+def _prepare_streams() -> None:
+    """Let a run go on whoever reads what it prints, in whatever encoding.
+
+    A reader that leaves is no error of the run, and what its encoding cannot show is escaped.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream) is not io.TextIOWrapper:  # closed, or a test's
+            continue
+        stream.flush()
+        if isinstance(getattr(stream.buffer, "raw", stream.buffer), _Pipe):
+            continue
+        pipe = _Pipe(stream.fileno(), "wb", closefd=False)
+        buffer: Any = pipe if stream.write_through else io.BufferedWriter(pipe)
+        new = io.TextIOWrapper(
+            buffer,
+            stream.encoding,
+            "backslashreplace",
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+        setattr(sys, name, new)
 
 
 def print_line(line: str) -> None:

@@ -2,11 +2,11 @@
 
 On generated patients, with no data, no network and no GPU, in a few minutes::
 
-    python scripts/demo.py
+    isegm demo
 
-On one's own volumes with labels, as one of the Decathlon's tasks holds them (imagesTr/ and labelsTr/)::
+On your own volumes with labels, as one of the Decathlon's tasks holds them (imagesTr/ and labelsTr/)::
 
-    python scripts/demo.py --data=Task09_Spleen --organ=spleen --folder=demo_spleen
+    isegm demo --data=Task09_Spleen --organ=spleen --folder=demo_spleen
 
 Every step is a command that a user would give, and is printed before it runs. All that is made lies in one
 folder; the next demo replaces it.
@@ -16,8 +16,6 @@ import json
 import math
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +23,9 @@ from typing import Any
 
 import yaml
 
-from isegm.commands.command_line import Parser, command
-from isegm.commands.places import REPOSITORY
+from isegm.commands import run
+from isegm.commands.command_line import Parser, command, print_line, program
+from isegm.commands.places import default_weights
 from isegm.config import MODELS_KEY, read_config
 from isegm.errors import InputError
 from isegm.pictures import write_image
@@ -88,12 +87,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_folder(demo.folder, args.data)
     write_config(demo)
 
-    for words in steps(demo):
-        print(f"\n$ {shlex.join(['python', *words])}", flush=True)
-        status = subprocess.run([sys.executable, *words], check=False).returncode  # noqa: S603 - our own tools
+    isegm = "isegm" if program() == "isegm demo" else "python -m isegm"  # the latter in a checkout
+    for name, *words in steps(demo):
+        print(f"\n$ {isegm} {shlex.join([name, *words])}", flush=True)
+        status = run(name, words)
         if status:
-            print(f"demo.py: stopped: {words[0]} ended with exit status {status}", file=sys.stderr)
-            return status if status > 0 else 128 - status  # killed by a signal: as a shell puts it
+            print_line(f"{program()}: stopped: {name} ended with exit status {status}")
+            return status
 
     from isegm.evaluation.overview import draw_overview  # torch takes seconds to import; not needed before
 
@@ -138,7 +138,7 @@ def find_volumes(data: Path, organ: str | None) -> dict[str, Path]:
 
 
 def prepare_folder(folder: Path, data: Path | None) -> None:
-    """Make the folder anew, marked as the demo's.
+    """Make the folder again, marked as the demo's.
 
     Args:
         folder: The demo's.
@@ -155,13 +155,13 @@ def prepare_folder(folder: Path, data: Path | None) -> None:
         if data is not None and data.resolve().is_relative_to(folder.resolve()):
             raise InputError(f"{data}: lies in {folder}, which the demo replaces; give another --folder")
         shutil.rmtree(folder)
-    write_text(folder / MARKER, "Made by scripts/demo.py. The next demo replaces this folder.\n")
+    write_text(folder / MARKER, "Made by isegm demo. The next demo replaces this folder.\n")
 
 
 def write_config(demo: Demo) -> None:
     """Say where the evaluation finds the slices; checkpoints lie where they do without a demo."""
     rows = {f"{organ.upper()}_PATH": f"./datasets/{organ}" for organ in demo.volumes}
-    rows[MODELS_KEY] = str(REPOSITORY / "weights")
+    rows[MODELS_KEY] = str(default_weights().parent)
     write_text(demo.folder / "config.yml", yaml.safe_dump(rows, allow_unicode=True, width=math.inf))
 
 
@@ -169,16 +169,16 @@ def write_config(demo: Demo) -> None:
 
 
 def steps(demo: Demo) -> Iterator[list[str]]:
-    """The commands, as the words after ``python``; each is asked for only when those before it are done."""
+    """The subcommands, in words; each is asked for only when those before it are done."""
     folder = demo.folder
     if demo.generated:
-        yield [script("scripts/generate_phantoms.py"), f"{folder / 'volumes'}", f"--seed={SEED}"]
+        yield ["phantoms", f"{folder / 'volumes'}", f"--seed={SEED}"]
     for organ, task in demo.volumes.items():
-        yield [script("normalize_ct_images.py"), f"{task / VOLUMES}", f"{folder / 'windowed' / organ}", organ]
+        yield ["window", f"{task / VOLUMES}", f"{folder / 'windowed' / organ}", organ]
     for organ, task in demo.volumes.items():
-        yield [script("extraer_imagenes.py"), f"{task / LABELS}", f"{folder / 'datasets'}", organ]
+        yield ["extract", f"{task / LABELS}", f"{folder / 'datasets'}", organ]
     yield [
-        script("scripts/evaluate_model.py"),
+        "evaluate",
         "EMC-Click",
         *([] if demo.checkpoint is None else [f"--checkpoint={demo.checkpoint}"]),
         f"--config-path={folder / 'config.yml'}",
@@ -193,13 +193,7 @@ def steps(demo: Demo) -> Iterator[list[str]]:
     for organ in demo.volumes:
         truth = folder / "datasets" / organ / "masks"
         reports = f"--output={folder / 'metrics'}"
-        yield [script("metricas.py"), f"{truth}", f"{masks / organ}", organ, reports]
-
-
-def script(name: str) -> str:
-    """A tool's path, short where the current folder allows it."""
-    path, here = REPOSITORY / name, Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+        yield ["metrics", f"{truth}", f"{masks / organ}", organ, reports]
 
 
 def read_results(demo: Demo) -> dict[str, Any]:
@@ -241,5 +235,5 @@ def summary(demo: Demo, results: Mapping[str, Any]) -> str:
         "windowed volumes": folder / "windowed",
     }
     found = [f"{what:17} {where}" for what, where in places.items()]
-    yours = "With your own volumes: make demo DATA=path/to/Task09_Spleen ORGAN=spleen"
+    yours = "With your own volumes: isegm demo --data=path/to/Task09_Spleen --organ=spleen"
     return "\n".join([*table, "", *found, "", yours])

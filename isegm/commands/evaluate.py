@@ -2,11 +2,11 @@
 
 One process, on whatever there is, with the weights that come with the project::
 
-    python scripts/evaluate_model.py EMC-Click --datasets=lung,liver,spleen
+    isegm evaluate EMC-Click --datasets=lung,liver,spleen
 
 With others, and beside them a segmentation that needs no weights::
 
-    python scripts/evaluate_model.py EMC-Click --checkpoint=hr32.pth --datasets=liver --baseline
+    isegm evaluate EMC-Click --checkpoint=hr32.pth --datasets=liver --baseline
 
 Many processes, one a GPU (on CPUs they share the cores)::
 
@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isegm.commands.command_line import EXIT_PARTIAL, Parser, command, numbers, report_problems
-from isegm.commands.places import DEFAULT_CHECKPOINT, find_config
+from isegm.commands.places import DEFAULT_WEIGHTS, default_weights, find_config
 from isegm.config import MODELS_KEY, Config
 from isegm.distributed import TIMEOUT_SECONDS, choose_device, join_processes, launched_as
 from isegm.errors import InputError
@@ -62,9 +62,7 @@ def build_parser() -> Parser:
     add(
         "--checkpoint",
         metavar="A[,B...]",
-        help="files in --model_dir, or paths; .pth may be left out (default: weights/"
-        + DEFAULT_CHECKPOINT.name
-        + ")",
+        help=f"files in --model-dir, or paths; .pth may be left out (default: our {DEFAULT_WEIGHTS})",
     )
     add("--model-dir", metavar="DIR", type=Path, help="folder of checkpoints (default: config.yml's)")
     add("--exp-path", metavar="DIR[:PREFIX]", help="a training run below config.yml's EXPS_PATH instead")
@@ -190,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.model_name,
     )
     if args.checkpoint is None and args.exp_path is None and rank == 0:
-        print(f"no --checkpoint: using {DEFAULT_CHECKPOINT}", file=sys.stderr)
+        print(f"no --checkpoint: using {checkpoints[0].path}", file=sys.stderr)
     datasets = open_datasets(names(args.datasets), config)
 
     with join_processes(device, timeout=args.timeout) as processes:
@@ -214,10 +212,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = evaluate(evaluation, device, processes)
         try:
             if processes.rank == 0:
-                print(outcome.text, flush=True)
-                report_problems(outcome.problems)
                 write_report(folder, datasets)
         finally:
+            if processes.rank == 0:
+                print(outcome.text, flush=True)
+                report_problems(outcome.problems)
             # A launcher ends all processes as soon as one has left with status 1.
             processes.from_first(None, "that the report is written")
         return EXIT_PARTIAL if outcome.problems else 0
@@ -263,12 +262,7 @@ def checkpoint_names(checkpoint: str | None, exp_path: str | None, config: Confi
     if exp_path is not None:
         return find_experiment(exp_path, config)
     if checkpoint is None:
-        if not DEFAULT_CHECKPOINT.is_file():
-            raise InputError(
-                f"{DEFAULT_CHECKPOINT}: the project's own weights are missing; restore them, or name others "
-                "by --checkpoint"
-            )
-        return [str(DEFAULT_CHECKPOINT)]
+        return [str(default_weights())]
     found = names(checkpoint)
     if not found:
         raise InputError("--checkpoint: name at least one, such as --checkpoint=hr32.pth, or leave it out")

@@ -1,15 +1,16 @@
-"""Export a network to ONNX: the first stage, run once an image, and the correction head, run every click.
+"""Export a network to ONNX.
 
 ::
 
-    python scripts/export.py weights/emcclick_ct_hr18s.pth --output=weights
+    isegm export weights/emcclick_ct_hr18s.pth --output=weights
 
-writes ``weights/emcclick_ct_hr18s_first_stage.onnx`` and ``weights/emcclick_ct_hr18s_correction_head.onnx``,
-each with its preset, picture size, CT windows and the checkpoint's SHA-256 in its metadata. Both take any
-batch, size and number of clicks. Before they are written they are run, by ONNX Runtime or else OpenVINO, and
-must agree with torch. The evaluation runs them, too::
+writes the first stage, run once an image, as ``weights/emcclick_ct_hr18s_first_stage.onnx`` and the
+correction head, run every click, as ``weights/emcclick_ct_hr18s_correction_head.onnx``, each with its preset,
+picture size, CT windows and the checkpoint's SHA-256 in its metadata. Both take any batch, size and number of
+clicks. Before they are written they are run, by ONNX Runtime or else OpenVINO, and must agree with torch. The
+evaluation runs them, too::
 
-    python scripts/evaluate_model.py EMC-Click --backend=openvino \
+    isegm evaluate EMC-Click --backend=openvino \
         --checkpoint=weights/emcclick_ct_hr18s_first_stage.onnx
 """
 
@@ -19,11 +20,6 @@ from typing import Any
 
 from isegm.commands.command_line import Parser, command
 from isegm.errors import InputError
-from isegm.evaluation.window_check import windows_in_metadata
-from isegm.inference.load import check_pair, installed_runtime
-from isegm.inference.onnx_pair import export_pair, paths_of_pair, write_pair
-from isegm.model.checkpoint import load_model, read_metadata
-from isegm.storage import sha256
 
 DEFAULT_SIZE = 384
 """Pixels of the network input's shorter side in the published evaluation."""
@@ -49,6 +45,11 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write both files; the exit status is 0, or 2 if that cannot be done."""
     args = build_parser().parse_args(argv)
+    from isegm.inference.load import check_pair, installed_runtime
+    from isegm.inference.onnx_pair import export_pair, paths_of_pair, write_pair
+    from isegm.model.checkpoint import load_model, read_metadata
+    from isegm.storage import sha256
+
     if args.size < 1:
         raise InputError(f"--size: must be at least 1, not {args.size}")
     folder = args.output or args.checkpoint.parent
@@ -77,5 +78,7 @@ def windows_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     """The windows that a checkpoint's metadata name, or else those that its recipe tells of."""
     if metadata.get("windows"):
         return dict(metadata["windows"])
+    from isegm.evaluation.window_check import windows_in_metadata
+
     told = [window.as_json() for window in windows_in_metadata(metadata)]
     return {"recipe": told} if told else {}

@@ -1,9 +1,9 @@
 """Extract pictures and masks of an organ from CT volumes and their labels.
 
-Launch:
-    python extraer_imagenes.py Task09_Spleen/labelsTr datasets spleen
-    python extraer_imagenes.py Task03_Liver/labelsTr datasets liver --min-pixels 500 --every 3
-    python extraer_imagenes.py my_labels datasets kidney --images my_volumes --labels 2 3 --window -20,400
+Volumes are NIfTI files::
+    isegm extract Task09_Spleen/labelsTr datasets spleen
+    isegm extract Task03_Liver/labelsTr datasets liver --min-pixels 500 --every 3
+    isegm extract my_labels datasets kidney --images my_volumes --labels 2 3 --window -20,400
 
 Writes datasets/<organ>/images/*.png, masks/*.png and manifest.csv; see docs/ct.md.
 """
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from isegm.commands.command_line import Parser, command, report_problems
 from isegm.errors import InputError
-from isegm.extract.slices import Extraction, extract
 from isegm.volumes.organs import ORGANS, find_organ
 from isegm.volumes.windows import WINDOWS, parse_window, shield_negative_levels
 from isegm.wording import counted
@@ -38,9 +37,7 @@ def parse_labels(texts: Sequence[str]) -> tuple[int, ...]:
 
 def build_parser() -> Parser:
     """The command line."""
-    parser = Parser(
-        description="Extract pictures and masks of an organ from CT volumes and their labels (NIfTI)."
-    )
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("path_groundtruth", type=Path, help="label volumes: a folder or one file")
     parser.add_argument("path_dataset", type=Path, help="where the folder <organ> is made")
     parser.add_argument("organ", help=f"{', '.join(ORGANS)}; any other name with --labels")
@@ -72,7 +69,7 @@ def build_parser() -> Parser:
         help="upright: axial, anterior up, the patient's right on the left (default); raw: as stored",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="volumes at once (default: one a core)")
-    parser.add_argument("--force", action="store_true", help="do volumes anew that were extracted before")
+    parser.add_argument("--force", action="store_true", help="extract again what was extracted before")
     return parser
 
 
@@ -80,6 +77,8 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     arguments = build_parser().parse_args(shield_negative_levels(sys.argv[1:] if argv is None else argv))
+    from isegm.extract.slices import Extraction, extract
+
     organ = find_organ(arguments.organ, parse_labels(arguments.labels))
     extraction = Extraction(
         organ=organ,

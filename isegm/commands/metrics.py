@@ -1,8 +1,8 @@
 """Measure predicted masks against their truth, a whole folder at once.
 
-    python metricas.py data/liver/masks results/liver liver
-    python metricas.py data/liver/masks results/liver liver --min-area 150 --tolerance 3
-    python metricas.py labelsTr predictions liver --labels 1,2 --output reports
+    isegm metrics data/liver/masks results/liver liver
+    isegm metrics data/liver/masks results/liver liver --min-area 150 --tolerance 3
+    isegm metrics labelsTr predictions liver --labels 1,2 --output reports
 
 Masks are pictures (PNG, JPEG, BMP, TIFF) or NIfTI volumes, paired by exact stem. Writes a CSV with a row an
 image, a JSON summary and two plots; prints the summary. docs/metrics.md defines every figure.
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from isegm.commands.command_line import Parser, command, report_problems
-from isegm.compare.folders import Settings, compare, describe, write_reports
 
 T = TypeVar("T")
 
@@ -24,15 +23,19 @@ T = TypeVar("T")
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; returns 0, or 1 if a file was unmatched or unusable, or 2 if nothing could be done."""
-    comparison = compare(Settings(**vars(_parser().parse_args(argv))))
-    print(describe(comparison))
+    arguments = vars(build_parser().parse_args(argv))
+    from isegm.compare.folders import Settings, compare, describe, write_reports
+
+    comparison = compare(Settings(**arguments))
     write_reports(comparison)
+    print(describe(comparison))
     print(f"Reports in {comparison.settings.folder}")
     return report_problems([*comparison.unmatched, *comparison.problems])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> Parser:
+    """The command line."""
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("truth_path", type=Path, help="folder of true masks, or one mask")
     parser.add_argument("prediction_path", type=Path, help="folder of predicted masks, or one mask")
     parser.add_argument("organ", help="names the reports")

@@ -1,12 +1,12 @@
-"""Write generated patients as CT volumes with labels, in the Medical Segmentation Decathlon's layout.
+"""Write generated patients as CT volumes with labels, in the Decathlon's layout.
 
 Three patients, for every tool here to try on::
 
-    python scripts/generate_phantoms.py phantoms
+    isegm phantoms phantoms
 
 More of them, others, and Task06_Lung with the Decathlon's meaning::
 
-    python scripts/generate_phantoms.py phantoms_2 --patients=20 --seed=2 --lung=tumour
+    isegm phantoms phantoms_2 --patients=20 --seed=2 --lung=tumour
 
 The same arguments always give the same bytes. docs/phantom.md says what the patients are, and what not.
 """
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isegm.commands.command_line import Parser, command
-from isegm.phantom.patients import write_decathlon
 from isegm.wording import counted
 
 SHAPE = (256, 256, 64)
@@ -43,6 +42,8 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the patients; the exit status is 0, or 2 if they cannot be written."""
     args = build_parser().parse_args(argv)
+    from isegm.phantom.patients import write_decathlon
+
     tasks = write_decathlon(
         args.folder, args.seed, args.patients, shape=SHAPE, spacing_mm=SPACING_MM, lung=args.lung
     )

@@ -1,14 +1,14 @@
 """Show what an evaluation found as one page, or compare several.
 
-The page of a run anew, with pictures from the data sets of config.yml::
+The page of a run again, with pictures from the data sets of config.yml::
 
-    python scripts/report.py results
+    isegm report results
 
 Several runs against the first of them::
 
-    python scripts/report.py results_hr18s results_hr32 --output=comparison
+    isegm report results_hr18s results_hr32 --output=comparison
 
-scripts/evaluate_model.py writes the page of a run by itself. Pages are single files that need no network.
+``isegm evaluate`` writes the page of a run by itself. Pages are single files that need no network.
 """
 
 import sys
@@ -19,9 +19,6 @@ from isegm.commands.command_line import Parser, command
 from isegm.commands.places import find_config
 from isegm.datasets import Dataset, open_dataset
 from isegm.errors import InputError
-from isegm.report import write_comparison, write_report
-from isegm.report.stored_run import read_run
-from isegm.report.write import COMPARISON, PAGE
 
 
 def build_parser() -> Parser:
@@ -44,6 +41,9 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page; the exit status is 0, or 2 if it could not be made."""
     args = build_parser().parse_args(argv)
+    from isegm.report import write_comparison, write_report
+    from isegm.report.write import COMPARISON, PAGE
+
     if len(args.runs) == 1:
         (run,) = args.runs
         if args.output is not None:
@@ -66,6 +66,8 @@ def datasets_of(run: Path, config_path: Path | None) -> list[Dataset]:
     Raises:
         InputError: The run or the config file cannot be read.
     """
+    from isegm.report.stored_run import read_run
+
     config = find_config(config_path)
     found = []
     for name in read_run(run).datasets:

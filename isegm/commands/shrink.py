@@ -2,7 +2,7 @@
 
 ::
 
-    python scripts/shrink_checkpoint.py experiments/ct/checkpoints/best.pth weights/mine.pth
+    isegm shrink experiments/ct/checkpoints/best.pth weights/mine.pth
 
 Networks are loaded as float32 whatever they are stored as. Beside the weights the file keeps what training
 wrote of their making.
@@ -11,12 +11,8 @@ wrote of their making.
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from isegm.commands.command_line import Parser, command
 from isegm.errors import InputError
-from isegm.model.checkpoint import load_model, read_metadata, save_checkpoint
-from isegm.storage import sha256
 
 
 def build_parser() -> Parser:
@@ -32,6 +28,11 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the file; the exit status is 0, or 2 if that cannot be done."""
     args = build_parser().parse_args(argv)
+    import torch
+
+    from isegm.model.checkpoint import load_model, read_metadata, save_checkpoint
+    from isegm.storage import sha256
+
     if args.output.exists() and not args.force:
         raise InputError(f"{args.output}: exists already; name another file, or --force to replace it")
     model = load_model(args.checkpoint)

@@ -2,11 +2,11 @@
 
 From generated CT slices alone, no files needed::
 
-    python scripts/train.py ct --folder=experiments/ct --validate=liver
+    isegm train ct --folder=experiments/ct --validate=liver
 
 Fine-tuning on a folder with images/ and masks/, or on NIfTI volumes::
 
-    python scripts/train.py fine-tune --pretrained=weights/hr18s.pth --folder=experiments/mine \
+    isegm train fine-tune --pretrained=weights/hr18s.pth --folder=experiments/mine \
         --sources folder:datasets/mine nifti:Task09_Spleen:organ=spleen@2 --validate=datasets/mine_held_out
 
 As published, on eight GPUs::
@@ -30,8 +30,7 @@ import torch
 
 from isegm._version import __version__
 from isegm.commands.command_line import Parser, command, numbers
-from isegm.commands.places import REPOSITORY
-from isegm.config import read_config
+from isegm.commands.places import CHECKOUT, find_config
 from isegm.datasets import Dataset, open_dataset, open_folder
 from isegm.distributed import choose_device, join_processes, launched_as
 from isegm.errors import InputError
@@ -68,7 +67,7 @@ def build_parser() -> Parser:
     add("--workers", type=int, default=2, help="processes that load pictures (default: %(default)s)")
     add("--tensorboard", action="store_true", help="log for TensorBoard as well")
     add("--cache", type=Path, help="where sources keep what takes long to make (default: cache/ in --folder)")
-    add("--config-path", type=Path, default=REPOSITORY / "config.yml", help="where data sets are")
+    add("--config-path", type=Path, help="where data sets are (default: ./config.yml, else the repository's)")
     add("--gpus", metavar="0[,1...]", help="GPUs of this node to use, one a process")
     add("--cpu", action="store_true", help="use the CPU even if there are GPUs")
 
@@ -149,7 +148,7 @@ def read_recipe(args: argparse.Namespace) -> Recipe:
     return dataclasses.replace(RECIPES[args.recipe](), **given)
 
 
-def find_datasets(wanted: Sequence[str], config_path: Path) -> list[Dataset]:
+def find_datasets(wanted: Sequence[str], config_path: Path | None) -> list[Dataset]:
     """Open folders with images/ and masks/, or else data sets that the config file names.
 
     Raises:
@@ -158,7 +157,7 @@ def find_datasets(wanted: Sequence[str], config_path: Path) -> list[Dataset]:
     found: list[Dataset] = []
     for name in wanted:
         folder = Path(name)
-        dataset = open_folder(folder) if folder.is_dir() else open_dataset(name, read_config(config_path))
+        dataset = open_folder(folder) if folder.is_dir() else open_dataset(name, find_config(config_path))
         if any(other.name == dataset.name for other in found):
             raise InputError(f"--validate: there are two {dataset.name}; figures are kept by this name")
         found.append(dataset)
@@ -167,7 +166,9 @@ def find_datasets(wanted: Sequence[str], config_path: Path) -> list[Dataset]:
 
 def commit() -> str:
     """The checkout's commit, to be kept in checkpoints; empty where there is none."""
-    command = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
+    if CHECKOUT is None:
+        return ""
+    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     except (OSError, subprocess.CalledProcessError):

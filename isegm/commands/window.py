@@ -1,10 +1,10 @@
 """Window CT volumes to 8 bits, geometry kept.
 
-Launch:
-    python normalize_ct_images.py Task09_Spleen/imagesTr windowed/spleen spleen
-    python normalize_ct_images.py Task06_Lung/imagesTr windowed/lung lung
-    python normalize_ct_images.py volumes windowed -500,1400
-    python normalize_ct_images.py volumes windowed windows_by_file.json
+Volumes are NIfTI files::
+    isegm window Task09_Spleen/imagesTr windowed/spleen spleen
+    isegm window Task06_Lung/imagesTr windowed/lung lung
+    isegm window volumes windowed -500,1400
+    isegm window volumes windowed windows_by_file.json
 
 Writes a volume of the same name for each, and windows.json; see docs/ct.md.
 """
@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isegm.commands.command_line import Parser, command, report_problems
-from isegm.extract.normalize import normalize, parse_windows
 from isegm.volumes.windows import WINDOWS, Window, shield_negative_levels
 from isegm.wording import counted
 
 
 def build_parser() -> Parser:
     """The command line."""
-    parser = Parser(description="Window CT volumes (NIfTI) to 8 bits, geometry kept.")
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("path_nifti", type=Path, help="CT volumes: a folder or one file")
     parser.add_argument(
         "path_to_save", type=Path, help="a folder; for one volume also a .nii or .nii.gz file"
@@ -40,6 +39,8 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; return its exit status."""
     arguments = build_parser().parse_args(shield_negative_levels(sys.argv[1:] if argv is None else argv))
+    from isegm.extract.normalize import normalize, parse_windows
+
     windows = parse_windows(arguments.organ)
     report = normalize(
         arguments.path_nifti, arguments.path_to_save, windows, arguments.force, arguments.workers

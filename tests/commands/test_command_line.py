@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -242,19 +243,43 @@ def test_of_many_processes_the_first_speaks_at_once_and_the_others_later(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_reader_that_leaves_ends_it_quietly():
-    code = (
-        "import sys\nfrom isegm.commands.command_line import command\n"
-        "@command\ndef main(argv=None):\n    for _ in range(100_000):\n        print('line')\n    return 0\n"
-        "sys.exit(main())"
-    )
+LONG_WINDED = """
+import sys
+from pathlib import Path
+from isegm.commands.command_line import command
+
+@command
+def main(argv=None):
+    for number in range(20_000):
+        print("line", number)
+        print("problem", number, file=sys.stderr)
+    Path("report.txt").write_text("whole")
+    return 1
+
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("streams", ["1", "2", "12"])
+def test_a_reader_that_leaves_is_no_error_of_the_run(tmp_path, streams, unbuffered):
+    reader, writer = os.pipe()
+    ends = {
+        name: writer if number in streams else subprocess.PIPE
+        for number, name in (("1", "stdout"), ("2", "stderr"))
+    }
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": unbuffered}
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", LONG_WINDED], cwd=tmp_path, env=environment, text=True, **ends
     ) as process:
-        assert process.stdout.readline() == "line\n"
-        process.stdout.close()
-        assert process.stderr.read() == ""
-        assert process.wait() != 0
+        os.close(writer)
+        assert os.read(reader, 4)
+        os.close(reader)
+        out, err = process.communicate()
+    assert process.returncode == 1
+    assert (tmp_path / "report.txt").read_text() == "whole"
+    for text, word in ((out, "line"), (err, "problem")):
+        assert text is None or text.splitlines() == [f"{word} {number}" for number in range(20_000)]
 
 
 def test_problems_are_listed_one_a_line_and_make_the_status_one(capsys):

@@ -1,9 +1,8 @@
-"""scripts/demo.py: which volumes it takes, what it replaces, how it stops, and what it leaves."""
+"""isegm demo: which volumes it takes, what it replaces, how it stops, and what it leaves."""
 
 import json
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def test_of_the_decathlons_tasks_those_that_are_there_are_taken(demo, tmp_path):
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(demo, tmp_path, monkeypatch, capsys, line, complaint):
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("too early"))
+    monkeypatch.setattr(demo, "run", lambda *_: pytest.fail("too early"))
     (tmp_path / "file").write_text("mine")
     (tmp_path / "empty").mkdir()
     make_parts(tmp_path / "whose")
@@ -156,12 +155,7 @@ def evaluated(folder, organs=("liver",)):
     return document
 
 
-@pytest.mark.parametrize("place", ["the repository", "elsewhere"])
-def test_the_commands_are_those_that_a_user_would_give(demo, tmp_path, monkeypatch, place):
-    prefix = f"{REPOSITORY}/"
-    if place == "the repository":
-        monkeypatch.chdir(REPOSITORY)
-        prefix = ""
+def test_the_commands_are_those_that_a_user_would_give(demo, tmp_path):
     folder = tmp_path / "demo"
     evaluated(folder)
     volumes = demo.tasks_in(folder / "volumes", None)
@@ -169,17 +163,14 @@ def test_the_commands_are_those_that_a_user_would_give(demo, tmp_path, monkeypat
     windowed, data, masks = f"{folder}/windowed", f"{folder}/datasets", f"{folder}/results/predictions/net"
     each = [(organ, f"{folder}/volumes/{task}") for organ, task in TASKS.items()]
     assert lines == [
-        f"{prefix}scripts/generate_phantoms.py {folder}/volumes --seed={demo.SEED}",
-        *(
-            f"{prefix}normalize_ct_images.py {task}/imagesTr {windowed}/{organ} {organ}"
-            for organ, task in each
-        ),
-        *(f"{prefix}extraer_imagenes.py {task}/labelsTr {data} {organ}" for organ, task in each),
-        f"{prefix}scripts/evaluate_model.py EMC-Click --checkpoint=hr32 --config-path={folder}/config.yml "
+        f"phantoms {folder}/volumes --seed={demo.SEED}",
+        *(f"window {task}/imagesTr {windowed}/{organ} {organ}" for organ, task in each),
+        *(f"extract {task}/labelsTr {data} {organ}" for organ, task in each),
+        f"evaluate EMC-Click --checkpoint=hr32 --config-path={folder}/config.yml "
         "--datasets=liver,lung,spleen --n-clicks=20 --thresh=0.5 --vis --baseline "
         f"--logs-path={folder}/results",
         *(
-            f"{prefix}metricas.py {data}/{organ}/masks {masks}/{organ} {organ} --output={folder}/metrics"
+            f"metrics {data}/{organ}/masks {masks}/{organ} {organ} --output={folder}/metrics"
             for organ in TASKS
         ),
     ]
@@ -188,47 +179,44 @@ def test_the_commands_are_those_that_a_user_would_give(demo, tmp_path, monkeypat
 def test_on_data_nothing_is_generated_and_without_a_checkpoint_none_is_named(demo, tmp_path):
     evaluated(tmp_path / "demo")
     words = list(demo.steps(demo.Demo(Path("demo"), {"lung": Path("my data")}, False, None)))
-    assert [Path(step[0]).name for step in words] == [
-        "normalize_ct_images.py",
-        "extraer_imagenes.py",
-        "evaluate_model.py",
-        "metricas.py",
-    ]
+    assert [step[0] for step in words] == ["window", "extract", "evaluate", "metrics"]
     assert words[0][1:] == ["my data/imagesTr", "demo/windowed/lung", "lung"]
     assert not any(word.startswith("--checkpoint") for word in words[2])
 
 
-@pytest.mark.parametrize(("status", "exit_status"), [(1, 1), (2, 2), (130, 130), (-9, 137)])
+@pytest.mark.parametrize("status", [1, 2, 130])
+@pytest.mark.parametrize(("called", "shown"), [("demo.py", "python -m isegm"), ("isegm demo", "isegm")])
 def test_a_step_that_fails_ends_the_demo_with_its_status(
-    demo, tmp_path, monkeypatch, capsys, status, exit_status
+    demo, tmp_path, monkeypatch, capsys, status, called, shown
 ):
     make_parts(tmp_path / "data")
-    run = []
+    done = []
 
-    def one_that_fails_second(command, check):
-        run.append(command)
-        return subprocess.CompletedProcess(command, status if len(run) == 2 else 0)
+    def one_that_fails_second(name, words):
+        done.append(name)
+        return status if len(done) == 2 else 0
 
-    monkeypatch.setattr(subprocess, "run", one_that_fails_second)
-    assert demo.main(["--data=data", "--organ=liver"]) == exit_status
+    monkeypatch.setattr(demo, "run", one_that_fails_second)
+    monkeypatch.setattr(sys, "argv", [called])
+    assert demo.main(["--data=data", "--organ=liver"]) == status
     out, err = capsys.readouterr()
-    tools = [f"{REPOSITORY}/normalize_ct_images.py", f"{REPOSITORY}/extraer_imagenes.py"]
-    assert [command[:2] for command in run] == [[sys.executable, tool] for tool in tools]
+    assert done == ["window", "extract"]
     assert out.splitlines() == [
         "",
-        f"$ python {tools[0]} data/imagesTr demo/windowed/liver liver",
+        f"$ {shown} window data/imagesTr demo/windowed/liver liver",
         "",
-        f"$ python {tools[1]} data/labelsTr demo/datasets liver",
+        f"$ {shown} extract data/labelsTr demo/datasets liver",
     ]
-    assert err == f"demo.py: stopped: {tools[1]} ended with exit status {status}\n"
+    assert err == f"{called}: stopped: extract ended with exit status {status}\n"
 
 
-def test_a_folder_without_volumes_ends_in_the_tools_line_and_the_demos(demo, tmp_path, capfd):
+def test_a_folder_without_volumes_ends_in_the_tools_line_and_the_demos(demo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
     make_parts(tmp_path / "data")
     assert demo.main(["--data=data", "--organ=liver"]) == 2
-    tool, ours = capfd.readouterr().err.splitlines()
-    assert tool.startswith("normalize_ct_images.py: error: data/imagesTr: no NIfTI file")
-    assert ours == f"demo.py: stopped: {REPOSITORY}/normalize_ct_images.py ended with exit status 2"
+    tool, ours = capsys.readouterr().err.splitlines()
+    assert tool.startswith("isegm window: error: data/imagesTr: no NIfTI file")
+    assert ours == "demo.py: stopped: window ended with exit status 2"
 
 
 def test_the_summary_has_the_figures_by_organ_and_every_place(demo, tmp_path):
@@ -252,7 +240,7 @@ def test_the_summary_has_the_figures_by_organ_and_every_place(demo, tmp_path):
         "slices            demo/datasets",
         "windowed volumes  demo/windowed",
         "",
-        "With your own volumes: make demo DATA=path/to/Task09_Spleen ORGAN=spleen",
+        "With your own volumes: isegm demo --data=path/to/Task09_Spleen --organ=spleen",
     ]
 
 
@@ -273,13 +261,13 @@ def test_the_whole_job_on_data(demo, tmp_path, network):
         f"python {shlex.quote(str(SCRIPT))} --data=data --organ=liver --checkpoint=bright.pth", tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert re.findall(r"^\$ python \S*/(\w+)\.py", done.stdout, re.MULTILINE) == [
-        "normalize_ct_images",
-        "extraer_imagenes",
-        "evaluate_model",
-        "metricas",
+    assert re.findall(r"^\$ python -m isegm (\w+) ", done.stdout, re.MULTILINE) == [
+        "window",
+        "extract",
+        "evaluate",
+        "metrics",
     ]
-    assert done.stdout.endswith("ORGAN=spleen\n")
+    assert done.stdout.endswith("--organ=spleen\n")
     assert {path.name for path in tmp_path.iterdir()} == {"data", "bright.pth", "demo"}
     folder = tmp_path / "demo"
     assert (folder / "windowed" / "liver" / "case.nii.gz").is_file()

@@ -1,5 +1,6 @@
 """Pictures of a result, to be looked at."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -15,10 +16,18 @@ MASK_COLOUR = (40, 120, 255)
 TRUTH_COLOUR = (255, 215, 0)
 POSITIVE_COLOUR = (0, 200, 80)
 NEGATIVE_COLOUR = (230, 30, 30)
+LEGEND = {
+    "truth": TRUTH_COLOUR,
+    "mask": MASK_COLOUR,
+    "click on the object": POSITIVE_COLOUR,
+    "click on the background": NEGATIVE_COLOUR,
+}
 TINT = 0.35
 """How much of a masked pixel is the mask's colour."""
 LEGIBLE = 500
 """Pixels of the shorter side from which on numbers can be read: smaller images are drawn larger."""
+SURROUNDINGS = 0.15
+"""How far beyond what is marked :func:`view` reaches, as a part of the marks' extent."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CONTOUR_DISK = 5
@@ -104,6 +113,28 @@ def draw_areas(sample: Sample, mask: Mask, width: int = 1) -> Picture:
 def draw_probability(probability: Probability) -> Picture:
     """A probability map (H, W) in [0, 1] as grey, 0 to 255."""
     return np.rint(probability * 255).astype(np.uint8)
+
+
+def view(marked: Mask, aspect: float) -> tuple[slice, slice]:
+    """Return the rows and columns to show: what is marked and its surroundings, in a shape if possible.
+
+    Args:
+        marked: (H, W), with at least one pixel.
+        aspect: Width of the shape over its height.
+    """
+    extents = [np.flatnonzero(marked.any(axis=axis)) for axis in (1, 0)]
+    height, width = ((extent[-1] - extent[0] + 1) * (1 + 2 * SURROUNDINGS) for extent in extents)
+    wanted = max(height, width / aspect), max(width, height * aspect)
+    rows, cols = map(_interval, extents, wanted, marked.shape)
+    return rows, cols
+
+
+def _interval(extent: npt.NDArray[np.intp], wanted: float, limit: int) -> slice:
+    """Return so many pixels about an extent's middle, moved and cut to lie in ``range(limit)``."""
+    length = min(math.ceil(wanted), limit)
+    middle = (extent[0] + extent[-1] + 1) / 2
+    start = int(np.clip(round(middle - length / 2), 0, limit - length))
+    return slice(start, start + length)
 
 
 def enlargement(height: int, width: int) -> int:

@@ -1,7 +1,6 @@
 """One picture of an evaluation: of each data set a sample, and what its first clicks and the last led to."""
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,22 +8,20 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
-from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from isegm.config import Config
 from isegm.datasets import Sample, open_dataset
 from isegm.evaluation.drawing import (
-    MASK_COLOUR,
+    LEGEND,
     NEGATIVE_COLOUR,
     POSITIVE_COLOUR,
-    TRUTH_COLOUR,
     Picture,
     draw_areas,
     enlarged,
     enlargement,
+    view,
 )
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleResult, read_records
@@ -38,15 +35,6 @@ PANEL_WIDTH, PANEL_HEIGHT = 285, 214
 GAP = 12
 CAPTION_HEIGHT = 38
 BACKGROUND = (16, 18, 22)
-LEGEND = {
-    "truth": TRUTH_COLOUR,
-    "mask": MASK_COLOUR,
-    "click on the object": POSITIVE_COLOUR,
-    "click on the background": NEGATIVE_COLOUR,
-}
-SURROUNDINGS = 0.15
-"""How far beyond what is marked a panel shows the image, as a part of the marks' extent."""
-
 _COLUMNS = 4
 _FONT_SIZE = 21
 _INK = (232, 234, 238)
@@ -127,7 +115,7 @@ def panels(
     marked = np.logical_or.reduce([sample.truth == 1, *(masks[count - 1] for count in stages)])
     for click in clicks:
         marked[round(click.row), round(click.col)] = True
-    rows, cols = view(marked)
+    rows, cols = view(marked, PANEL_WIDTH / PANEL_HEIGHT)
     part = Sample(sample.name, sample.image[rows, cols], sample.truth[rows, cols], None)
     moved = [replace(click, row=click.row - rows.start, col=click.col - cols.start) for click in clicks]
     found = [Panel(fit(enlarged(part.image)), f"{dataset}, CT slice")]
@@ -135,28 +123,6 @@ def panels(
         picture = fit(_draw_marks(part, masks[count - 1][rows, cols], moved[:count]))
         found.append(Panel(picture, f"{counted(count, 'click')}: IoU {ious[count - 1]:.2f}"))
     return found
-
-
-def view(marked: Mask) -> tuple[slice, slice]:
-    """The rows and columns to show: what is marked and its surroundings, in a panel's shape if possible.
-
-    Args:
-        marked: (H, W), with at least one pixel.
-    """
-    extents = [np.flatnonzero(marked.any(axis=axis)) for axis in (1, 0)]
-    height, width = ((extent[-1] - extent[0] + 1) * (1 + 2 * SURROUNDINGS) for extent in extents)
-    shape = PANEL_WIDTH / PANEL_HEIGHT
-    wanted = max(height, width / shape), max(width, height * shape)
-    rows, cols = map(_interval, extents, wanted, marked.shape)
-    return rows, cols
-
-
-def _interval(extent: npt.NDArray[np.intp], wanted: float, limit: int) -> slice:
-    """So many pixels about an extent's middle, moved and cut to lie in ``range(limit)``."""
-    length = min(math.ceil(wanted), limit)
-    middle = (extent[0] + extent[-1] + 1) / 2
-    start = int(np.clip(round(middle - length / 2), 0, limit - length))
-    return slice(start, start + length)
 
 
 def _draw_marks(part: Sample, mask: Mask, clicks: Sequence[Click]) -> Picture:
@@ -195,6 +161,8 @@ def fit(picture: Picture) -> Picture:
 
 def arrange(rows: Sequence[Sequence[Panel]]) -> Picture:
     """All panels in a grid with their captions, and what the colours mean at the foot."""
+    from matplotlib import get_data_path  # slow to import
+
     font = ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), _FONT_SIZE)
     step_x, step_y = PANEL_WIDTH + GAP, PANEL_HEIGHT + CAPTION_HEIGHT + GAP
     size = GAP + _COLUMNS * step_x, GAP + len(rows) * step_y + CAPTION_HEIGHT

@@ -10,8 +10,7 @@ import numpy as np
 
 from isegm.datasets import Dataset, Sample
 from isegm.errors import InputError
-from isegm.evaluation.drawing import Picture, draw_contours
-from isegm.evaluation.overview import view
+from isegm.evaluation.drawing import Picture, draw_contours, view
 from isegm.evaluation.record import SampleResult
 from isegm.inference.segmenter import Mask
 from isegm.metrics.noc import noc
@@ -120,7 +119,7 @@ def draw(sample: Sample, mask: Mask, line: SampleResult) -> Picture:
     for click in clicks:
         marked[int(click.row), int(click.col)] = True
     _widen(marked)
-    rows, cols = view(marked)
+    rows, cols = view(marked, WIDTH / HEIGHT)
     part = Sample(sample.name, sample.image[rows, cols], sample.truth[rows, cols], None)
     moved = [replace(click, row=click.row - rows.start, col=click.col - cols.start) for click in clicks]
     return draw_contours(part, mask[rows, cols], moved, HEIGHT, WIDTH)

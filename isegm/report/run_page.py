@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from isegm.datasets import Dataset
+from isegm.evaluation.drawing import LEGEND
 from isegm.evaluation.figures import THRESHOLDS, UNKNOWN
-from isegm.evaluation.overview import LEGEND
 from isegm.plots import Curve, Histogram, Plot, plot_curves, plot_histograms
 from isegm.report import measures
 from isegm.report.cells import BANDS, mean_cells, median_cell, total

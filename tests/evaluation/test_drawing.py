@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from isegm.datasets import Sample
+from isegm.evaluation import drawing
 from isegm.evaluation.drawing import (
     MASK_COLOUR,
     NEGATIVE_COLOUR,
@@ -12,6 +13,7 @@ from isegm.evaluation.drawing import (
     draw_probability,
     draw_result,
     enlargement,
+    view,
 )
 from isegm.evaluation.record import SampleResult
 from isegm.geometry import Click
@@ -173,3 +175,23 @@ def test_clicks_among_outlines_are_in_the_middle_of_their_pixel(scale):
     np.testing.assert_allclose(
         red.mean(axis=0), [scale * (row + 0.5) - 0.5, scale * (col + 0.5) - 0.5], atol=0.8
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "cols", "shown"),
+    [
+        # 20 marked rows and a quarter of that on each side are 30; the shape is twice as wide as it is high.
+        ((90, 90), (40, 60), (40, 60), ((35, 65), (20, 80))),
+        # 20 rows and 80 columns: the width decides, 120 by 60.
+        ((200, 200), (90, 110), (60, 140), ((70, 130), (40, 160))),
+        # At the border it is moved, not cut ...
+        ((90, 90), (0, 20), (70, 90), ((0, 30), (30, 90))),
+        # ... and it is cut where the slice is too small.
+        ((25, 50), (2, 22), (2, 22), ((0, 25), (0, 50))),
+    ],
+)
+def test_the_view_holds_what_is_marked_in_a_shape(monkeypatch, shape, rows, cols, shown):
+    monkeypatch.setattr(drawing, "SURROUNDINGS", 0.25)
+    marked = np.zeros(shape, bool)
+    marked[slice(*rows), slice(*cols)] = True
+    assert view(marked, 2) == (slice(*shown[0]), slice(*shown[1]))

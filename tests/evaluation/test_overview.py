@@ -7,13 +7,12 @@ import torch
 
 from isegm.config import Config
 from isegm.datasets import Sample
-from isegm.evaluation import overview
-from isegm.evaluation.drawing import MASK_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR, TRUTH_COLOUR
+from isegm.evaluation import drawing, overview
+from isegm.evaluation.drawing import LEGEND, MASK_COLOUR, NEGATIVE_COLOUR, POSITIVE_COLOUR, TRUTH_COLOUR
 from isegm.evaluation.overview import (
     BACKGROUND,
     CAPTION_HEIGHT,
     GAP,
-    LEGEND,
     PANEL_HEIGHT,
     PANEL_WIDTH,
     Panel,
@@ -22,7 +21,6 @@ from isegm.evaluation.overview import (
     fit,
     panels,
     replay,
-    view,
 )
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import Job, SampleRecord, SampleResult
@@ -37,25 +35,6 @@ def box(shape, rows, cols):
     mask = np.zeros(shape, bool)
     mask[slice(*rows), slice(*cols)] = True
     return mask
-
-
-@pytest.mark.parametrize(
-    ("shape", "rows", "cols", "shown"),
-    [
-        # 20 marked rows and a quarter of that on each side are 30; a panel is twice as wide as it is high.
-        ((90, 90), (40, 60), (40, 60), ((35, 65), (20, 80))),
-        # 20 rows and 80 columns: the width decides, 120 by 60.
-        ((200, 200), (90, 110), (60, 140), ((70, 130), (40, 160))),
-        # At the border it is moved, not cut ...
-        ((90, 90), (0, 20), (70, 90), ((0, 30), (30, 90))),
-        # ... and it is cut where the slice is too small.
-        ((25, 50), (2, 22), (2, 22), ((0, 25), (0, 50))),
-    ],
-)
-def test_the_view_holds_what_is_marked_in_a_panels_shape(monkeypatch, shape, rows, cols, shown):
-    monkeypatch.setattr(overview, "SURROUNDINGS", 0.25)
-    monkeypatch.setattr(overview, "PANEL_WIDTH", 2 * PANEL_HEIGHT)
-    assert view(box(shape, rows, cols)) == (slice(*shown[0]), slice(*shown[1]))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +62,7 @@ def close(pixels, colour, tolerance=40):
 
 def test_panels_show_the_mask_the_truth_and_the_clicks_so_far(monkeypatch):
     # What is marked spans 50 columns; with 25 on each side they are all of the slice, at 4 pixels a pixel.
-    monkeypatch.setattr(overview, "SURROUNDINGS", 0.5)
+    monkeypatch.setattr(drawing, "SURROUNDINGS", 0.5)
     monkeypatch.setattr(overview, "PANEL_WIDTH", 400)
     monkeypatch.setattr(overview, "PANEL_HEIGHT", 400)
     truth = box((100, 100), (30, 70), (30, 70))

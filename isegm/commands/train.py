@@ -64,7 +64,7 @@ def build_parser() -> Parser:
     add("--validate-every", type=int, default=1, metavar="N", help="epochs (default: %(default)s)")
     add("--save-every", type=int, default=500, metavar="N", help="steps (default: %(default)s)")
     add("--log-every", type=int, default=20, metavar="N", help="steps (default: %(default)s)")
-    add("--workers", type=int, default=2, help="processes that load pictures (default: %(default)s)")
+    add("--workers", type=int, help="processes that load pictures (default: by the cores given)")
     add("--tensorboard", action="store_true", help="log for TensorBoard as well")
     add("--cache", type=Path, help="where sources keep what takes long to make (default: cache/ in --folder)")
     add("--config-path", type=Path, help="where data sets are (default: ./config.yml, else the repository's)")

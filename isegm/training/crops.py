@@ -6,7 +6,7 @@ Sample ``index`` is a function of the seed and ``index`` alone. There is no othe
 processes in any order makes the same samples, and a run that is resumed needs to know no more than its step.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -172,8 +172,8 @@ class SkippedFiles:
         """How many different problems there were."""
         return len(self._known)
 
-    def note(self, samples: Iterable[TrainingSample]) -> list[str]:
-        """Count samples and their problems.
+    def note(self, samples: Iterable[Sequence[str]]) -> list[str]:
+        """Count samples, of each of which the problems are given.
 
         Returns:
             The problems that are new, one line each.
@@ -182,16 +182,16 @@ class SkippedFiles:
             InputError: There are too many.
         """
         new: list[str] = []
-        for sample in samples:
+        for problems in samples:
             self._samples += 1
-            self._draws += len(sample.problems)
-            new += [line for line in dict.fromkeys(sample.problems) if line not in self._known]
-            self._known.update(sample.problems)
+            self._draws += len(problems)
+            new += [line for line in dict.fromkeys(problems) if line not in self._known]
+            self._known.update(problems)
         failed = self._draws / max(1, self._draws + self._samples)
         if len(self._known) > self._most and failed > self._share:
             raise InputError(
                 f"{len(self._known)} different files could not be used, {failed:.0%} of all draws, the last "
-                f"because of {(new or sorted(self._known))[-1]}; mend or remove them, then resume"
+                f"because of {(new or sorted(self._known))[-1]}; fix or remove them, then resume"
             )
         return new
 

@@ -46,11 +46,19 @@ class Batch(NamedTuple):
     @classmethod
     def of(cls, samples: Sequence[TrainingSample], device: torch.device) -> "Batch":
         """Put samples of one size together."""
-        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
-        labels = torch.from_numpy(np.stack([sample.label for sample in samples])).to(device)
-        first_clicks = [Click(*sample.first_click, positive=True) for sample in samples]
+        images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+        labels = torch.from_numpy(np.stack([sample.label for sample in samples]))
+        return cls.on(device, images, labels, [sample.first_click for sample in samples])
+
+    @classmethod
+    def on(
+        cls, device: torch.device, images: Tensor, labels: Tensor, first_clicks: Sequence[tuple[int, int]]
+    ) -> "Batch":
+        """Bring pictures to a device: ``images`` (B, H, W, 3) uint8, ``labels`` (B, H, W) int8."""
         # Still in the order of channels_last, as the network is.
-        return cls(images.permute(0, 3, 1, 2).float() / 255, labels.unsqueeze(1), first_clicks)
+        image = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        label = labels.to(device, non_blocking=True).unsqueeze(1)
+        return cls(image, label, [Click(*click, positive=True) for click in first_clicks])
 
 
 class TrainingPass(nn.Module):

@@ -8,8 +8,6 @@ its last saved step bit for bit as if it had not been, and the number of loader 
 import contextlib
 import inspect
 import math
-import multiprocessing.util
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,15 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
 from isegm.datasets import Dataset
@@ -42,7 +37,8 @@ from isegm.model.checkpoint import save_checkpoint
 from isegm.model.emc_click import EMCClick
 from isegm.pictures import write_image
 from isegm.simulation.train_clicks import number_of_clicks
-from isegm.training.crops import SkippedFiles, TrainingSample, TrainingSamples
+from isegm.training.crops import TrainingSamples
+from isegm.training.loader import load_batches, part_indices
 from isegm.training.log import TrainingLog
 from isegm.training.previews import draw_training
 from isegm.training.recipe import Recipe
@@ -78,8 +74,8 @@ class TrainingRun:
     """Steps between saved states; the end of an epoch saves one, too."""
     log_every: int = 20
     """Steps between rows of the log."""
-    workers: int = 2
-    """Processes that load pictures."""
+    workers: int | None = None
+    """Processes that load pictures; None chooses them."""
     resume: bool = False
     """Go on with the run that is in ``folder``."""
     tensorboard: bool = False
@@ -94,9 +90,9 @@ class TrainingRun:
             InputError: One is out of its range.
         """
         for name, least in (("validate_every", 1), ("save_every", 1), ("log_every", 1), ("workers", 0)):
-            if getattr(self, name) < least:
+            if (value := getattr(self, name)) is not None and value < least:
                 flag = f"--{name.replace('_', '-')}"
-                raise InputError(f"{flag}: must be at least {least}, not {getattr(self, name)}")
+                raise InputError(f"{flag}: must be at least {least}, not {value}")
 
 
 class Trainer:
@@ -175,7 +171,9 @@ class Trainer:
             if not self.run.resume:  # so that --resume works from the first moment on
                 save_state(self.run.folder, self._state())
         with log, bar, ThreadPoolExecutor(CLICK_THREADS) as pool:
-            batches = self._load()
+            batches = load_batches(
+                self.samples, recipe, self.step, self.processes, self.device, self.run.workers
+            )
             started, since = time.perf_counter(), self.step
             while self.step < recipe.total_steps:
                 figures = self._train_step(batches, pool)
@@ -289,27 +287,6 @@ class Trainer:
             return self.training_pass.no_sync()
         return contextlib.nullcontext()
 
-    def _load(self) -> Iterator[Batch]:
-        loader: DataLoader[TrainingSample | InputError] = DataLoader(
-            cast("TorchDataset[TrainingSample | InputError]", _Attempts(self.samples)),
-            batch_sampler=_StepSampler(self.recipe, self.step, self.processes),
-            num_workers=self.run.workers,
-            collate_fn=list,
-            worker_init_fn=_prepare_worker,
-        )
-        skipped = SkippedFiles()
-        # Before the loader's processes are forked: OpenCV's threads would be missing there, and waited for.
-        cv2.setNumThreads(1)
-        for attempts in loader:
-            samples: list[TrainingSample] = []
-            for attempt in attempts:
-                if isinstance(attempt, InputError):
-                    raise attempt
-                samples.append(attempt)
-            for line in skipped.note(samples):
-                tqdm.write(f"skipped: {line}", file=sys.stderr)
-            yield Batch.of(samples, self.device)
-
     def _end_epoch(self, epoch: int, log: TrainingLog, pool: ThreadPoolExecutor) -> None:
         """Validate if it is time, save the checkpoints and some pictures."""
         model = self.model if self.average is None else cast("EMCClick", self.average.module)
@@ -415,52 +392,3 @@ def synchronise(model: EMCClick) -> None:
     """Let BatchNorm see the batches of all processes together. For GPUs only: torch has none for the CPU."""
     convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm  # has no types
     convert(model)
-
-
-def part_indices(recipe: Recipe, processes: Processes, step: int, part: int) -> range:
-    """The samples of one part of a step that fall to one process."""
-    size = recipe.batch_size // (processes.size * recipe.accumulate)
-    start = step * recipe.batch_size + (processes.rank * recipe.accumulate + part) * size
-    return range(start, start + size)
-
-
-class _Attempts:
-    """Samples, or why there is none: an exception would come out of a loader's process as a traceback."""
-
-    def __init__(self, samples: TrainingSamples) -> None:
-        self._samples = samples
-
-    def __getitem__(self, index: int) -> TrainingSample | InputError:
-        try:
-            return self._samples[index]
-        except InputError as error:
-            return error
-
-
-class _StepSampler(Sampler[list[int]]):
-    """The sample indices of every part of every step that is still to be done, for one process."""
-
-    def __init__(self, recipe: Recipe, step: int, processes: Processes) -> None:
-        self._recipe = recipe
-        self._step = step
-        self._processes = processes
-
-    def __len__(self) -> int:
-        return (self._recipe.total_steps - self._step) * self._recipe.accumulate
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self._step, self._recipe.total_steps):
-            for part in range(self._recipe.accumulate):
-                yield list(part_indices(self._recipe, self._processes, step, part))
-
-
-def _prepare_worker(_: int) -> None:
-    cv2.setNumThreads(1)  # the workers share the cores among themselves
-    # A worker notices within seconds that its parent was killed, but would then wait at its end, for ever, to
-    # hand over what nobody reads.
-    multiprocessing.util.Finalize(None, _leave_if_orphaned, (os.getppid(),), exitpriority=0)
-
-
-def _leave_if_orphaned(parent: int) -> None:
-    if os.getppid() != parent:
-        os._exit(1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from isegm.errors import InputError
-from isegm.training.crops import SampleSettings, SkippedFiles, TrainingSample, TrainingSamples
+from isegm.training.crops import SampleSettings, SkippedFiles, TrainingSamples
 from isegm.training.scenes import Scene
 from isegm.training.sources import open_mixture
 
@@ -214,27 +214,23 @@ def test_nothing_to_train_on_is_an_error_that_says_why(given_scenes, scene_of):
         TrainingSamples(given_scenes(InputError("x.png: broken")), PLAIN, 0)[0]
 
 
-def sample_with(*problems):
-    return TrainingSample(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.int8), (0, 0), problems)
-
-
 def test_each_problem_is_told_once():
     skipped = SkippedFiles()
-    assert skipped.note([sample_with("a", "b", "a"), sample_with()]) == ["a", "b"]
-    assert skipped.note([sample_with("b"), sample_with("c")]) == ["c"]
+    assert skipped.note([("a", "b", "a"), ()]) == ["a", "b"]
+    assert skipped.note([("b",), ("c",)]) == ["c"]
     assert len(skipped) == 3
 
 
 def test_many_problems_end_the_run_only_if_they_are_a_large_part():
     skipped = SkippedFiles(most=5, share=0.1)
     for i in range(50):  # 1 in 21 draws
-        skipped.note([sample_with(f"{i}")] + [sample_with()] * 19)
+        skipped.note([(f"{i}",)] + [()] * 19)
     skipped = SkippedFiles(most=5, share=0.1)
-    skipped.note([sample_with(*"abcde")])
+    skipped.note([tuple("abcde")])
     with pytest.raises(
-        InputError, match=r"6 different files .* 75% of all draws, the last because of f; mend"
+        InputError, match=r"6 different files .* 75% of all draws, the last because of f; fix"
     ):
-        skipped.note([sample_with("f")][:1])
+        skipped.note([("f",)])
 
 
 @hypothesis_settings(deadline=None)

@@ -29,9 +29,10 @@ from isegm.model.checkpoint import load_model, save_checkpoint
 from isegm.pictures import read_image
 from isegm.training import trainer as trainer_module
 from isegm.training.crops import SampleSettings, TrainingSamples
+from isegm.training.loader import part_indices
 from isegm.training.scenes import Scene
 from isegm.training.state import load_state, plain_recipe
-from isegm.training.trainer import TrainingRun, averaging, part_indices, synchronise
+from isegm.training.trainer import TrainingRun, averaging, synchronise
 from tests.commands.workspace import environment, free_port
 from tests.evaluation.by_hand import FINAL
 from tests.training.small_run import HRNET, RECIPE, small_trainer
@@ -701,8 +702,10 @@ def test_the_loader_starts_whatever_opencv_did_before(data, tmp_path):
         "import cv2, numpy, pathlib; cv2.setNumThreads(2); "
         "cv2.resize(numpy.zeros((900, 900, 3), numpy.uint8), (1000, 1000)); "
         "from tests.training.small_run import small_trainer; "
-        f"small = small_trainer(pathlib.Path({str(data)!r}), pathlib.Path({str(tmp_path)!r}), workers=1); "
-        "assert len(next(small._load()).image) == 2"
+        "from isegm.training.loader import load_batches; "
+        f"small = small_trainer(pathlib.Path({str(data)!r}), pathlib.Path({str(tmp_path)!r})); "
+        "batches = load_batches(small.samples, small.recipe, 0, small.processes, small.device, workers=1); "
+        "assert len(next(batches).image) == 2"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

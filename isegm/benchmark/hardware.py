@@ -1,4 +1,4 @@
-"""What a benchmark ran on."""
+"""Description of the machine that a benchmark ran on."""
 
 import importlib.metadata
 import os
@@ -15,7 +15,7 @@ PACKAGES = ("torch", "onnxruntime", "openvino", "numpy")
 
 
 def describe_hardware() -> dict[str, Any]:
-    """The processor, its vector instructions, the cores that this process may use, the GPU, and the load.
+    """Return the processor, its vector instructions, the cores this process may use, the GPU, and the load.
 
     The load average is that of the last minute. On a busy machine figures are not to be trusted: threads that
     share a click wait for the one that lost its core, so that what uses more of them slows more.
@@ -31,14 +31,14 @@ def describe_hardware() -> dict[str, Any]:
 
 
 def describe_versions() -> dict[str, str | None]:
-    """Versions by package; None where one is not installed."""
+    """Return versions by package; None where one is not installed."""
     return {"isegm": __version__, "python": platform.python_version()} | {
         package: _version(package) for package in PACKAGES
     }
 
 
 def format_hardware(hardware: dict[str, Any], versions: dict[str, str | None]) -> str:
-    """Hardware and versions in one line."""
+    """Put hardware and versions into one line."""
     parts = [
         f"{hardware['cpu']} ({hardware['vector_instructions']})",
         f"{hardware['cores']} of {hardware['threads']} hardware threads",

@@ -53,14 +53,14 @@ def network_macs(network: Network, size: int) -> Macs:
 
 
 def count_macs(run: Callable[[], object]) -> int:
-    """The multiply-accumulates of what torch computes in ``run``: half of its FLOPs."""
+    """Count the multiply-accumulates of what torch computes in ``run``: half of its FLOPs."""
     with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=_FORMULAS) as counter:
         run()
     return counter.get_total_flops() // 2
 
 
 def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
-    """FLOPs of an attention on (B, heads, queries or keys, channels): similarities, and weighted sums."""
+    """Return the FLOPs of an attention on (B, heads, queries or keys, channels)."""
     batch, heads, queries, channels = query
     return 2 * batch * heads * queries * key[2] * (channels + value[3])
 
@@ -72,6 +72,6 @@ _FORMULAS: dict[Any, Any] = {
 
 
 def _inputs(device: torch.device, dtype: torch.dtype, size: int) -> tuple[Tensor, Tensor]:
-    """A picture (1, 3, size, size) and one click on it, (1, 2, 3)."""
+    """Return a picture (1, 3, size, size) and one click on it, (1, 2, 3)."""
     image = torch.zeros(1, 3, size, size, device=device, dtype=dtype)
     return image, encode_clicks([Click(size / 2, size / 2, True)]).unsqueeze(0).to(device, dtype)

@@ -1,4 +1,4 @@
-"""Timing ways to segment side by side, and what their times say."""
+"""Timing of ways to segment side by side."""
 
 import math
 import time
@@ -15,12 +15,12 @@ from isegm.metrics.overlap import mask_iou
 from isegm.tables import UNDEFINED
 
 REFERENCE = "reference"
-"""What the published computation is called in tables."""
+"""The name of the published computation in tables."""
 
 
 @dataclass
 class Recording:
-    """What was measured of one way to segment.
+    """The measurements of one way to segment.
 
     Attributes:
         seconds: The time of each click, by repeat; that of a first click includes setting the image.
@@ -86,7 +86,7 @@ def record(
 
 
 def random_clicks(shape: Sequence[int], count: int) -> list[Click]:
-    """Clicks at random pixels of an image of ``shape`` (H, W), positive and negative in turn.
+    """Return clicks at random pixels of an image of ``shape`` (H, W), positive and negative in turn.
 
     The same ones for the same arguments, and in the same places for whatever shape.
     """
@@ -103,7 +103,7 @@ def _agreement(mask: Mask, expected: Mask) -> float:
 
 
 def milliseconds(seconds: Sequence[float]) -> dict[str, Any]:
-    """The median and the quartiles of times, in ms, and their number; None where there are none."""
+    """Return median and quartiles of times, in ms, and their number; None where there are no times."""
     if not seconds:
         return {"median": None, "q1": None, "q3": None, "count": 0}
     q1, median, q3 = (float(value) * 1000 for value in np.percentile(seconds, [25, 50, 75]))
@@ -111,19 +111,19 @@ def milliseconds(seconds: Sequence[float]) -> dict[str, Any]:
 
 
 def quartiles(spread: Mapping[str, Any]) -> str:
-    """The quartiles of :func:`milliseconds`, as ``12.3-14.5``."""
+    """Format the quartiles of :func:`milliseconds` as ``12.3-14.5``."""
     return UNDEFINED if spread["median"] is None else f"{spread['q1']:.1f}-{spread['q3']:.1f}"
 
 
 def ratio(reference: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
-    """How many times as fast as the reference: its median over the other's; None where there is none."""
+    """Return how many times as fast as the reference: its median over the other's, None without one."""
     if reference["median"] is None or other["median"] is None:
         return None
     return reference["median"] / other["median"]
 
 
 def in_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
-    """Seconds of each work, done in turns (A B A B ...), so that a slow moment is shared by all.
+    """Time works in turns (A B A B ...), so that a slow moment is shared by all.
 
     Args:
         works: What to time; each is done once before, untimed.
@@ -143,5 +143,5 @@ def in_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[list[f
 
 
 def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """The median of the ratios of two works' times, turn by turn."""
+    """Return the median of the ratios of two works' times, turn by turn."""
     return float(np.median(np.divide(above, below)))

@@ -14,18 +14,18 @@ BANDS = f"Intervals and bands: 95 % bootstrap over samples (percentiles of {RESA
 
 
 def mean_cells(group: Group, columns: Sequence[tuple[Measure, int]]) -> list[Cell]:
-    """The means of measures with their intervals, each with so many digits behind the point."""
+    """Return the means of measures, each with its interval and a number of digits after the point."""
     found = mean_intervals([measures.by_sample(group, measure) for measure, _ in columns])
     return [interval_cell(mean, f".{digits}f") for mean, (_, digits) in zip(found, columns, strict=True)]
 
 
 def interval_cell(found: Interval, spec: str) -> Cell:
-    """A mean and its interval."""
+    """Return a mean and its interval."""
     return Cell(format_number(found.mean, spec), format_interval(found.low, found.high, spec))
 
 
 def median_cell(group: Group, measure: Measure, digits: int) -> Cell:
-    """The median over samples and the quartiles."""
+    """Return the median over samples, and the quartiles."""
     values = measures.by_sample(group, measure)
     values = values[~np.isnan(values)]
     if not values.size:
@@ -35,6 +35,6 @@ def median_cell(group: Group, measure: Measure, digits: int) -> Cell:
 
 
 def total(group: Group, measure: Measure) -> str:
-    """How many samples have a measure of 0 or 1; with several seeds their mean number."""
+    """Count the samples whose measure, 0 or 1, is 1; with several seeds return the mean count."""
     found = float(measures.by_sample(group, measure).sum())
     return f"{found:.0f}" if found.is_integer() else f"{found:.1f}"

@@ -22,13 +22,13 @@ from isegm.tables import Cell, Table, format_number
 from isegm.wording import counted
 
 LISTED = 10
-"""Samples that are named on which one wins most, and as many on which the other does."""
+"""How many samples are listed on which one beats the other most, and the other way round."""
 DIFFERENCES = "differences.csv"
 
 _EQUAL = 1e-12
-"""Means over seeds that differ by less are equal."""
+"""Means over seeds that differ by no more are equal."""
 _NAMED = 5
-"""Samples that a warning names."""
+"""How many samples a warning names."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Difference:
 
     Attributes:
         name: The measure's.
-        digits: Behind the point, where it is shown.
+        digits: After the point, where it is shown.
         first: Of each sample by the first, (n,); NaN where undefined.
         other: The same by the other.
         more_is_better: Whether larger values are better.
@@ -83,7 +83,7 @@ class Difference:
 
     @property
     def change(self) -> Values:
-        """The other's value less the first's on each sample, (n,); NaN where undefined."""
+        """The other's value minus the first's on each sample, (n,); NaN where undefined."""
         return self.other - self.first
 
     @property
@@ -93,7 +93,7 @@ class Difference:
         return np.where(abs(gain) <= _EQUAL, 0.0, gain)
 
     def counts(self) -> tuple[int, int, int]:
-        """On how many samples the other is better, equal and worse."""
+        """Return on how many samples the other is better, equal and worse."""
         return int((self.gain > 0).sum()), int((self.gain == 0).sum()), int((self.gain < 0).sum())
 
 
@@ -159,7 +159,7 @@ def make_comparison(runs: Sequence[Run]) -> Page:
 
 
 def contenders_of(runs: Sequence[Run]) -> list[Contender]:
-    """The networks of all runs, with labels that tell them apart.
+    """Return the networks of all runs, with labels that tell them apart.
 
     Raises:
         InputError: A run is given twice.
@@ -174,7 +174,7 @@ def contenders_of(runs: Sequence[Run]) -> list[Contender]:
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """The folders' names, with as many of the folders above as tell them apart."""
+    """Return the folders' names, with as many of the folders above as it takes to tell them apart."""
     paths = [run.folder.resolve() for run in runs]
     for path in paths:
         if paths.count(path) > 1:
@@ -187,7 +187,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 
 def pairs_of(contenders: Sequence[Contender], dataset: str) -> list[Matched]:
-    """The first contender with each other one on a data set, as far as they have samples in common."""
+    """Pair the first contender with every other one that has samples of a data set in common with it."""
     first = contenders[0]
     found = []
     for other in contenders[1:]:
@@ -201,7 +201,7 @@ def pairs_of(contenders: Sequence[Contender], dataset: str) -> list[Matched]:
 
 
 def common_samples(first: Group, other: Group, clicks: int) -> tuple[Group, Group]:
-    """Two groups with only the samples and seeds that both have, and only so many clicks."""
+    """Cut two groups down to the samples and seeds that both have, and to a number of clicks."""
     theirs = {(line.name, line.seed): line for line in other.lines()}
     ours, matching = [], []
     for lines in first.samples:
@@ -216,13 +216,13 @@ def common_samples(first: Group, other: Group, clicks: int) -> tuple[Group, Grou
 
 
 def _title(contenders: Sequence[Contender]) -> str:
-    """Who is compared with whom."""
+    """Say who is compared with whom."""
     first, *others = (contender.label for contender in contenders)
     return f"{', '.join(others)} against {first}"
 
 
 def _described(runs: Sequence[Run]) -> list[str]:
-    """What is compared, and when each was run."""
+    """Say what is compared, and when each was run."""
     lines = [
         f"{counted(len(runs), 'run')} evaluated by simulated clicks; differences are taken sample by sample."
     ]
@@ -233,7 +233,7 @@ def _described(runs: Sequence[Run]) -> list[str]:
 
 
 def _cautions(runs: Sequence[Run], contenders: Sequence[Contender], names: Sequence[str]) -> list[str]:
-    """What differs beside the networks: protocols, data, samples."""
+    """List what differs besides the networks: protocols, data, samples."""
     labels = _labels(runs)
     lines = []
     keys = dict.fromkeys(key for run in runs for key in run.settings)
@@ -289,7 +289,7 @@ def _different_data(
 
 
 def _means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list[Table]:
-    """What each found on its own samples: of clicks, and of masks."""
+    """Return the tables of what each found on its own samples: clicks, and masks."""
     runs = [contender.run for contender in contenders]
     thresholds = [t for t in measures.known_thresholds(runs[0]) if all(t <= run.target for run in runs)]
     clicks: dict[str, tuple[Measure, int]] = {
@@ -324,7 +324,7 @@ def _means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list
 
 
 def _curves_plot(contenders: Sequence[Contender], name: str) -> Plot:
-    """All contenders' curves on a data set."""
+    """Plot all contenders' curves on a data set."""
     found = [contender for contender in contenders if name in contender.groups]
     curves = [
         Curve(c.label, *measures.mean_curve(measures.curves(c.groups[name], measures.scores_of)))
@@ -335,7 +335,7 @@ def _curves_plot(contenders: Sequence[Contender], name: str) -> Plot:
 
 
 def differences_of(pair: Matched, threshold: float) -> list[Difference]:
-    """NoC, IoU after some clicks, area and final Dice of both; NoC comes first, the area second."""
+    """Return NoC, area, IoU after some clicks and final Dice of both; NoC first, the area second."""
     clicks = len(pair.first.samples[0][0].scores)
     chosen: dict[str, tuple[Measure, int]] = {
         f"NoC@{threshold * 100:g}": (partial(measures.noc_at, threshold), 2),
@@ -357,7 +357,7 @@ def differences_of(pair: Matched, threshold: float) -> list[Difference]:
 
 
 def _difference_table(pair: Matched, differences: Sequence[Difference]) -> Table:
-    """Means and their differences, and on how many samples each is better."""
+    """Return the table of means, their differences, and on how many samples each is better."""
     first, other = pair.labels
     rows = []
     intervals = mean_intervals([difference.change for difference in differences])
@@ -376,13 +376,13 @@ def _difference_table(pair: Matched, differences: Sequence[Difference]) -> Table
 
 
 def _same_clicks(pair: Matched) -> bool:
-    """Whether both clicked alike on every sample."""
+    """Tell whether both placed the same clicks on every sample."""
     mine, theirs = ([line.clicks for line in group.lines()] for group in (pair.first, pair.other))
     return mine == theirs
 
 
 def _winners(pair: Matched, differences: Sequence[Difference]) -> list[Table]:
-    """The samples on which each beats the other most: by NoC, and by the area where that is equal."""
+    """Return tables of the samples on which each beats the other most: by NoC, then by area."""
     clicks, area = differences[0], differences[1]
     order = np.lexsort((area.gain, clicks.gain))
     won = [i for i in order if (clicks.gain[i], area.gain[i]) > (0, 0)]
@@ -406,7 +406,7 @@ def _winners(pair: Matched, differences: Sequence[Difference]) -> list[Table]:
 
 
 def _rows_of(pair: Matched, differences: Sequence[Difference]) -> list[list[object]]:
-    """All values of both, a row a sample and measure."""
+    """Return all values of both, one row for each sample and measure."""
     return [
         [pair.dataset, lines[0].name, d.name, *pair.labels, d.first[i], d.other[i]]
         for i, lines in enumerate(pair.first.samples)

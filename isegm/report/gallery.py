@@ -1,4 +1,4 @@
-"""Which samples of an evaluation are shown, and their pictures."""
+"""The gallery: which samples of an evaluation a page shows, and their pictures."""
 
 import base64
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ PICTURES = 160
 """Pictures of a page at most, so that it stays a few megabytes large."""
 HEIGHT, WIDTH = 360, 480
 _SEED = 0
-"""Of the random choice."""
+"""The seed of the random choice."""
 _QUALITY = 80
 _LEAST = 0.25
-"""The smallest part of an image's shorter side that is shown: of a tiny object its surroundings, too."""
+"""The smallest part of an image's shorter side that is shown, so that tiny objects have surroundings."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def make_gallery(run: Run, group: Group, dataset: Dataset | None, threshold: flo
 
 
 def rank(line: SampleResult, threshold: float) -> tuple[float, int]:
-    """What a gallery is sorted by: the final IoU, then NoC at a threshold, the largest first."""
+    """Return what a gallery is sorted by: the final IoU, then NoC at a threshold, the largest first."""
     return line.ious[-1], -noc(line.scores, threshold, len(line.scores))
 
 
 def _draw(run: Run, group: Group, dataset: Dataset, positions: Mapping[str, int], line: SampleResult) -> str:
-    """The picture of an evaluation as a data URI.
+    """Draw an evaluation and return the picture as a data URI.
 
     Raises:
         InputError: Image, truth or mask are not there, cannot be read or do not fit together.
@@ -113,7 +113,7 @@ def _draw(run: Run, group: Group, dataset: Dataset, positions: Mapping[str, int]
 
 
 def draw(sample: Sample, mask: Mask, line: SampleResult) -> Picture:
-    """The part of an image that matters, with both outlines and the clicks, at most 480 by 360 pixels."""
+    """Draw the part of an image that matters, with both outlines and the clicks, within 480 x 360 pixels."""
     clicks = [click for click in line.clicks if click.row < mask.shape[0] and click.col < mask.shape[1]]
     marked = mask | (sample.truth == 1)
     for click in clicks:
@@ -126,7 +126,7 @@ def draw(sample: Sample, mask: Mask, line: SampleResult) -> Picture:
 
 
 def _widen(marked: Mask) -> None:
-    """Mark the corners of a square about the marks' middle, unless they are far apart anyway."""
+    """Mark two corners of a square around the middle of the marks, so that enough of the image is shown."""
     half = round(_LEAST * min(marked.shape) / 2)
     middle = [int(places.min() + places.max()) // 2 for places in np.nonzero(marked)]
     for step in (-half, half):
@@ -137,10 +137,10 @@ def _widen(marked: Mask) -> None:
 
 
 def mask_path(run: Run, group: Group, line: SampleResult) -> Path:
-    """Where the evaluation left a final mask.
+    """Find the final mask that the evaluation left.
 
     Raises:
-        InputError: There is none, or the names are none that an evaluation gives its files.
+        InputError: There is none, or a name cannot be part of a file's name.
     """
     names = group.model, group.dataset, line.name
     if any(set(name) & set("/\0") or name in ("", ".", "..") for name in names):
@@ -156,7 +156,7 @@ def mask_path(run: Run, group: Group, line: SampleResult) -> Path:
 
 
 def data_uri(picture: Picture) -> str:
-    """A picture (H, W, 3) within a page's text."""
+    """Encode a picture (H, W, 3) to stand within a page's text."""
     settings = [cv2.IMWRITE_WEBP_QUALITY, _QUALITY]
     _, encoded = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), settings)
     return "data:image/webp;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")

@@ -30,6 +30,7 @@ from isegm.config import MODELS_KEY, read_config
 from isegm.errors import InputError
 from isegm.pictures import write_image
 from isegm.storage import write_text
+from isegm.tables import text_table
 
 TASKS = {"liver": "Task03_Liver", "lung": "Task06_Lung", "spleen": "Task09_Spleen"}
 VOLUMES, LABELS = "imagesTr", "labelsTr"
@@ -217,13 +218,12 @@ def summary(demo: Demo, results: Mapping[str, Any]) -> str:
     """The figures of the network by organ, and where everything is."""
     folder, network = demo.folder, network_of(results)
     noc = {(row["model"], row["dataset"]): f"{row['noc'][-1]['mean']:.2f}" for row in results["results"]}
-    lines = [("organ", "Dice", "IoU", "NoC@90%", "geodesic NoC@90%")]
+    rows = []
     for organ in demo.volumes:
         means = read_json(folder / "metrics" / f"metrics_{organ}.json")["metrics"]
         dice, iou = (f"{means[metric]['mean']:.3f}" for metric in ("dice", "iou"))
-        lines.append((organ, dice, iou, noc[network, organ], noc["geodesic", organ]))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+        rows.append([organ, dice, iou, noc[network, organ], noc["geodesic", organ]])
+    table = text_table(["organ", "Dice", "IoU", "NoC@90%", "geodesic NoC@90%"], rows)
     places = {
         "overview": folder / "overview.png",
         "report": folder / "results" / "report.html",
@@ -236,4 +236,4 @@ def summary(demo: Demo, results: Mapping[str, Any]) -> str:
     }
     found = [f"{what:17} {where}" for what, where in places.items()]
     yours = "With your own volumes: isegm demo --data=path/to/Task09_Spleen --organ=spleen"
-    return "\n".join([*table, "", *found, "", yours])
+    return "\n".join([table, "", *found, "", yours])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from isegm.errors import InputError
 from isegm.limits import MOST_TEXT_BYTES, read_text
-from isegm.storage import write_text
+from isegm.storage import write_csv
 
 COLUMNS = (
     "name",
@@ -58,8 +58,5 @@ def _is_file_name(name: str) -> bool:
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
     """Write a manifest whole, a row a picture, sorted by name."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda row: row["name"]))
-    write_text(path, text.getvalue())
+    in_order = sorted(rows, key=lambda row: row["name"])
+    write_csv(path, [COLUMNS, *([row[column] for column in COLUMNS] for row in in_order)])

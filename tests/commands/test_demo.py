@@ -227,9 +227,12 @@ def test_the_summary_has_the_figures_by_organ_and_every_place(demo, tmp_path):
         write_json(folder / "metrics" / f"metrics_{organ}.json", {"metrics": metrics})
     text = demo.summary(demo.Demo(folder, dict.fromkeys(("liver", "lung"), Path()), True, None), results)
     assert text.splitlines() == [
-        "organ  Dice   IoU    NoC@90%  geodesic NoC@90%",
-        "liver  0.912  0.840  2.50     7.00",
-        "lung   1.000  1.000  3.50     8.00",
+        "------------------------------------------------------",
+        "| organ |  Dice |   IoU | NoC@90% | geodesic NoC@90% |",
+        "------------------------------------------------------",
+        "| liver | 0.912 | 0.840 |    2.50 |             7.00 |",
+        "| lung  | 1.000 | 1.000 |    3.50 |             8.00 |",
+        "------------------------------------------------------",
         "",
         "overview          demo/overview.png",
         "report            demo/results/report.html",

@@ -88,7 +88,8 @@ def open_page(tmp_path_factory):
 
 def test_a_report_can_be_read_on_a_phone_without_network_or_errors(tmp_path, open_page):
     truth = square(slice(20, 40), slice(30, 50))
-    dataset = write_dataset(tmp_path, "liver", {"a": truth, "b": truth, HOSTILE.replace("/", ""): truth})
+    hostile = HOSTILE.replace("/", "") + "\N{HEBREW LETTER ALEF}\N{RIGHT-TO-LEFT OVERRIDE}x\n"
+    dataset = write_dataset(tmp_path, "liver", {"a": truth, "b": truth, hostile: truth})
     results = [result_of([0.2 + 0.3 * number], name=name) for number, name in enumerate(dataset.names)]
     object.__setattr__(results[1], "final", type(results[1].final)(0.5, 90.0, 0.1))
     long = "a_network_with_quite_a_long_name_" * 3
@@ -103,7 +104,7 @@ def test_a_report_can_be_read_on_a_phone_without_network_or_errors(tmp_path, ope
     assert (found["images"], found["broken"]) == (3, 0)
     assert len(found["plots"]) == 2
     assert all(250 < width <= 390 for width in found["plots"])
-    assert HOSTILE.replace("/", "") in found["text"]
+    assert hostile.replace("\N{RIGHT-TO-LEFT OVERRIDE}", "\ufffd").replace("\n", "\ufffd") in found["text"]
     # The script sorts, and a picture that is asked for fills the window.
     assert (found["worst"], found["reordered"], found["enlarged"]) == ("a", "b", "fixed")
 

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
@@ -33,6 +33,7 @@ def test_a_table_by_hand():
 
 
 @given(words, words)
+@example("\N{RIGHT-TO-LEFT OVERRIDE}a\0b\n", "\N{HEBREW LETTER ALEF}\N{LEFT-TO-RIGHT ISOLATE}")
 def test_any_name_is_shown_as_it_is_and_adds_no_element(name, figure):
     plain = Reader(grid("t", ["h"], [[Cell("x", "y")]], names=1))
     reader = Reader(grid(name, ["h"], [[Cell(name, figure or "y")]], names=1))

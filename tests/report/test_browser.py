@@ -93,7 +93,7 @@ def test_a_report_can_be_read_on_a_phone_without_network_or_errors(tmp_path, ope
     results = [result_of([0.2 + 0.3 * number], name=name) for number, name in enumerate(dataset.names)]
     object.__setattr__(results[1], "final", type(results[1].final)(0.5, 90.0, 0.1))
     long = "a_network_with_quite_a_long_name_" * 3
-    folder = write_run(tmp_path / "run", {(long, "liver"): results})
+    folder = write_run(tmp_path / "run", {(long, "liver"): results}, problems=[f"/{long}.png: broken"])
     for name in dataset.names:
         write_image(folder / "predictions" / "liver" / f"{name}.png", truth.astype(np.uint8) * 255)
     write_report(folder, [dataset])

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 
 _SPACE = "free some space and run it again (an evaluation with --resume)"
 _FIXES = {
@@ -71,6 +72,36 @@ class InputProblems(InputError):  # noqa: N818 - it is a list of them
 
 class InputWarning(UserWarning):
     """Something the user gave is used, but the user should know of it; one line, as an error's."""
+
+
+class FileWarning(InputWarning):
+    """A file is used, but the user should know something of it.
+
+    Attributes:
+        path: The file.
+        text: What to know; the line is ``path: text``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], text: str) -> None:
+        super().__init__(path, text)  # so that it travels between processes
+        self.path, self.text = path, text
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.text}"
+
+
+def warn_together(caught: Iterable[Warning]) -> None:
+    """Issue warnings that were held back; what is the same of many files is said once, with their number."""
+    by_text: dict[str, list[Warning]] = {}
+    for warning in caught:
+        by_text.setdefault(warning.text if isinstance(warning, FileWarning) else str(warning), []).append(
+            warning
+        )
+    for same in by_text.values():
+        first, others = same[0], len({str(warning) for warning in same}) - 1
+        if isinstance(first, FileWarning) and others:
+            first = FileWarning(first.path, f"{first.text} (and {others} more like it)")
+        warnings.warn(first, stacklevel=2)
 
 
 def describe(error: OSError, path: str | os.PathLike[str] = "") -> str:

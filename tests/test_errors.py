@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ def volume(path, shape=(6, 5, 4), *, value=1, affine=None, dtype=np.int16):
 
 
 def volumes(**label):
-    volume(Path("imagesTr/a.nii.gz"))
+    volume(Path("imagesTr/a.nii.gz"), value=-1000)
     volume(Path("labelsTr/a.nii.gz"), **label)
 
 
@@ -117,6 +118,7 @@ case("an argument that is missing", lambda: None, "normalize_ct_images", "images
 case("a number that is none", lambda: None, *EXTRACT, "--every=often")
 case("a number out of its range", lambda: None, *EXTRACT, "--every=0")
 case("a window that is none", volumes, *EXTRACT, "--window=40")
+case("an organ that is misspelt", volumes, "normalize_ct_images", "imagesTr", "windowed", "lungs")
 case("an organ whose labels are not known", volumes, "extraer_imagenes", "labelsTr", "datasets", "kidney")
 case("a data set that there is not", data_set, *EVALUATE, "--datasets=kidney")
 # --- places
@@ -290,6 +292,25 @@ case(
     *WINDOW,
 )
 case("a label without its image", lambda: (volumes(), volume(Path("labelsTr/b.nii.gz"))), *EXTRACT)
+case(
+    "a volume that is not in HU",
+    lambda: (volumes(), volume(Path("imagesTr/a.nii.gz"), value=1024)),
+    *EXTRACT,
+)
+case(
+    "another patient's label of the same name",
+    lambda: (
+        volumes(),
+        shutil.copytree("labelsTr", "site_2/labelsTr"),
+        shutil.copytree("imagesTr", "site_2/imagesTr"),
+        load(EXTRACT[0])(EXTRACT[1:]),
+    ),
+    "extraer_imagenes",
+    "site_2/labelsTr",
+    "datasets",
+    "liver",
+    "--force",
+)
 case("a label of another shape", lambda: volumes(shape=(6, 5, 3)), *EXTRACT)
 case("a label without the organ", lambda: volumes(value=7), *EXTRACT)
 case(
@@ -312,7 +333,8 @@ case(
         write(
             "datasets/liver/manifest.csv",
             "name,volume,label,slice,axis,height,width,spacing_row_mm,spacing_col_mm,window_level,window_width,"
-            "orientation,labels,organ_pixels\na_/../../../precious,a,a,1,2,4,4,1,1,40,350,upright,1,4\n",
+            "orientation,labels,organ_pixels,label_folder\n"
+            "a_/../../../precious,a,a,1,2,4,4,1,1,40,350,upright,1,4,b\n",
         ),
     ),
     *EXTRACT,

@@ -17,12 +17,11 @@ from isal import igzip
 from isegm.benchmark.timing import in_turns, median_ratio, milliseconds
 from isegm.extract.normalize import NormalizeJob, normalize_volume
 from isegm.extract.slices import Extraction, ExtractionJob, extract_volume
-from isegm.extract.volume_pairs import list_images, pair_image
+from isegm.extract.volume_pairs import VolumePair
 from isegm.pictures import read_grey, write_image
 from isegm.tables import text_table
+from isegm.volumes.nifti import open_nifti_volume
 from isegm.volumes.organs import find_organ, window_of
-from isegm.volumes.volume import open_volume, read_slabs
-from isegm.volumes.windows import apply_window
 
 _HEADER = (
     "volume", "MB", "extract, ms", "by reading", "with pictures", "window, ms", "by reading and writing"
@@ -50,11 +49,11 @@ def format_volumes(volumes: Sequence[Mapping[str, Any]]) -> str:
     return text_table(_HEADER, rows)
 
 
-def measure_volume(label: Path, organ: str, repeats: int) -> dict[str, Any]:
+def measure_volume(pair: VolumePair, organ: str, repeats: int) -> dict[str, Any]:
     """Time both tools' work on one volume.
 
     Args:
-        label: Its label, compressed; the image is found as the tool finds it.
+        pair: Its label and its image, compressed.
         organ: Whose slice is extracted.
         repeats: Turns.
 
@@ -64,18 +63,13 @@ def measure_volume(label: Path, organ: str, repeats: int) -> dict[str, Any]:
         ``extract_by_reading``, ``extract_by_reading_and_pictures``, ``window_by_reading_and_writing``.
     """
     cv2.setNumThreads(1)
-    image = pair_image(label, list_images(label.parent, None))
+    label, image = pair.label, pair.image
     window = window_of(organ)
-    volumes = [open_volume(path) for path in (label, image)]
-    grey = b"".join(
-        apply_window(slab, window, volumes[1].slope, volumes[1].inter).T.tobytes()
-        for _, slab in read_slabs(volumes[1])
-    )
+    volumes = [open_nifti_volume(path) for path in (label, image)]
+    grey = b"".join(slab.windowed(window).T.tobytes() for _, slab in volumes[1].slabs())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        extraction = ExtractionJob(
-            label, image, Extraction(organ=find_organ(organ, ()), folder=folder, force=True)
-        )
+        extraction = ExtractionJob(pair, Extraction(organ=find_organ(organ), folder=folder, force=True))
         windowing = NormalizeJob(image, folder / "windowed.nii.gz", window, force=True)
         extract_volume(extraction)
         pictures = {path: read_grey(path) for path in folder.rglob("*.png")}

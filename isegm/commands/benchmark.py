@@ -42,9 +42,9 @@ from isegm.distributed import cores_for
 from isegm.errors import InputError
 from isegm.evaluation.evaluate import open_datasets
 from isegm.evaluation.protocol import EVAL_MODES, Protocol
+from isegm.extract.volume_pairs import pair_volumes
 from isegm.inference.load import BACKENDS
 from isegm.model.build import PRESETS
-from isegm.volumes.volume import list_volumes
 from isegm.wording import names
 
 _SMALLEST_SIZE = 32
@@ -134,8 +134,8 @@ def _run_clicks(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_ct(args: argparse.Namespace) -> dict[str, Any]:
-    labels = tqdm(list_volumes(args.labels), unit="volume", leave=False)
-    volumes = [ct_speed.measure_volume(label, args.organ, args.repeats) for label in labels]
+    pairs = tqdm(pair_volumes(args.labels, None, args.organ)[0], unit="volume", leave=False)
+    volumes = [ct_speed.measure_volume(pair, args.organ, args.repeats) for pair in pairs]
     print(ct_speed.format_volumes(volumes))
     return {"settings": {"organ": args.organ, "repeats": args.repeats}, "volumes": volumes}
 

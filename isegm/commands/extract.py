@@ -4,6 +4,7 @@ Volumes are NIfTI files::
     isegm extract Task09_Spleen/labelsTr datasets spleen
     isegm extract Task03_Liver/labelsTr datasets liver --min-pixels 500 --every 3
     isegm extract my_labels datasets kidney --images my_volumes --labels 2 3 --window -20,400
+    isegm extract Totalsegmentator_dataset datasets liver
 
 Writes datasets/<organ>/images/*.png, masks/*.png and manifest.csv; see docs/ct.md.
 """
@@ -38,20 +39,25 @@ def parse_labels(texts: Sequence[str]) -> tuple[int, ...]:
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(description=__doc__.partition("\n")[0])
-    parser.add_argument("path_groundtruth", type=Path, help="label volumes: a folder or one file")
+    parser.add_argument(
+        "path_groundtruth",
+        type=Path,
+        help="label volumes: a folder, one file, or a folder with one folder a patient",
+    )
     parser.add_argument("path_dataset", type=Path, help="where the folder <organ> is made")
     parser.add_argument("organ", help=f"{', '.join(ORGANS)}; any other name with --labels")
     parser.add_argument(
         "--images",
         type=Path,
-        help="image volumes, a folder or one file (default: the imagesTr of a labelsTr)",
+        help="image volumes, a folder or one file (default: the imagesTr of a labelsTr, or the other volume "
+        "in a patient's folder)",
     )
     parser.add_argument(
         "--labels", nargs="+", default=[], metavar="VALUE", help="label values that are the organ"
     )
     parser.add_argument(
         "--window",
-        help=f"{', '.join(WINDOWS)}, or level,width in HU (default: lung for lung, otherwise abdomen)",
+        help=f"{', '.join(WINDOWS)}, or level,width in HU (default: the organ's, where that is known)",
     )
     parser.add_argument(
         "--min-pixels", type=int, metavar="N", help="take every slice with at least N organ pixels"
@@ -69,7 +75,9 @@ def build_parser() -> Parser:
         help="upright: axial, anterior up, the patient's right on the left (default); raw: as stored",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="volumes at once (default: one a core)")
-    parser.add_argument("--force", action="store_true", help="extract again what was extracted before")
+    parser.add_argument(
+        "--force", action="store_true", help="replace what was extracted from the same volumes before"
+    )
     return parser
 
 
@@ -79,11 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(shield_negative_levels(sys.argv[1:] if argv is None else argv))
     from isegm.extract.slices import Extraction, extract
 
-    organ = find_organ(arguments.organ, parse_labels(arguments.labels))
+    window = None if arguments.window is None else parse_window(arguments.window)
+    organ = find_organ(arguments.organ, parse_labels(arguments.labels), window)
     extraction = Extraction(
         organ=organ,
         folder=arguments.path_dataset / organ.name,
-        window=None if arguments.window is None else parse_window(arguments.window),
         min_pixels=arguments.min_pixels,
         every=arguments.every,
         raw=arguments.orientation == "raw",
@@ -92,8 +100,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if organ.note:
         print(f"note: {organ.note}", file=sys.stderr)
     report = extract(arguments.path_groundtruth, arguments.images, extraction, arguments.workers)
-    for note in report.notes:
-        print(f"note: {note}", file=sys.stderr)
     status = report_problems(report.problems)
     done = f"{counted(report.pictures, 'picture')} from {counted(report.volumes, 'volume')}"
     print(f"{done} in {extraction.folder}")

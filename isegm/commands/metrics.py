@@ -60,7 +60,7 @@ def build_parser() -> Parser:
         "--spacing",
         type=_checked(_floats, _is_spacing, "two or three positive numbers"),
         metavar="ROW,COL",
-        help="mm between pixels, three numbers for volumes (default: from manifest.csv or the NIfTI header)",
+        help="mm between pixels, three numbers for volumes (default: from manifest.csv or the affine)",
     )
     parser.add_argument(
         "--labels",

@@ -27,8 +27,8 @@ def build_parser() -> Parser:
     )
     parser.add_argument(
         "organ",
-        help=f"a window ({', '.join(WINDOWS)}, or level,width in HU), an organ (lung: lung window, any "
-        "other: abdomen), or a .json file that maps file names to windows",
+        help=f"a window ({', '.join(WINDOWS)}, or level,width in HU), an organ whose window is "
+        "known, or a .json file that maps file names to windows",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="volumes at once (default: one a core)")
     parser.add_argument("--force", action="store_true", help="replace volumes that are there already")

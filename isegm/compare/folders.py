@@ -2,6 +2,7 @@
 
 import platform
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,14 +12,15 @@ import numpy as np
 from tqdm import tqdm
 
 from isegm._version import __version__
-from isegm.compare.mask_pairs import Pair, find_pairs, is_volume, stem
-from isegm.compare.mask_reading import Spacing, read_manifest, read_pair
+from isegm.compare.mask_pairs import Pair, find_pairs, mask_name
+from isegm.compare.mask_reading import Spacing, read_pair, read_spacings
 from isegm.compare.score_files import table, write_rows, write_summary
 from isegm.compare.score_plots import plot_against_area
 from isegm.compare.scores import Scores, score
 from isegm.compare.summary import Summary, summarise_scores
-from isegm.errors import InputError, InputProblems
+from isegm.errors import InputError, InputProblems, InputWarning, warn_together
 from isegm.metrics.bootstrap import RESAMPLES, SEED
+from isegm.volumes.files import is_volume
 
 PLOTTED_METRICS = ("recall", "precision")
 CONVENTIONS = (
@@ -63,9 +65,7 @@ class Settings:
                 f"organ {self.organ!r}: must be usable in a file's name; take letters, digits, - and _"
             )
         if self.folder.resolve() in (self.truth_path.resolve(), self.prediction_path.resolve()):
-            raise InputError(
-                f"{self.folder}: holds masks; give --output another folder, or plots pass for masks"
-            )
+            raise InputError(f"{self.folder}: holds masks; write to another folder, or plots pass for masks")
 
     @property
     def folder(self) -> Path:
@@ -73,7 +73,7 @@ class Settings:
         if self.output is not None:
             return self.output
         path = self.prediction_path.resolve()
-        return path.with_name(f"{(stem(path) if path.is_file() else None) or path.name}_metrics")
+        return path.with_name(f"{(mask_name(path) if path.is_file() else None) or path.name}_metrics")
 
     def report(self, ending: str) -> Path:
         """The path of one report."""
@@ -104,24 +104,28 @@ def compare(settings: Settings) -> Comparison:
 
     Raises:
         InputError: A report exists and may not be overwritten, nothing can be paired (see
-            :func:`isegm.compare.mask_pairs.find_pairs`), labels are given for pictures, the manifest is
-            malformed, or no pair at all could be compared.
+            :func:`isegm.compare.mask_pairs.find_pairs`), labels are given for pictures, or the manifest is
+            malformed.
+        InputProblems: No pair at all could be compared.
     """
     existing = [path for path in _report_paths(settings) if path.exists()]
     if existing and not settings.force:
-        raise InputError(f"{existing[0]}: exists; give --force to overwrite, or another --output")
+        raise InputError(f"{existing[0]}: exists; use force to overwrite it, or another folder")
     pairing = find_pairs(settings.truth_path, settings.prediction_path)
     pictures = [pair.truth for pair in pairing.pairs if not is_volume(pair.truth)]
     if settings.labels is not None and pictures:
-        raise InputError(f"{pictures[0]}: is a picture; --labels is for NIfTI volumes")
-    manifest = read_manifest(settings.truth_path) if pictures and settings.spacing is None else {}
+        raise InputError(f"{pictures[0]}: is a picture; labels are for NIfTI volumes")
+    manifest = read_spacings(settings.truth_path) if pictures and settings.spacing is None else {}
 
     unmatched = [
         f"{path}: has no counterpart of the same name in the other folder" for path in pairing.unmatched
     ]
-    outcomes = [
-        _attempt(pair, manifest, settings) for pair in tqdm(pairing.pairs, unit="image", disable=None)
-    ]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InputWarning)
+        outcomes = [
+            _attempt(pair, manifest, settings) for pair in tqdm(pairing.pairs, unit="image", disable=None)
+        ]
+    warn_together(one.message for one in caught if isinstance(one.message, Warning))
     rows = [outcome for outcome in outcomes if isinstance(outcome, Scores)]
     problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
     if not rows:
@@ -141,7 +145,7 @@ def describe(comparison: Comparison) -> str:
     measure = " or ".join(sorted(units))
     note = f"HD95 in {measure}; NSD at a tolerance of {settings.tolerance:g} {measure}."
     if "px" in units:
-        note += " px: spacing unknown, give --spacing or a manifest.csv for mm."
+        note += " px: spacing unknown; give it, or a manifest.csv, for mm."
     return "\n".join([heading, table(comparison.summaries), note, CONVENTIONS])
 
 

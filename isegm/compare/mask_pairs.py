@@ -1,10 +1,12 @@
 """Which file is compared with which: pairs of exactly equal stems."""
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from isegm.errors import InputError
 from isegm.storage import warn_of_links
+from isegm.volumes import files
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
@@ -40,7 +42,8 @@ class Pairing:
 def find_pairs(truth_path: Path, prediction_path: Path) -> Pairing:
     """Pair the masks of two folders by exact stem, or two files as they are.
 
-    Masks are PNG, JPEG, BMP and TIFF pictures and NIfTI volumes; ``.nii.gz`` is one suffix. Hidden files,
+    Masks are PNG, JPEG, BMP and TIFF pictures and NIfTI volumes; ``.nii.gz`` is one suffix. A pair of files,
+    ``.hdr`` and ``.img``, counts by its header. Hidden files,
     sub-folders and other files are passed over.
 
     Raises:
@@ -53,7 +56,7 @@ def find_pairs(truth_path: Path, prediction_path: Path) -> Pairing:
     if truth_path.is_file() != prediction_path.is_file():
         raise InputError(f"{prediction_path}: give two folders or two files; {truth_path} is not of its kind")
     if truth_path.is_file():
-        return Pairing([Pair(_stem_of_file(truth_path), truth_path, prediction_path)], [])
+        return Pairing([Pair(_name_of_file(truth_path), truth_path, prediction_path)], [])
     truths, predictions = _masks_by_stem(truth_path), _masks_by_stem(prediction_path)
     pairs = [
         Pair(name, truths[name], predictions[name]) for name in sorted(truths.keys() & predictions.keys())
@@ -69,22 +72,19 @@ def find_pairs(truth_path: Path, prediction_path: Path) -> Pairing:
     )
 
 
-def is_volume(path: Path) -> bool:
-    """Whether a file is a NIfTI volume by its name."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+def mask_name(path: Path) -> str | None:
+    """The name of a mask file without its suffix; None for a file that is no mask.
+
+    Composed and decomposed characters (as in archives made on a Mac) give the same name.
+    """
+    if files.is_volume(path):
+        return files.stem(path.name)
+    is_picture = path.suffix.lower() in PICTURE_SUFFIXES
+    return unicodedata.normalize("NFC", path.stem) if is_picture else None
 
 
-def stem(path: Path) -> str | None:
-    """The name of a mask file without its suffix; None for a file that is no mask."""
-    lower = path.name.lower()
-    suffix = ".nii.gz" if lower.endswith(".nii.gz") else path.suffix.lower()
-    if suffix not in PICTURE_SUFFIXES and not is_volume(path):
-        return None
-    return path.name[: -len(suffix)]
-
-
-def _stem_of_file(path: Path) -> str:
-    name = stem(path)
+def _name_of_file(path: Path) -> str:
+    name = mask_name(path)
     if name is None:
         raise InputError(f"{path}: not a mask; give a picture (PNG, JPEG, BMP, TIFF) or a NIfTI volume")
     return name
@@ -93,7 +93,7 @@ def _stem_of_file(path: Path) -> str:
 def _masks_by_stem(folder: Path) -> dict[str, Path]:
     masks: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        name = None if path.name.startswith(".") or not path.is_file() else stem(path)
+        name = None if path.name.startswith(".") or not path.is_file() else mask_name(path)
         if name is None:
             continue
         if name in masks:

@@ -3,32 +3,29 @@
 import csv
 import io
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from isegm.compare.mask_pairs import Pair, is_volume
+from isegm.compare.mask_pairs import Pair
 from isegm.errors import InputError
 from isegm.limits import MOST_TEXT_BYTES, read_text
 from isegm.masks import read_mask
+from isegm.metrics.overlap import Mask
 from isegm.reading import read_reading_beside
-from isegm.volumes.nifti import check_header, check_shape
+from isegm.volumes.files import is_volume, open_volume
+from isegm.volumes.grid import common_grid
+from isegm.volumes.volume import Volume
 
-Mask = npt.NDArray[np.bool_]
 Spacing = tuple[float, ...]
 
-MANIFEST = "manifest.csv"
-MANIFEST_COLUMNS = ("name", "spacing_row_mm", "spacing_col_mm")
-MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
-# Voxels of a label volume that are read at once, and whole slices of it at least.
-_SLAB_VOXELS = 1 << 24
-# Headers hold float32; two of the same grid may differ in the last digits.
-AFFINE_TOLERANCE_MM = 1e-3
+_MANIFEST = "manifest.csv"
+_COLUMNS = ("name", "spacing_row_mm", "spacing_col_mm")
+# Axes whose angle is further than this from a right one (its cosine) are sheared, as by a tilted gantry.
+_SHEAR_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,13 @@ class MaskPair:
     Attributes:
         truth: (H, W) or a volume, True on the object.
         prediction: The same shape.
-        spacing: mm between pixel centres along each axis; None where unknown.
+        spacing: (axes,) mm between pixel centres along each axis, or (axes, axes) from pixel indices to mm
+            where the axes are not at right angles; None where unknown.
     """
 
     truth: Mask
     prediction: Mask
-    spacing: Spacing | None
+    spacing: npt.NDArray[np.float64] | None
 
 
 def read_pair(
@@ -56,9 +54,9 @@ def read_pair(
 
     Args:
         pair: Two pictures or two NIfTI volumes.
-        manifest: Spacing of pictures by name; see :func:`read_manifest`.
+        manifest: Spacing of pictures by name; see :func:`read_spacings`.
         labels: Which label values of a volume are object; None is every value but 0.
-        spacing: In mm, one number an axis; goes before manifest and header.
+        spacing: In mm, one number an axis; goes before manifest and affine.
 
     Raises:
         InputError: The files are of different kinds, sizes or grids, one cannot be read or is no mask, or
@@ -66,25 +64,17 @@ def read_pair(
     """
     if is_volume(pair.truth) != is_volume(pair.prediction):
         raise InputError(f"{pair.prediction}: cannot be compared with {pair.truth}; give both in one format")
-    if is_volume(pair.truth):
-        masks = _read_volumes(pair, labels)
-    else:
-        truth, prediction = (
-            read_mask(path, read_reading_beside(path.parent).masks) for path in (pair.truth, pair.prediction)
-        )
-        _check_shapes(pair, truth.shape, prediction.shape)
-        # As in the evaluation, ignored pixels are left out of both.
-        masks = MaskPair(truth == 1, (prediction == 1) & (truth != -1), manifest.get(pair.name))
+    masks = _read_volumes(pair, labels) if is_volume(pair.truth) else _read_pictures(pair, manifest)
     if spacing is None:
         return masks
     if len(spacing) != masks.truth.ndim:
         raise InputError(
-            f"{pair.truth}: has {masks.truth.ndim} axes, --spacing {len(spacing)}; give one number each"
+            f"{pair.truth}: has {masks.truth.ndim} axes, but {len(spacing)} spacings are given; give one each"
         )
-    return MaskPair(masks.truth, masks.prediction, spacing)
+    return MaskPair(masks.truth, masks.prediction, np.array(spacing))
 
 
-def read_manifest(truth_path: Path) -> dict[str, Spacing]:
+def read_spacings(truth_path: Path) -> dict[str, Spacing]:
     """Read the spacing of pictures from the ``manifest.csv`` in the truth's folder or else in its parent.
 
     Its columns ``name`` (the picture's stem), ``spacing_row_mm`` and ``spacing_col_mm`` are used; a picture
@@ -102,7 +92,8 @@ def read_manifest(truth_path: Path) -> dict[str, Spacing]:
             spacing or contradicts an earlier one.
     """
     folder = (truth_path if truth_path.is_dir() else truth_path.parent).resolve()
-    path = next((place / MANIFEST for place in (folder, folder.parent) if (place / MANIFEST).is_file()), None)
+    places = (folder / _MANIFEST, folder.parent / _MANIFEST)
+    path = next((place for place in places if place.is_file()), None)
     if path is None:
         return {}
     try:
@@ -110,19 +101,19 @@ def read_manifest(truth_path: Path) -> dict[str, Spacing]:
         return _spacing_by_name(csv.DictReader(text), path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(
-            f"{path}: not a CSV file in UTF-8 ({error}); write it again or give --spacing"
+            f"{path}: not a CSV file in UTF-8 ({error}); write it again or give the spacing"
         ) from None
 
 
 def _spacing_by_name(rows: "csv.DictReader[str]", path: Path) -> dict[str, Spacing]:
-    if not {*MANIFEST_COLUMNS[1:]} & {*(rows.fieldnames or ())}:
+    if not {*_COLUMNS[1:]} & {*(rows.fieldnames or ())}:
         return {}
-    missing = [column for column in MANIFEST_COLUMNS if column not in (rows.fieldnames or ())]
+    missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
     if missing:
-        raise InputError(f"{path}: has no column {', '.join(missing)}; write it again or give --spacing")
+        raise InputError(f"{path}: has no column {', '.join(missing)}; write it again or give the spacing")
     spacings: dict[str, Spacing] = {}
     for row in rows:
-        name, *cells = (row[column] or "" for column in MANIFEST_COLUMNS)
+        name, *cells = (row[column] or "" for column in _COLUMNS)
         if not any(cell.strip() for cell in cells):
             continue
         try:
@@ -132,104 +123,52 @@ def _spacing_by_name(rows: "csv.DictReader[str]", path: Path) -> dict[str, Spaci
         if not all(0 < step < math.inf for step in spacing) or spacings.get(name, spacing) != spacing:
             raise InputError(
                 f"{path}: line {rows.line_num}: {name!r} needs one positive spacing in mm a column, "
-                f"not {','.join(cells)!r}; mend the line or give --spacing"
+                f"not {','.join(cells)!r}; correct the line or give the spacing"
             )
         spacings[name] = spacing
     return spacings
 
 
-def _read_volumes(pair: Pair, labels: Sequence[int] | None) -> MaskPair:
-    truth, prediction = _open_volume(pair.truth), _open_volume(pair.prediction)
-    _check_shapes(pair, _mask_shape(truth, pair.truth), _mask_shape(prediction, pair.prediction))
-    if not np.allclose(truth.affine, prediction.affine, rtol=0, atol=AFFINE_TOLERANCE_MM):
+def _read_pictures(pair: Pair, manifest: dict[str, Spacing]) -> MaskPair:
+    truth, prediction = (
+        read_mask(path, read_reading_beside(path.parent).masks) for path in (pair.truth, pair.prediction)
+    )
+    if truth.shape != prediction.shape:
+        sides, wanted = (" x ".join(map(str, mask.shape)) for mask in (prediction, truth))
         raise InputError(
-            f"{pair.prediction}: lies elsewhere in space than {pair.truth}; resample it to the same grid"
+            f"{pair.prediction}: is {sides} but its truth {pair.truth} is {wanted}; save the prediction at "
+            "the truth's size"
         )
+    spacing = manifest.get(pair.name)
+    # As in the evaluation, ignored pixels are left out of both.
+    predicted = (prediction == 1) & (truth != -1)
+    return MaskPair(truth == 1, predicted, None if spacing is None else np.array(spacing))
+
+
+def _read_volumes(pair: Pair, labels: Sequence[int] | None) -> MaskPair:
+    truth, prediction = open_volume(pair.truth), open_volume(pair.prediction)
+    placed = common_grid(prediction, truth)
+    # A volume of one slice is a picture: as a volume, all of its pixels would be boundary.
+    axes = [axis for axis in range(3) if placed.shape[axis] > 1]
+    axes = axes if len(axes) > 1 else [0, 1]
+    sides = [placed.shape[axis] for axis in axes]
+    spacing = np.array(placed.spacing_mm)[axes]
+    steps = placed.affine[:3, axes]
+    cosines = steps.T @ steps / np.outer(spacing, spacing)
+    if np.abs(cosines - np.eye(len(axes))).max() > _SHEAR_TOLERANCE:
+        spacing = np.asarray(
+            np.linalg.qr(steps, mode="r")
+        )  # the same steps, turned, which changes no distance
     return MaskPair(
-        _read_labels(truth, pair.truth, labels),
-        _read_labels(prediction, pair.prediction, labels),
-        _header_spacing(truth, pair.truth),
+        _read_labels(truth, labels).reshape(sides), _read_labels(prediction, labels).reshape(sides), spacing
     )
 
 
-def _open_volume(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
-    import nibabel
-
-    try:
-        check_header(path)
-        # The file stays open from slab to slab: a compressed one would be read from its beginning each time.
-        volume = nibabel.load(path, keep_file_open=True)
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such volume; check the path") from None
-    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
-        raise InputError(
-            f"{path}: not a readable NIfTI volume ({_one_line(error)}); write it again"
-        ) from None
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise InputError(f"{path}: damaged or cut short ({_one_line(error)}); write it again") from None
-    if not isinstance(volume, nibabel.Nifti1Image):
-        raise InputError(f"{path}: a {type(volume).__name__}, not a NIfTI volume; give one label a voxel")
-    return volume
-
-
-def _mask_shape(volume: Any, path: Path) -> tuple[int, ...]:  # noqa: ANN401 - nibabel has no types
-    """The volume's shape without trailing axes of length 1, which would make every pixel a boundary pixel."""
-    shape = tuple(int(side) for side in volume.shape)
-    while len(shape) > 2 and shape[-1] == 1:
-        shape = shape[:-1]
-    dtype = volume.get_data_dtype()
-    if len(shape) not in (2, 3) or min(shape) < 1 or dtype.kind not in "biuf":
-        raise InputError(
-            f"{path}: {shape} values of type {dtype} are no mask; give one label a voxel, 2 or 3 axes"
-        )
-    check_shape(path, shape)
-    return shape
-
-
-def _header_spacing(volume: Any, path: Path) -> Spacing:  # noqa: ANN401 - nibabel has no types
-    try:
-        unit = volume.header.get_xyzt_units()[0]
-    except KeyError:  # no code of NIfTI's
-        unit = "unknown"
-    zooms = volume.header.get_zooms()[: len(_mask_shape(volume, path))]
-    spacing = tuple(float(zoom) * MM_PER_UNIT[unit] for zoom in zooms)
-    if not all(0 < step < math.inf for step in spacing):
-        raise InputError(f"{path}: its header has spacing {spacing}; mend the header")
-    return spacing
-
-
-def _read_labels(volume: Any, path: Path, labels: Sequence[int] | None) -> Mask:  # noqa: ANN401 - as above
-    shape = _mask_shape(volume, path)
-    mask = np.empty(shape, np.bool_, order="F")
-    count = max(1, _SLAB_VOXELS // math.prod(shape[:-1]))
-    # Slab by slab: a mask takes a byte a voxel, whatever it is stored as.
-    for start in range(0, shape[-1], count):
-        part = (*(slice(None) for _ in shape[:-1]), slice(start, start + count))
-        try:
-            values = np.asanyarray(volume.dataobj[part + (0,) * (len(volume.shape) - len(shape))])
-        except (OSError, EOFError, zlib.error, ValueError) as error:
-            raise InputError(f"{path}: damaged or cut short ({_one_line(error)}); write it again") from None
-        if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
-            raise InputError(
-                f"{path}: holds values that are no labels; give whole numbers (threshold probabilities)"
-            )
-        mask[part] = values != 0 if labels is None else np.isin(values, labels)
+def _read_labels(volume: Volume, labels: Sequence[int] | None) -> Mask:
+    """The object of a label volume, (X, Y, Z); a byte a voxel, whatever it is stored as."""
+    mask = np.empty(volume.shape, np.bool_, order="F")
+    for start, slab in volume.slabs():
+        values = slab.labels()
+        part = values != 0 if labels is None else np.isin(values, labels)
+        mask[:, :, start : start + part.shape[2]] = part
     return mask
-
-
-def _check_shapes(pair: Pair, truth: tuple[int, ...], prediction: tuple[int, ...]) -> None:
-    if truth != prediction:
-        raise InputError(
-            f"{pair.prediction}: is {_sides(prediction)} but its truth {pair.truth} is {_sides(truth)}; "
-            "save the prediction at the truth's size"
-        )
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(side) for side in shape)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

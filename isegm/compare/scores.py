@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from numpy.linalg import det
+
 from isegm.compare.mask_reading import MaskPair
 from isegm.metrics import boundary, overlap
 
@@ -54,8 +56,10 @@ def score(name: str, masks: MaskPair, tolerance: float, min_area: int = 0) -> Sc
         min_area: Object pixels below which the truth is too small to be included.
     """
     counts = overlap.count(masks.prediction, masks.truth)
-    distances = boundary.surface_distances(masks.prediction, masks.truth, masks.spacing)
-    element = math.prod(masks.spacing) if masks.spacing else math.nan
+    spacing = masks.spacing
+    distances = boundary.surface_distances(masks.prediction, masks.truth, spacing)
+    # mm² of a pixel, mm³ of a voxel
+    element = math.nan if spacing is None else math.prod(spacing) if spacing.ndim == 1 else abs(det(spacing))
     return Scores(
         name=name,
         dice=overlap.dice(counts),
@@ -64,11 +68,11 @@ def score(name: str, masks: MaskPair, tolerance: float, min_area: int = 0) -> Sc
         recall=overlap.recall(counts),
         hd95=boundary.hd95(distances),
         nsd=boundary.nsd(distances, tolerance),
-        unit="mm" if masks.spacing else "px",
+        unit="px" if spacing is None else "mm",
         truth_area_px=counts.truth_area,
         prediction_area_px=counts.prediction_area,
-        truth_area_mm=counts.truth_area * element,
-        prediction_area_mm=counts.prediction_area * element,
+        truth_area_mm=float(counts.truth_area * element),
+        prediction_area_mm=float(counts.prediction_area * element),
         axes=masks.truth.ndim,
         included=counts.truth_area >= min_area,
     )

@@ -8,6 +8,7 @@ remade where a volume has changed. It takes about 0.75 MiB a labelled slice of 5
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,23 +20,19 @@ import numpy.typing as npt
 
 from isegm.datasets.dataset import DatasetProblems
 from isegm.datasets.picture import LabelledPicture
-from isegm.errors import InputError
+from isegm.errors import InputError, InputWarning
 from isegm.extract.batch import run_batch
-from isegm.extract.volume_pairs import check_match, list_images, pair_image
+from isegm.extract.volume_pairs import VolumePair, pair_volumes
 from isegm.storage import whole_file, write_text
+from isegm.volumes.files import open_volume
+from isegm.volumes.grid import common_grid
+from isegm.volumes.hu_check import HuCheck
+from isegm.volumes.nifti import nifti_files
 from isegm.volumes.orientation import SlicePlan, upright
-from isegm.volumes.volume import (
-    Volume,
-    as_integers,
-    check_finite,
-    list_volumes,
-    open_volume,
-    read_slabs,
-    stem,
-)
+from isegm.volumes.volume import Volume, Voxels
 from isegm.volumes.windows import Window
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -79,14 +76,17 @@ class _CacheJob:
     """A volume to be written into the cache.
 
     Attributes:
-        path: The label volume.
-        image: The image volume.
+        pair: The label volume and its image.
         prefix: Where to.
     """
 
-    path: Path
-    image: Path
+    pair: VolumePair
     prefix: Path
+
+    @property
+    def path(self) -> Path:
+        """The label volume."""
+        return self.pair.label
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +133,7 @@ def find_slices(
     labels: Path,
     images: Path | None,
     *,
+    organ: str = "",
     cache: Path,
     objects: Sequence[Sequence[int]] | None,
     window: Window,
@@ -141,9 +142,9 @@ def find_slices(
     """Pair label and image volumes, as the extraction of pictures does, and write the cache where it lacks.
 
     Args:
-        labels: A label volume, or a folder of them.
-        images: The image volumes' folder, or the one image; None takes the sibling ``imagesTr`` of a
-            ``labelsTr``.
+        labels: As for :func:`isegm.extract.volume_pairs.pair_volumes`.
+        images: As for the same.
+        organ: As for the same.
         cache: The cache's folder; several data sets and runs may share it.
         objects: Label values of each object; None makes every value an object.
         window: The window in which HU are shown.
@@ -156,17 +157,8 @@ def find_slices(
         InputError: A path is missing, or no volume holds one of the objects.
         DatasetProblems: Volumes cannot be used: damaged, without an image, not matching it; all are listed.
     """
-    label_paths = list_volumes(labels)
-    image_paths = list_images(labels, images)
-    image = images if images is not None and images.is_file() and len(label_paths) == 1 else None
-    jobs: list[_CacheJob] = []
-    problems: list[str] = []
-    for path in label_paths:
-        try:
-            own = image or pair_image(path, image_paths)
-            jobs.append(_CacheJob(path, own, cache / f"{stem(path.name)}-{_fingerprint(path, own)}"))
-        except InputError as error:
-            problems.append(str(error))
+    pairs, problems = pair_volumes(labels, images, organ)
+    jobs = [_CacheJob(pair, cache / f"{pair.name}-{_fingerprint(pair)}") for pair in pairs]
     missing = [job for job in jobs if not _index_path(job.prefix).is_file()]
     outcomes = dict(run_batch(_write_cache, missing, workers, "cache")) if missing else {}
     problems += [outcomes[i].problem for i in sorted(outcomes) if outcomes[i].problem]
@@ -190,11 +182,11 @@ def _slices_of(
     return [VolumeSlice(volume, int(index), numbers, window) for index in held]
 
 
-def _fingerprint(*paths: Path) -> str:
+def _fingerprint(pair: VolumePair) -> str:
     """Tells volumes apart, and a volume from what it was before it was changed."""
     facts: list[object] = [_CACHE_VERSION]
-    for path in paths:
-        for file in (path, open_volume(path).data_path):
+    for file in (*nifti_files(pair.label), *nifti_files(pair.image)):
+        if file.is_file():  # or else reading it ends in a line
             status = file.stat()
             facts += [str(file.resolve()), status.st_size, status.st_mtime_ns]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
@@ -210,25 +202,28 @@ def _index_path(prefix: Path) -> Path:
 
 def _write_cache(job: _CacheJob) -> None:
     """Write a volume's labelled slices; the index comes last, so that with it all is there."""
-    label, image = open_volume(job.path), open_volume(job.image)
-    notes = check_match(label, image)
-    # What a header without orientation lacks, the other one may know.
-    plan = upright((image if image.has_orientation or not label.has_orientation else label).affine)
-    values, kept = _find_labelled(label, plan.axis)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InputWarning)
+        label, image = open_volume(job.pair.label), open_volume(job.pair.image)
+        plan = upright(common_grid(label, image).affine)
+        values, kept = _find_labelled(label, plan.axis)
+        check = HuCheck(image.path)
 
-    def index_of(slab: npt.NDArray[np.generic]) -> npt.NDArray[Any]:
-        integers: npt.NDArray[Any] = as_integers(label, slab)
-        return np.where(integers > 0, np.searchsorted(values, integers) + 1, 0)
+        def index_of(slab: Voxels, kept: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - an index of NumPy's
+            integers = slab[kept].labels()
+            return np.where(integers > 0, np.searchsorted(values, integers) + 1, 0)
 
-    def hu_of(slab: npt.NDArray[np.generic]) -> npt.NDArray[Any]:
-        check_finite(image, slab, "its labelled slices")
-        if image.is_8bit:
-            return slab
-        hu = np.rint(slab.astype(np.float64) * image.slope + image.inter)
-        return hu.clip(-(2**15), 2**15 - 1)
+        def hu_of(slab: Voxels, kept: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - as above
+            check.add(slab)
+            labelled = slab[kept]
+            labelled.check_finite("its labelled slices")
+            return labelled.stored if image.is_8bit else np.rint(labelled.hu()).clip(-(2**15), 2**15 - 1)
 
-    indices = _stack(label, plan, kept, index_of, np.uint8 if len(values) < 2**8 else np.uint16)
-    hu = _stack(image, plan, kept, hu_of, np.uint8 if image.is_8bit else np.int16)
+        indices = _stack(label, plan, kept, index_of, np.uint8 if len(values) < 2**8 else np.uint16)
+        hu = _stack(image, plan, kept, hu_of, np.uint8 if image.is_8bit else np.int16)
+        if not image.is_8bit:
+            check.warn()
+    notes = [str(one.message) for one in caught]
     pixels = [np.bincount(part.ravel(), minlength=len(values) + 1)[1:].tolist() for part in indices]
     for path, stack in zip(_stacks(job.prefix), (hu, indices), strict=True):
         with whole_file(path) as temporary:
@@ -252,11 +247,11 @@ def _find_labelled(label: Volume, axis: int) -> tuple[npt.NDArray[np.int64], npt
     values: set[int] = set()
     has_label = np.zeros(label.shape[axis], np.bool_)
     others = tuple(other for other in range(3) if other != axis)
-    for start, slab in read_slabs(label):
-        integers: npt.NDArray[Any] = as_integers(label, slab)
+    for start, slab in label.slabs():
+        integers = slab.labels()
         labelled = integers > 0
         values.update(int(value) for value in np.unique(integers[labelled]))
-        part = slice(start, start + slab.shape[2]) if axis == 2 else slice(None)
+        part = slice(start, start + integers.shape[2]) if axis == 2 else slice(None)
         has_label[part] |= labelled.any(axis=others)
     if len(values) >= 2**16:
         raise InputError(f"{label.path}: holds {len(values)} label values; is it a label volume?")
@@ -267,21 +262,19 @@ def _stack(
     volume: Volume,
     plan: SlicePlan,
     kept: npt.NDArray[np.intp],
-    convert: Callable[[npt.NDArray[np.generic]], npt.NDArray[Any]],
+    convert: Callable[[Voxels, Any], npt.NDArray[Any]],
     dtype: npt.DTypeLike,
 ) -> npt.NDArray[Any]:
     """Some slices of a volume as upright pictures, (slices, H, W)."""
     stack = np.empty((len(kept), volume.shape[plan.row_axis], volume.shape[plan.col_axis]), dtype)
-    # The same memory seen in the volume's own axes, so that slabs are put where they belong as they come.
-    turned = stack[:, :: -1 if plan.flip_rows else 1, :: -1 if plan.flip_cols else 1]
-    array = turned.transpose(np.argsort((plan.axis, plan.row_axis, plan.col_axis)))
-    for start, slab in read_slabs(volume):
-        stop = start + slab.shape[2]
+    array = plan.array(stack)  # so that slabs are put where they belong as they come
+    for start, slab in volume.slabs():
+        stop = start + slab.stored.shape[2]
         if plan.axis == 2:
             inside = np.flatnonzero((start <= kept) & (kept < stop))
-            array[:, :, inside] = convert(slab[:, :, kept[inside] - start])
+            array[:, :, inside] = convert(slab, np.s_[:, :, kept[inside] - start])
         else:
-            array[:, :, start:stop] = convert(np.take(slab, kept, axis=plan.axis))
+            array[:, :, start:stop] = convert(slab, (slice(None),) * plan.axis + (kept,))
     return stack
 
 

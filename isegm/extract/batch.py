@@ -4,17 +4,18 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Generic, Protocol, TypeVar
 
 from tqdm import tqdm
 
-from isegm.errors import InputError
+from isegm.errors import InputError, InputWarning, warn_together
 
 
 class Job(Protocol):
@@ -36,10 +37,12 @@ class Outcome(Generic[R]):
     Attributes:
         result: What the work returned; None when there is a problem.
         problem: ``file: reason``; empty when there is a result.
+        warnings: What it warned of.
     """
 
     result: R | None
     problem: str = ""
+    warnings: tuple[Warning, ...] = ()
 
 
 def run_batch(
@@ -60,14 +63,23 @@ def run_batch(
     Yields:
         The job's index and its outcome, as they get done.
 
+    Warns:
+        Whatever the jobs warned of, in their order, at the end: see :func:`isegm.errors.warn_together`.
+
     Raises:
         InputError: ``workers`` is below 1.
     """
     if workers is not None and workers < 1:
-        raise InputError(f"--workers {workers}: must be at least 1")
+        raise InputError(f"workers {workers}: must be at least 1")
     processes = min(workers or _cores(), len(jobs))
     done = _here(work, jobs) if processes <= 1 else _in_processes(work, jobs, processes)
-    yield from tqdm(done, desc=title, total=len(jobs), unit="volume", disable=None)
+    held: dict[int, tuple[Warning, ...]] = {}
+    try:
+        for index, outcome in tqdm(done, desc=title, total=len(jobs), unit="volume", disable=None):
+            held[index] = outcome.warnings
+            yield index, outcome
+    finally:
+        warn_together(warning for index in sorted(held) for warning in held[index])
 
 
 def _cores() -> int:
@@ -84,7 +96,7 @@ def _in_processes(
 ) -> Iterator[tuple[int, Outcome[R]]]:
     lost = []
     with _pool(processes) as pool:
-        with _ctrl_c_ignored():
+        with _ctrl_c_held_back():
             futures: dict[Future[Outcome[R]], int] = {
                 pool.submit(_attempt_as_worker, work, job): index for index, job in enumerate(jobs)
             }
@@ -103,7 +115,7 @@ def _in_processes(
     for index in sorted(lost):
         with _pool(1) as pool:
             try:
-                with _ctrl_c_ignored():
+                with _ctrl_c_held_back():
                     future = pool.submit(_attempt_as_worker, work, jobs[index])
                 yield index, future.result()
             except BrokenProcessPool:
@@ -128,20 +140,24 @@ _is_working = False
 
 
 @contextlib.contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C, in processes started meanwhile for good.
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back, from processes started meanwhile for good.
 
     It reaches every process of the terminal, and only the parent is to answer it: a worker that has not
     got as far as ``_prepare_worker`` would print a traceback.
     """
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
 
 
@@ -163,6 +179,14 @@ def _attempt_as_worker(work: Callable[[J], R], job: J) -> Outcome[R]:
 
 
 def _attempt(work: Callable[[J], R], job: J) -> Outcome[R]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InputWarning)
+        outcome = _result_or_problem(work, job)
+    messages = [one.message for one in caught]
+    return replace(outcome, warnings=tuple(one for one in messages if isinstance(one, Warning)))
+
+
+def _result_or_problem(work: Callable[[J], R], job: J) -> Outcome[R]:
     try:
         return Outcome(work(job))
     except InputError as error:
@@ -170,4 +194,4 @@ def _attempt(work: Callable[[J], R], job: J) -> Outcome[R]:
     except OSError as error:
         return Outcome(None, f"{error.filename or job.path}: {error.strerror or error}")
     except MemoryError:
-        return Outcome(None, f"{job.path}: not enough memory; try fewer --workers")
+        return Outcome(None, f"{job.path}: not enough memory; try fewer workers")

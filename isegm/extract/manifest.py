@@ -24,6 +24,7 @@ COLUMNS = (
     "orientation",
     "labels",
     "organ_pixels",
+    "label_folder",
 )
 
 Row = Mapping[str, str]

@@ -4,31 +4,28 @@ A volume passes through slab by slab: read as stored, windowed, written (and com
 memory holds a slab and no volume, however large.
 """
 
-import contextlib
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
 
 import numpy as np
-from isal import igzip
-from nibabel.nifti1 import Nifti1Header
-from nibabel.nifti2 import Nifti2Header
+import numpy.typing as npt
 
 from isegm.errors import InputError
 from isegm.extract.batch import Outcome, run_batch
 from isegm.limits import MOST_TEXT_BYTES, read_text
-from isegm.storage import whole_file, write_text
+from isegm.storage import write_text
+from isegm.volumes.files import list_volumes, open_volume, stem
+from isegm.volumes.hu_check import HuCheck
+from isegm.volumes.nifti import write_nifti
 from isegm.volumes.organs import window_of
-from isegm.volumes.volume import Volume, check_finite, list_volumes, open_volume, read_slabs, stem
-from isegm.volumes.windows import WINDOWS, Window, apply_window, parse_window
+from isegm.volumes.volume import Volume
+from isegm.volumes.windows import WINDOWS, Window, parse_window
 
 RECORD = "windows.json"
-
-# Of isal's levels 0 to 3 the one that makes windowed CT smallest; level 3 is no smaller and slower.
-_COMPRESSION = 2
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class NormalizeJob:
 
 
 @dataclass(frozen=True)
-class Report:
+class WindowingReport:
     """What came of a run: how many volumes were written, into which folder, and lines about the others."""
 
     volumes: int
@@ -62,14 +59,14 @@ def parse_windows(organ: str) -> Window | dict[str, Window]:
 
     Args:
         organ: A window's name, ``level,width``, a ``.json`` file that maps file names to windows, or an
-            organ: lung has the lung window, every other one abdomen.
+            organ whose window is known.
 
     Returns:
         One window for all volumes, or that of each file name.
 
     Raises:
-        InputError: The text has no letter or has a comma but is not ``level,width``, or the JSON file is
-            missing or malformed.
+        InputError: The text has no letter or has a comma but is not ``level,width``, the organ's window is
+            not known, or the JSON file is missing or malformed.
     """
     if organ.lower().endswith(".json"):
         return read_windows(Path(organ))
@@ -93,10 +90,15 @@ def read_windows(path: Path) -> dict[str, Window]:
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable JSON ({error}); mend it") from None
+        raise InputError(f"{path}: not readable JSON ({error}); correct it") from None
     if not isinstance(content, dict):
         raise InputError(f'{path}: must be an object of file names and windows, {{"ct.nii": "lung"}} say')
-    return {name: _window_from_json(path, name, value) for name, value in content.items()}
+    return {_key(name): _window_from_json(path, name, value) for name, value in content.items()}
+
+
+def _key(name: str) -> str:
+    """A file's name in one of the forms that Unicode has for it."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _window_from_json(path: Path, name: str, value: object) -> Window:
@@ -119,13 +121,13 @@ def normalize(
     windows: Window | Mapping[str, Window],
     force: bool = False,
     workers: int | None = None,
-) -> Report:
+) -> WindowingReport:
     """Write windowed 8-bit copies of volumes, and the record of their windows beside them.
 
     Args:
         source: A volume, or a folder of them.
         target: A folder. For a single volume it may be a file name ending in ``.nii`` or ``.nii.gz``.
-        windows: One for all, or that of each file name.
+        windows: One for all, or that of each file name, as :func:`read_windows` gives them.
         force: Whether existing copies are replaced.
         workers: Processes; by default one a core.
 
@@ -147,7 +149,7 @@ def normalize(
     problems: dict[Path, str] = {}
     names = Counter(output.name for output in outputs.values())
     for path, output in outputs.items():
-        window = windows if isinstance(windows, Window) else windows.get(path.name)
+        window = windows if isinstance(windows, Window) else windows.get(_key(path.name))
         if names[output.name] > 1:
             problems[path] = f"{path}: another volume has the same output {output.name}; rename one"
         elif window is None:
@@ -165,7 +167,7 @@ def normalize(
         if written:
             _merge_record(folder / RECORD, written)
     problems |= {jobs[i].path: outcome.problem for i, outcome in outcomes.items() if outcome.problem}
-    return Report(len(written), folder, [problems[path] for path in paths if path in problems])
+    return WindowingReport(len(written), folder, [problems[path] for path in paths if path in problems])
 
 
 def _output_path(source: Path, path: Path, target: Path) -> Path:
@@ -179,7 +181,7 @@ def _output_path(source: Path, path: Path, target: Path) -> Path:
 
 def _merge_record(path: Path, written: list[NormalizeJob]) -> None:
     record = read_windows(path) if path.exists() else {}
-    record |= {job.output.name: job.window for job in written}
+    record |= {_key(job.output.name): job.window for job in written}
     lines = {name: {"level": w.level, "width": w.width} for name, w in sorted(record.items())}
     write_text(path, json.dumps(lines, indent=2, ensure_ascii=False) + "\n")
 
@@ -192,47 +194,25 @@ def normalize_volume(job: NormalizeJob) -> None:
             already, or it has NaN.
     """
     if job.output.exists() and not job.force:
-        raise InputError(f"{job.path}: {job.output} exists already; --force replaces it")
+        raise InputError(
+            f"{job.path}: {job.output} exists already; force replaces it, whatever it was made of"
+        )
     volume = open_volume(job.path)
     if volume.is_8bit:
         raise InputError(
             f"{job.path}: 8-bit already, so it holds no HU to window; copy it if you want it there"
         )
-    with whole_file(job.output) as temporary, _open_output(temporary) as file:
-        windowed_header(volume, job.window).write_to(file)  # type: ignore[no-untyped-call]
-        for start, slab in read_slabs(volume):
-            for offset in range(slab.shape[2]):
-                check_finite(volume, slab[:, :, offset], f"slice {start + offset} of axis 2")
-            grey = apply_window(slab, job.window, volume.slope, volume.inter)
-            file.write(grey.T.data)  # in Fortran order
+    window = job.window
+    description = f"window L={window.level:g} W={window.width:g}"
+    slabs = _windowed(volume, window)
+    write_nifti(job.output, volume, slabs, description=description, shown=(0, 255))
 
 
-def windowed_header(volume: Volume, window: Window) -> Nifti1Header:
-    """The header of a volume's windowed copy: a single file, unscaled bytes.
-
-    The geometry (shape, zooms, units, sform and qform with their codes), the byte order, the version of
-    NIfTI and the extensions are those of the volume. The range to show becomes 0 to 255, and the
-    description tells the window.
-    """
-    kind: Any = Nifti2Header if isinstance(volume.header, Nifti2Header) else Nifti1Header
-    header: Any = kind(volume.header.binaryblock, volume.header.endianness, check=False)
-    header.extensions.extend(volume.header.extensions)
-    header["magic"] = kind.single_magic  # of a pair it is another
-    header.set_data_dtype(np.uint8)
-    header.set_slope_inter(1, 0)
-    header.set_data_offset(0)  # nibabel puts the voxels right behind the extensions
-    header["cal_min"], header["cal_max"] = 0, 255
-    header["descrip"] = f"window L={window.level:g} W={window.width:g}".encode()
-    return cast("Nifti1Header", header)
-
-
-@contextlib.contextmanager
-def _open_output(path: Path) -> Iterator[BinaryIO]:
-    with path.open("wb") as file:
-        if not path.name.lower().endswith(".gz"):
-            yield file
-            return
-        # Neither name nor time in it, so that the same volume always gives the same bytes.
-        compressed = igzip.IGzipFile("", "wb", _COMPRESSION, file, mtime=0)  # type: ignore[no-untyped-call]
-        with compressed:
-            yield cast("BinaryIO", compressed)
+def _windowed(volume: Volume, window: Window) -> Iterator[npt.NDArray[np.uint8]]:
+    check = HuCheck(volume.path)
+    for start, slab in volume.slabs():
+        for offset in range(slab.stored.shape[2]):
+            slab[:, :, offset].check_finite(f"slice {start + offset} of axis 2")
+        check.add(slab)
+        yield slab.windowed(window)
+    check.warn()

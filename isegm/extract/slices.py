@@ -6,7 +6,9 @@ has been read and found sound: a volume is extracted whole or not at all.
 """
 
 import functools
-from collections import Counter
+import os
+import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +16,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from isegm.errors import InputError
+from isegm.errors import FileWarning, InputError
 from isegm.extract.batch import Outcome, run_batch
 from isegm.extract.manifest import Row, read_manifest, write_manifest
-from isegm.extract.volume_pairs import check_match, list_images, pair_image
+from isegm.extract.volume_pairs import VolumePair, pair_volumes
 from isegm.pictures import write_image
+from isegm.volumes.files import open_volume
+from isegm.volumes.grid import common_grid
+from isegm.volumes.hu_check import HuCheck
 from isegm.volumes.organs import Organ
 from isegm.volumes.orientation import RAW, SlicePlan, upright
-from isegm.volumes.volume import (
-    Volume,
-    as_integers,
-    check_finite,
-    list_volumes,
-    open_volume,
-    read_slabs,
-    stem,
-)
-from isegm.volumes.windows import Window, apply_window
+from isegm.volumes.volume import Volume, Voxels
+from isegm.volumes.windows import Window
+
+# Slices that are looked at, besides the chosen ones, to see whether a volume holds HU.
+_SLICES_CHECKED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,28 +38,32 @@ class Extraction:
     """What to extract, and how; the same for every volume.
 
     Attributes:
-        organ: Whose slices.
+        organ: Whose slices, seen in its window.
         folder: ``<path_dataset>/<organ>``.
-        window: The window asked for; None takes the organ's.
         min_pixels: Take every slice with at least so many organ pixels; None takes the one with the most.
-        every: Take every so-manieth slice of those that hold the organ; None as for ``min_pixels``.
+        every: Take the first and then every ``every``-th slice of those that hold the organ; None as for
+            ``min_pixels``.
         raw: Whether to keep the array's order (slices along the last axis, the first axis running down)
             rather than turn the pictures upright.
-        force: Whether a volume that was extracted before is done anew.
+        force: Whether a volume that was extracted before is extracted again.
     """
 
     organ: Organ
     folder: Path
-    window: Window | None = None
     min_pixels: int | None = None
     every: int | None = None
     raw: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:
-        for flag, number in (("--min-pixels", self.min_pixels), ("--every", self.every)):
+        for name, number in (("min-pixels", self.min_pixels), ("every", self.every)):
             if number is not None and number < 1:
-                raise InputError(f"{flag} {number}: must be at least 1")
+                raise InputError(f"{name} {number}: must be at least 1")
+
+    @property
+    def manifest(self) -> Path:
+        """Where each picture came from."""
+        return self.folder / "manifest.csv"
 
     def picture_paths(self, name: str) -> tuple[Path, Path]:
         """The files of a picture and its mask."""
@@ -71,48 +75,42 @@ class ExtractionJob:
     """One volume's part of an extraction.
 
     Attributes:
-        path: The label volume.
-        image: The image volume that belongs to it.
+        pair: The label volume and its image.
         extraction: What to extract.
     """
 
-    path: Path
-    image: Path
+    pair: VolumePair
     extraction: Extraction
 
-
-@dataclass(frozen=True)
-class Extracted:
-    """What came of one volume: a manifest row for each picture, and lines that the user should read."""
-
-    rows: list[Row]
-    notes: list[str]
+    @property
+    def path(self) -> Path:
+        """The label volume."""
+        return self.pair.label
 
 
 @dataclass(frozen=True)
-class Report:
+class ExtractionReport:
     """What came of an extraction.
 
     Attributes:
         pictures: How many were written.
         volumes: From how many volumes.
-        notes: Lines about volumes that were extracted.
-        problems: Lines about volumes that were not.
+        problems: Lines about volumes that were not extracted.
     """
 
     pictures: int
     volumes: int
-    notes: list[str]
     problems: list[str]
 
 
-def extract(labels: Path, images: Path | None, extraction: Extraction, workers: int | None = None) -> Report:
+def extract(
+    labels: Path, images: Path | None, extraction: Extraction, workers: int | None = None
+) -> ExtractionReport:
     """Extract pictures and masks of every label volume, and note them in the manifest.
 
     Args:
-        labels: A label volume, or a folder of them.
-        images: The image volumes' folder, or the one image; None takes the sibling ``imagesTr`` of a
-            ``labelsTr``.
+        labels: As for :func:`isegm.extract.volume_pairs.pair_volumes`.
+        images: As for the same.
         extraction: What to extract.
         workers: Processes; by default one a core.
 
@@ -120,73 +118,78 @@ def extract(labels: Path, images: Path | None, extraction: Extraction, workers: 
         InputError: A path is missing, no images folder is given or known, or the manifest that lies in
             the folder is not one.
     """
-    label_paths = list_volumes(labels)
-    image_paths = list_images(labels, images)
-    # A single label and a single image belong together whatever their names.
-    image = images if images is not None and images.is_file() and len(label_paths) == 1 else None
-    manifest = extraction.folder / "manifest.csv"
-    present = _pictures_by_stem(read_manifest(manifest))
-
+    pairs, problems = pair_volumes(labels, images, extraction.organ.name)
+    present: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in read_manifest(extraction.manifest):
+        present[_name_of_volume(row)].append(row)
     jobs: list[ExtractionJob] = []
-    problems: dict[Path, str] = {}
-    names = Counter(stem(path.name) for path in label_paths)
-    for path in label_paths:
-        name = stem(path.name)
-        kept = [n for n in present.get(name, []) if any(p.exists() for p in extraction.picture_paths(n))]
+    for pair in pairs:
         try:
-            if names[name] > 1:
-                raise InputError(f"{path}: another label has its pictures' name, {name}; rename one")
-            if kept and not extraction.force:
-                raise InputError(
-                    f"{path}: {extraction.folder} has its pictures already; --force replaces them"
-                )
-            jobs.append(ExtractionJob(path, image or pair_image(path, image_paths), extraction))
+            _check_place(pair, present[pair.name], extraction)
+            jobs.append(ExtractionJob(pair, extraction))
         except InputError as error:
-            problems[path] = str(error)
+            problems.append(str(error))
 
-    outcomes: dict[int, Outcome[Extracted]] = {}
+    outcomes: dict[int, Outcome[list[Row]]] = {}
     try:
         # One by one, so that what was done before an interrupt is known.
         for index, outcome in run_batch(extract_volume, jobs, workers, extraction.organ.name):
             outcomes[index] = outcome  # noqa: PERF403
     finally:
-        extracted = {jobs[i].path: o.result for i, o in outcomes.items() if o.result is not None}
+        extracted = {jobs[i].pair.name: o.result for i, o in outcomes.items() if o.result is not None}
         if extracted:
             _merge_manifest(extraction, extracted)
-    problems |= {jobs[i].path: outcome.problem for i, outcome in outcomes.items() if outcome.problem}
-    return Report(
-        pictures=sum(len(result.rows) for result in extracted.values()),
-        volumes=len(extracted),
-        notes=[note for path in label_paths if path in extracted for note in extracted[path].notes],
-        problems=[problems[path] for path in label_paths if path in problems],
-    )
+    problems += [outcomes[index].problem for index in sorted(outcomes) if outcomes[index].problem]
+    return ExtractionReport(sum(map(len, extracted.values())), len(extracted), sorted(problems))
 
 
-def _pictures_by_stem(rows: Sequence[Row]) -> dict[str, list[str]]:
-    pictures: dict[str, list[str]] = {}
+def _check_place(pair: VolumePair, rows: Sequence[Row], extraction: Extraction) -> None:
+    """Refuse a volume whose pictures would replace others, but its own if that is wanted.
+
+    Args:
+        pair: The volume.
+        rows: What the manifest has under the volume's name.
+        extraction: Where its pictures go.
+    """
+    if not pair.name.isprintable():
+        raise InputError(f"{pair.label}: its name cannot be printed; rename it")
+    if not any(path.exists() for row in rows for path in extraction.picture_paths(row["name"])):
+        return
+    own = (_seen_from(extraction.folder, pair.label.parent), pair.label.name)
     for row in rows:
-        pictures.setdefault(_volume_stem(row), []).append(row["name"])
-    return pictures
+        if (row["label_folder"], row["label"]) != own:
+            raise InputError(
+                f"{pair.label}: {extraction.folder} has pictures of another volume of that name, of "
+                f"{row['label_folder']}/{row['label']}; extract into another folder, or rename one"
+            )
+    if not extraction.force:
+        raise InputError(f"{pair.label}: {extraction.folder} has its pictures already; force replaces them")
 
 
-def _volume_stem(row: Row) -> str:
+def _seen_from(here: Path, folder: Path) -> str:
+    """The way from one folder to another."""
+    try:
+        return Path(os.path.relpath(folder.resolve(), here.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return folder.resolve().as_posix()
+
+
+def _name_of_volume(row: Row) -> str:
     return row["name"].rpartition("_")[0]
 
 
-def _merge_manifest(extraction: Extraction, extracted: dict[Path, Extracted]) -> None:
+def _merge_manifest(extraction: Extraction, extracted: dict[str, list[Row]]) -> None:
     """Put the new rows in the place of the same volumes' old ones; pictures left without a row go."""
-    manifest = extraction.folder / "manifest.csv"
-    redone = {stem(path.name) for path in extracted}
-    old = read_manifest(manifest)
-    new = [row for result in extracted.values() for row in result.rows]
-    write_manifest(manifest, [row for row in old if _volume_stem(row) not in redone] + new)
-    stale = {row["name"] for row in old if _volume_stem(row) in redone} - {row["name"] for row in new}
+    old = read_manifest(extraction.manifest)
+    new = [row for rows in extracted.values() for row in rows]
+    write_manifest(extraction.manifest, [row for row in old if _name_of_volume(row) not in extracted] + new)
+    stale = {row["name"] for row in old if _name_of_volume(row) in extracted} - {row["name"] for row in new}
     for name in stale:
         for path in extraction.picture_paths(name):
             path.unlink(missing_ok=True)
 
 
-def extract_volume(job: ExtractionJob) -> Extracted:
+def extract_volume(job: ExtractionJob) -> list[Row]:
     """Write the pictures and masks of one volume.
 
     Returns:
@@ -197,24 +200,23 @@ def extract_volume(job: ExtractionJob) -> Extracted:
             organ or values that are no integers, a chosen slice has NaN, or a picture is there already.
     """
     extraction, organ = job.extraction, job.extraction.organ
-    label, image = open_volume(job.path), open_volume(job.image)
-    notes = check_match(label, image)
-    # What a header without orientation lacks, the other one may know.
-    placed = image if image.has_orientation or not label.has_orientation else label
+    label, image = open_volume(job.pair.label), open_volume(job.pair.image)
+    placed = common_grid(label, image)
     plan = RAW if extraction.raw else upright(placed.affine)
 
     voxels = find_organ_voxels(label, organ.labels)
     pixels = voxels.count(plan.axis)
     chosen = _choose(job, pixels)
-    names = [f"{stem(job.path.name)}_{index:03d}" for index in chosen]
+    names = [f"{job.pair.name}_{index:03d}" for index in chosen]
     for name in names:
         for path in extraction.picture_paths(name):
             if path.exists() and not extraction.force:
-                raise InputError(f"{job.path}: {path} exists already; --force replaces it")
+                raise InputError(f"{job.path}: {path} exists already; force replaces it")
 
-    window = None if image.is_8bit else extraction.window or organ.window
-    if image.is_8bit and extraction.window is not None:
-        notes.append(f"{image.path}: 8-bit already, taken as it is; --window not applied")
+    window = None if image.is_8bit else organ.window
+    if image.is_8bit:
+        text = "8-bit already, so taken as grey values rather than HU, without a window"
+        warnings.warn(FileWarning(image.path, text), stacklevel=2)
     pictures = _read_pictures(image, plan, chosen, window)
 
     rows: list[Row] = []
@@ -239,9 +241,10 @@ def extract_volume(job: ExtractionJob) -> Extracted:
                 "orientation": "raw" if extraction.raw else "upright",
                 "labels": "+".join(map(str, organ.labels)),
                 "organ_pixels": str(pixels[index]),
+                "label_folder": _seen_from(extraction.folder, label.path.parent),
             }
         )
-    return Extracted(rows, notes)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -286,10 +289,11 @@ def find_organ_voxels(label: Volume, values: Sequence[int]) -> OrganVoxels:
     """
     x, y, z = label.shape
     bits = np.zeros((-(-x // 8), y, z), np.uint8, order="F")
-    for start, slab in read_slabs(label):
-        organ = functools.reduce(np.logical_or, [as_integers(label, slab) == value for value in values])
+    for start, slab in label.slabs():
+        labels = slab.labels()
+        organ = functools.reduce(np.logical_or, [labels == value for value in values])
         if organ.any():
-            bits[:, :, start : start + slab.shape[2]] = np.packbits(organ, axis=0)
+            bits[:, :, start : start + organ.shape[2]] = np.packbits(organ, axis=0)
     return OrganVoxels(bits, label.shape)
 
 
@@ -299,14 +303,14 @@ def _choose(job: ExtractionJob, pixels: npt.NDArray[np.int64]) -> list[int]:
     best = int(pixels.argmax())
     if not pixels[best]:
         labels = " or ".join(map(str, organ.labels))
-        raise InputError(f"{job.path}: holds no {organ.name} (no voxel is {labels}); give its --labels?")
+        raise InputError(f"{job.path}: holds no {organ.name} (no voxel is {labels}); give its label values")
     if extraction.min_pixels is None and extraction.every is None:
         return [best]
     least = extraction.min_pixels or 1
     if pixels[best] < least:
         raise InputError(
             f"{job.path}: no slice holds {least} pixels of {organ.name}, the most are {pixels[best]} in "
-            f"slice {best}; lower --min-pixels"
+            f"slice {best}; ask for fewer"
         )
     return [int(index) for index in np.flatnonzero(pixels >= least)[:: extraction.every or 1]]
 
@@ -314,21 +318,32 @@ def _choose(job: ExtractionJob, pixels: npt.NDArray[np.int64]) -> list[int]:
 def _read_pictures(
     image: Volume, plan: SlicePlan, chosen: Sequence[int], window: Window | None
 ) -> list[npt.NDArray[np.uint8]]:
-    """The chosen slices of an image as pictures (H, W); ``window`` None takes the bytes as they are."""
+    """The chosen slices of an image as pictures (H, W); ``window`` None takes the bytes as they are.
 
-    def grey(part: npt.NDArray[np.generic], index: int) -> npt.NDArray[np.uint8]:
-        check_finite(image, part, f"slice {index} of axis {plan.axis}")
-        if window is None:
-            return part.astype(np.uint8)
-        return apply_window(part, window, image.slope, image.inter)
+    A few slices more are looked at to see whether the volume holds HU.
+    """
+    check = HuCheck(image.path)
 
+    def grey(part: Voxels, index: int) -> npt.NDArray[np.uint8]:
+        part.check_finite(f"slice {index} of axis {plan.axis}")
+        return part.stored.astype(np.uint8) if window is None else part.windowed(window)
+
+    found: dict[int, npt.NDArray[np.uint8]] = {}
     if plan.axis == 2:
-        slices = [grey(slab[:, :, 0], index) for index, slab in read_slabs(image, wanted=chosen)]
+        depth = image.shape[2]
+        spread = range(0, depth, -(-depth // _SLICES_CHECKED))
+        for index, slab in image.slabs(wanted={*chosen, *spread}):
+            check.add(slab)
+            if index in chosen:
+                found[index] = grey(slab[:, :, 0], index)
     else:
         other = 1 - plan.axis
-        slices = [np.empty((image.shape[other], image.shape[2]), np.uint8) for _ in chosen]
-        for start, slab in read_slabs(image):
-            for picture, index in zip(slices, chosen, strict=True):
+        found = {index: np.empty((image.shape[other], image.shape[2]), np.uint8) for index in chosen}
+        for start, slab in image.slabs():
+            check.add(slab)
+            for index, picture in found.items():
                 part = slab[index] if plan.axis == 0 else slab[:, index]
-                picture[:, start : start + slab.shape[2]] = grey(part, index)
-    return [plan.picture(part).astype(np.uint8, copy=False) for part in slices]
+                picture[:, start : start + slab.stored.shape[2]] = grey(part, index)
+    if window is not None:
+        check.warn()
+    return [plan.picture(found[index]) for index in chosen]

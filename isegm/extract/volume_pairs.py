@@ -1,44 +1,92 @@
-"""Which image a label volume belongs to, and whether the two fit."""
+"""Which image a label volume belongs to, and what a patient's pictures are called."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from isegm.errors import InputError
-from isegm.volumes.volume import Volume, list_volumes, stem
+from isegm.volumes.files import list_volumes, stem, volumes_in
 
-# Corresponding voxels of an image and its label may lie this far apart, in voxels: files hold their affine in
-# single precision or as rounded text, while a true mismatch is off by half a voxel or more.
-_AFFINE_TOLERANCE = 0.01
+# The last word of the name of a label volume that lies in its patient's folder.
+_LABEL_WORDS = frozenset({"segmentation", "seg", "label", "labels", "mask"})
 
 
-def list_images(labels: Path, images: Path | None) -> list[Path]:
-    """The image volumes from which labels get theirs.
+@dataclass(frozen=True)
+class VolumePair:
+    """A label volume and its image.
+
+    Attributes:
+        label: The label volume.
+        image: The image volume.
+        name: What the patient's pictures are called: what tells the label from other patients'.
+    """
+
+    label: Path
+    image: Path
+    name: str
+
+
+def pair_volumes(labels: Path, images: Path | None, organ: str) -> tuple[list[VolumePair], list[str]]:
+    """Find the image of each label volume.
 
     Args:
-        labels: The label volume, or the folder of them.
-        images: The image volume or their folder; None takes the sibling ``imagesTr`` of a ``labelsTr``.
+        labels: A label volume; a folder of them; a folder with such a ``labelsTr``; or a folder with one
+            folder a patient, as TotalSegmentator (``s0001/ct.nii.gz``, ``s0001/segmentations/liver.nii.gz``)
+            and KiTS (``case_00000/imaging.nii.gz``, ``case_00000/segmentation.nii.gz``) have it.
+        images: The image volume or their folder; None takes the sibling ``imagesTr`` of a ``labelsTr``, or
+            the other volume in a patient's folder.
+        organ: Which of a patient's ``segmentations`` is meant.
+
+    Returns:
+        The pairs, in the order of labels, and a line for each label that has none.
 
     Raises:
-        InputError: No folder is given or known, or it is missing or holds no volume.
+        InputError: A path is missing or holds no volume, or no images are given or known.
     """
+    if labels.is_dir() and not volumes_in(labels):
+        if (labels / "labelsTr").is_dir():
+            labels = labels / "labelsTr"
+        elif images is None:
+            return _pair_patients(labels, organ)
+    found: list[VolumePair] = []
+    problems = []
+    label_paths = list_volumes(labels)
+    image_paths = _list_images(labels, images)
+    names = Counter(stem(path.name) for path in label_paths)
+    for label in label_paths:
+        name = stem(label.name)
+        try:
+            if names[name] > 1:
+                raise InputError(f"{label}: another label has the same name without suffix; rename one")
+            if len(label_paths) == 1 and images is not None and images.is_file():
+                # A single label and a single image belong together whatever their names.
+                pair = VolumePair(label, images, _name_of_two(label, images))
+            else:
+                pair = VolumePair(label, _image_of(label, image_paths), name)
+            if label.samefile(pair.image):
+                raise InputError(f"{label}: taken for its own image; give the CT volumes as images")
+            found.append(pair)
+        except InputError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def _list_images(labels: Path, images: Path | None) -> list[Path]:
     if images is not None:
         return list_volumes(images)
     folder = labels if labels.is_dir() else labels.parent
     name = folder.absolute().name
     if not name.startswith("labels"):
-        raise InputError(f"{labels}: not in a labelsTr folder with an imagesTr beside it; give --images")
+        raise InputError(
+            f"{labels}: not in a labelsTr folder with an imagesTr beside it; give the images, too"
+        )
     return list_volumes(folder.absolute().parent / name.replace("labels", "images", 1))
 
 
-def pair_image(label: Path, images: Sequence[Path]) -> Path:
-    """The image with the label's stem, or with nnU-Net's ``_0000`` after it.
-
-    Raises:
-        InputError: There is none, or more than one.
-    """
+def _image_of(label: Path, images: Sequence[Path]) -> Path:
+    """The image with the label's stem, or with nnU-Net's ``_0000`` after it."""
     for suffix in ("", "_0000"):
         found = [path for path in images if stem(path.name) == stem(label.name) + suffix]
         if len(found) > 1:
@@ -50,47 +98,40 @@ def pair_image(label: Path, images: Sequence[Path]) -> Path:
     raise InputError(f"{label}: no image {stem(label.name)}.nii.gz for it in {images[0].parent}; add it")
 
 
-def check_match(label: Volume, image: Volume) -> list[str]:
-    """Refuse a label that does not lie on its image; return what the user should know of the two.
+def _pair_patients(folder: Path, organ: str) -> tuple[list[VolumePair], list[str]]:
+    """The pairs of a folder with one folder a patient."""
+    found: list[VolumePair] = []
+    problems = []
+    for patient in sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."):
+        own = volumes_in(patient)
+        organs = patient / "segmentations"
+        labels = [path for path in volumes_in(organs) if stem(path.name) == organ] if organs.is_dir() else []
+        labels = labels or [path for path in own if re.split(r"[\W_]", stem(path.name))[-1] in _LABEL_WORDS]
+        images = [path for path in own if path not in labels]
+        if len(labels) == len(images) == 1:
+            found.append(VolumePair(labels[0], images[0], _name_of_two(labels[0], images[0])))
+        elif own:
+            problems.append(
+                f"{patient}: holds {len(labels)} label volumes of {organ} and {len(images)} images; one of "
+                f"each is needed, segmentations/{organ}.nii.gz and ct.nii.gz say"
+            )
+    if not found:
+        raise InputError(
+            f"{folder}: no NIfTI file in it, and no folder a patient with segmentations/{organ}.nii.gz (or "
+            "segmentation.nii.gz) and one image; name another"
+        )
+    return found, problems
 
-    Raises:
-        InputError: They are one file, their shapes or affines differ, or an affine is singular or NaN.
+
+def _name_of_two(label: Path, image: Path) -> str:
+    """What a patient's pictures are called.
+
+    Where the label lies in the folder of its image, or below, that folder tells patients apart, since the
+    names of the files may be the same in all of them.
     """
-    if label.path.resolve() == image.path.resolve():
-        raise InputError(f"{label.path}: taken for its own image; give --images the CT volumes")
-    if label.shape != image.shape:
-        raise InputError(
-            f"{label.path}: shape {label.shape}, but its image {image.path} has {image.shape}; give the "
-            "image it was drawn on"
-        )
-    for volume in (label, image):
-        if _is_singular(volume.affine):
-            raise InputError(f"{volume.path}: its affine is singular or NaN; mend its sform or qform")
-    nowhere = "the header gives no orientation (sform and qform code 0)"
-    if not image.has_orientation:
-        assumed = "its label's" if label.has_orientation else "LAS"
-        return [f"{image.path}: {nowhere}; {assumed} is assumed"]
-    if not label.has_orientation:
-        return [f"{label.path}: {nowhere}; its image's is assumed"]
-    apart = _furthest(label.affine - image.affine, image.shape)
-    if apart > _AFFINE_TOLERANCE * np.linalg.norm(image.affine[:3, :3], axis=0).min():
-        raise InputError(
-            f"{label.path}: its affine differs from that of its image {image.path}, by up to {apart:.3g} "
-            "in the header's unit; resample the label to the image"
-        )
-    return []
-
-
-def _is_singular(affine: npt.NDArray[np.float64]) -> bool:
-    """Whether a volume's axes are not finite or lie in one plane, whatever their spacing."""
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or not lengths.all():
-        return True
-    return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3)
-
-
-def _furthest(difference: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> float:
-    """How far apart two affines put a voxel at most: it is at one of the corners, the map being affine."""
-    corners = np.indices((2, 2, 2)).reshape(3, 8) * (np.array(shape)[:, None] - 1)  # (3, 8) voxel indices
-    apart = difference[:3, :3] @ corners + difference[:3, 3:]
-    return float(np.linalg.norm(apart, axis=0).max())
+    folder, name = image.parent.resolve(), stem(label.name)
+    is_folder_of_patient = folder in label.resolve().parents and stem(image.name) not in (
+        name,
+        f"{name}_0000",
+    )
+    return f"{stem(folder.name)}_{name}" if is_folder_of_patient and folder.name else name

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
+from isegm.metrics.overlap import Mask
 
 # Up to this many pairs of boundary pixels, trying all of them is quicker than importing SciPy.
 PAIRS_TRIED_ALL = 1_000_000
@@ -35,7 +35,7 @@ class SurfaceDistances:
 
 
 def surface_distances(
-    prediction: Mask, truth: Mask, spacing: Sequence[float] | None = None
+    prediction: Mask, truth: Mask, spacing: npt.NDArray[np.floating] | Sequence[float] | None = None
 ) -> SurfaceDistances:
     """Measure every boundary pixel of each mask against the other mask's boundary.
 
@@ -45,17 +45,23 @@ def surface_distances(
     Args:
         prediction: (H, W) or a volume, True on the object.
         truth: The same shape.
-        spacing: Distance between pixel centres along each axis, in mm say; None is 1 (pixels).
+        spacing: (axes,) distances between pixel centres along each axis, in mm say; where axes are not at
+            right angles (axes, axes), from pixel indices to mm. None is 1 (pixels).
 
     Raises:
-        ValueError: The shapes differ, a mask is not bool, or the spacing is not one positive number an axis.
+        ValueError: The shapes differ, a mask is not bool, or the spacing is not one positive number an axis
+            (or a matrix that maps nothing to 0).
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"the prediction is {prediction.shape} but the truth is {truth.shape}")
     if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
         raise ValueError(f"masks must be bool, not {prediction.dtype} and {truth.dtype}")
     steps = np.ones(truth.ndim) if spacing is None else np.asarray(spacing, np.float64)
-    if steps.shape != (truth.ndim,) or not (np.isfinite(steps) & (steps > 0)).all():
+    if steps.shape == (truth.ndim, truth.ndim):
+        is_spacing = np.isfinite(steps).all() and np.linalg.det(steps) != 0
+    else:
+        is_spacing = steps.shape == (truth.ndim,) and (np.isfinite(steps) & (steps > 0)).all()
+    if not is_spacing:
         raise ValueError(f"the spacing must be {truth.ndim} positive numbers, not {spacing}")
     return _between(boundary_pixels(prediction), boundary_pixels(truth), steps)
 
@@ -137,18 +143,20 @@ def _between(
     """Distances between the boundary pixels of a prediction (P, axes) and of its truth (T, axes)."""
     if not len(prediction) or not len(truth):
         return SurfaceDistances(np.full(len(prediction), np.inf), np.full(len(truth), np.inf))
-    if len(prediction) * len(truth) <= PAIRS_TRIED_ALL:
+    if steps.ndim == 1 and len(prediction) * len(truth) <= PAIRS_TRIED_ALL:
         squares = np.zeros((len(prediction), len(truth)))
         for axis, step in enumerate(steps):
             squares += (np.subtract.outer(prediction[:, axis], truth[:, axis]) * step) ** 2
         return SurfaceDistances(np.sqrt(squares.min(axis=1)), np.sqrt(squares.min(axis=0)))
     from scipy.spatial import KDTree
 
-    _, nearest_truth = KDTree(truth * steps).query(prediction * steps)
-    _, nearest_prediction = KDTree(prediction * steps).query(truth * steps)
+    def mm(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        return pixels * steps if steps.ndim == 1 else pixels @ steps.T
+
+    _, nearest_truth = KDTree(mm(truth)).query(mm(prediction))
+    _, nearest_prediction = KDTree(mm(prediction)).query(mm(truth))
     return SurfaceDistances(
-        _lengths((prediction - truth[nearest_truth]) * steps),
-        _lengths((truth - prediction[nearest_prediction]) * steps),
+        _lengths(mm(prediction - truth[nearest_truth])), _lengths(mm(truth - prediction[nearest_prediction]))
     )
 
 

@@ -37,7 +37,7 @@ from isegm.training.ct_appearance import WindowJitter
 from isegm.training.picture_source import CONTENTS, PictureSource
 from isegm.training.scenes import Scene, Source
 from isegm.volumes.organs import ORGANS, window_of
-from isegm.volumes.windows import Window, parse_window
+from isegm.volumes.windows import WINDOWS, Window, parse_window
 
 _OPTION = re.compile(r":(?=[a-z]+=)")
 _WEIGHT = re.compile(r"@([-+.\w]*)$", re.ASCII)
@@ -210,7 +210,8 @@ def nifti_window(spec: SourceSpec) -> Window:
     """
     if "window" in spec.options:
         return parse_window(spec.options["window"])
-    return window_of(spec.options.get("organ", ""))
+    organ = spec.options.get("organ")
+    return window_of(organ) if organ else WINDOWS["abdomen"]
 
 
 def window_jitter(spec: SourceSpec) -> WindowJitter:
@@ -279,13 +280,12 @@ def _open_nifti(spec: SourceSpec, cache: Path) -> Source:
     elif organ:
         known = ", ".join(ORGANS)
         raise spec.complain(f"organ={organ}: not one of {known}; give its label values by labels=1+2, say")
-    folder = Path(spec.path)
-    own = folder / "labelsTr"
     images = spec.options.get("images")
     jitter = window_jitter(spec)
     slices, notes = find_slices(
-        own if own.is_dir() else folder,
+        Path(spec.path),
         Path(images) if images else None,
+        organ=organ,
         cache=cache,
         objects=objects,
         window=nifti_window(spec),

@@ -1,1 +1,1 @@
-"""CT volumes: reading them, the windows of their HU, and which way is up."""
+"""CT volumes of any format: how they lie in the patient, their values, the windows these are seen in."""

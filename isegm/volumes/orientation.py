@@ -6,6 +6,7 @@ row 0 is anterior, column 0 the patient's right. Of an oblique volume the neares
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ LEFT_RIGHT, POSTERIOR_ANTERIOR, INFERIOR_SUPERIOR = range(3)
 
 @dataclass(frozen=True)
 class SlicePlan:
-    """How a picture is taken from a volume.
+    """How pictures are taken from a volume, and put back where they came from.
 
     Attributes:
         axis: The array axis that is sliced, 0-2.
@@ -32,10 +33,20 @@ class SlicePlan:
     flip_rows: bool = False
     flip_cols: bool = False
 
-    def picture(self, array_slice: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Turn a slice, its two axes in the volume's order, into the picture (H, W)."""
-        turned = array_slice.T if self.row_axis > self.col_axis else array_slice
-        return turned[:: -1 if self.flip_rows else 1, :: -1 if self.flip_cols else 1]
+    def pictures(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """See a volume (X, Y, Z) as its pictures (slices, H, W), in the same memory."""
+        return self._flip(array.transpose(self.axis, self.row_axis, self.col_axis))
+
+    def array(self, pictures: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """See pictures (slices, H, W) as the volume (X, Y, Z) again: the inverse of :meth:`pictures`."""
+        return self._flip(pictures).transpose(np.argsort((self.axis, self.row_axis, self.col_axis)))
+
+    def picture(self, array_slice: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """See a slice, its two axes in the volume's order, as the picture (H, W)."""
+        return self.pictures(np.expand_dims(array_slice, self.axis))[0]
+
+    def _flip(self, pictures: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return pictures[:, :: -1 if self.flip_rows else 1, :: -1 if self.flip_cols else 1]
 
 
 RAW = SlicePlan(axis=2, row_axis=0, col_axis=1)

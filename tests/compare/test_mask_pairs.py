@@ -1,8 +1,9 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
 
-from isegm.compare.mask_pairs import Pair, find_pairs, stem
+from isegm.compare.mask_pairs import Pair, find_pairs, mask_name
 from isegm.errors import InputError
 
 
@@ -20,13 +21,15 @@ def make(folder, *names):
         ("case.1.JPG", "case.1"),
         ("case_1.nii.gz", "case_1"),
         ("case_1.NII", "case_1"),
+        ("case_1.hdr", "case_1"),
+        ("case_1.img", None),
         ("case_1.gz", None),
         ("manifest.csv", None),
         ("notes", None),
     ],
 )
 def test_the_stem_is_the_name_without_its_whole_suffix(name, expected):
-    assert stem(Path(name)) == expected
+    assert mask_name(Path(name)) == expected
 
 
 def test_only_equal_stems_are_pairs(tmp_path):
@@ -39,6 +42,13 @@ def test_only_equal_stems_are_pairs(tmp_path):
         Pair("case_1", truth / "case_1.png", prediction / "case_1.jpg"),
     ]
     assert pairing.unmatched == [truth / "case_10.png", prediction / "case_100.png", prediction / "other.png"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".nii.gz"])
+def test_composed_and_decomposed_characters_are_the_same_name(tmp_path, suffix):
+    names = [unicodedata.normalize(form, f"hígado_1{suffix}") for form in ("NFC", "NFD")]
+    truth, prediction = make(tmp_path / "t", names[0]), make(tmp_path / "p", names[1])
+    assert find_pairs(truth, prediction).pairs == [Pair("hígado_1", truth / names[0], prediction / names[1])]
 
 
 def test_two_files_are_a_pair_whatever_their_names(tmp_path):

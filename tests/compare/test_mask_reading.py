@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from isegm.compare.mask_pairs import Pair
-from isegm.compare.mask_reading import read_manifest, read_pair
-from isegm.errors import InputError
+from isegm.compare.mask_reading import read_pair, read_spacings
+from isegm.compare.scores import score
+from isegm.errors import FileWarning, InputError
+from isegm.volumes.files import open_volume
 
 CUBE = np.zeros((6, 5, 4), np.uint8)
 CUBE[1:4, 1:4, 1:3] = 1
@@ -38,7 +40,7 @@ def test_volumes_come_with_their_spacing(pair):
     masks = read_pair(pair, {})
     np.testing.assert_array_equal(masks.truth, CUBE > 0)
     np.testing.assert_array_equal(masks.prediction, CUBE > 0)
-    assert masks.spacing == (0.5, 0.75, 3.0)
+    assert masks.spacing.tolist() == [0.5, 0.75, 3.0]
 
 
 def test_labels_choose_the_object(pair):
@@ -49,7 +51,8 @@ def test_labels_choose_the_object(pair):
 @pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("unknown", 1), ("meter", 1000), ("micron", 0.001)])
 def test_the_header_says_the_unit(pair, unit, factor):
     volume(pair.truth, unit=unit)
-    assert read_pair(pair, {}).spacing == pytest.approx((0.5 * factor, 0.75 * factor, 3 * factor))
+    volume(pair.prediction, unit=unit)
+    assert read_pair(pair, {}).spacing == pytest.approx(np.array([0.5, 0.75, 3]) * factor)
 
 
 @pytest.mark.parametrize("values", [CUBE.astype(np.float32), CUBE.astype(np.float64), CUBE.astype(">i2")])
@@ -63,7 +66,44 @@ def test_a_volume_of_one_slice_is_a_picture(pair):
         volume(path, CUBE[:, :, 1:2])
     masks = read_pair(pair, {})
     np.testing.assert_array_equal(masks.truth, CUBE[:, :, 1] > 0)
-    assert masks.spacing == (0.5, 0.75)
+    assert masks.spacing.tolist() == [0.5, 0.75]
+
+
+@pytest.mark.parametrize(("part", "spacing"), [(np.s_[2:3], [0.75, 3]), (np.s_[:, 2:3], [0.5, 3])])
+def test_so_is_one_slice_along_another_axis(pair, part, spacing):
+    for path in (pair.truth, pair.prediction):
+        volume(path, CUBE[part])
+    masks = read_pair(pair, {})
+    np.testing.assert_array_equal(masks.truth, CUBE[part].squeeze() > 0)
+    assert masks.spacing.tolist() == spacing
+
+
+def test_axes_not_at_right_angles_are_measured_as_they_lie(pair):
+    """A tilted gantry's: 4 slices up lie 4 * 3 mm higher and 4 * 2.5 mm to the front."""
+    tilted = AFFINE.copy()
+    tilted[1, 2] = 2.5
+    truth, prediction = np.zeros((2, 9, 9, 9), np.uint8)
+    truth[2, 3, 1] = prediction[2, 3, 5] = 1
+    volume(pair.truth, truth, tilted)
+    volume(pair.prediction, prediction, tilted)
+    row = score("c", read_pair(pair, {}), 2)
+    assert row.hd95 == pytest.approx(4 * np.hypot(3, 2.5))
+    assert row.truth_area_mm == pytest.approx(0.5 * 0.75 * 3)  # the parallelepiped's base times its height
+
+
+def test_a_turned_volume_has_the_spacing_of_its_axes(pair):
+    angle = np.deg2rad(30)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    for path in (pair.truth, pair.prediction):
+        volume(path, affine=turn @ AFFINE)
+    assert read_pair(pair, {}).spacing == pytest.approx([0.5, 0.75, 3])
+
+
+def test_the_truth_s_affine_holds_for_a_prediction_without_one(pair):
+    nibabel.save(nibabel.Nifti1Image(CUBE, None), pair.prediction)
+    with pytest.warns(FileWarning, match=r"prediction\.nii: says nothing of its orientation"):
+        assert read_pair(pair, {}).spacing.tolist() == [0.5, 0.75, 3]
 
 
 def test_a_trailing_axis_of_length_1_is_dropped(pair):
@@ -72,20 +112,20 @@ def test_a_trailing_axis_of_length_1_is_dropped(pair):
 
 
 def test_given_spacing_goes_before_the_header(pair):
-    assert read_pair(pair, {}, spacing=(1, 1, 1)).spacing == (1, 1, 1)
-    assert "has 3 axes, --spacing 2" in refusal(pair, spacing=(1.0, 1.0))
+    assert read_pair(pair, {}, spacing=(1, 2, 3)).spacing.tolist() == [1, 2, 3]
+    assert "has 3 axes, but 2 spacings are given" in refusal(pair, spacing=(1.0, 1.0))
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (np.repeat(CUBE[..., None], 2, axis=3), "are no mask"),
-        (CUBE.astype(np.complex64), "are no mask"),
-        (np.zeros((6, 5, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "are no mask"),
-        (CUBE * np.float32(0.5), "no labels"),
-        (np.where(CUBE, np.nan, 0).astype(np.float32), "no labels"),
-        (np.where(CUBE, np.inf, 0).astype(np.float32), "no labels"),
-        (CUBE[:, :4], "is 6 x 4 x 4 but its truth"),
+        (np.repeat(CUBE[..., None], 2, axis=3), "4D"),
+        (CUBE.astype(np.complex64), "complex"),
+        (np.zeros((6, 5, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "RGB"),
+        (CUBE * np.float32(0.5), "no integer"),
+        (np.where(CUBE, np.nan, 0).astype(np.float32), "no integer"),
+        (np.where(CUBE, np.inf, 0).astype(np.float32), "no integer"),
+        (CUBE[:, :4], "has 6 x 4 x 4 voxels, but"),
     ],
 )
 def test_what_is_no_mask_of_the_truth_s_size_is_refused(pair, values, said):
@@ -95,7 +135,7 @@ def test_what_is_no_mask_of_the_truth_s_size_is_refused(pair, values, said):
 
 def test_another_grid_is_refused(pair):
     volume(pair.prediction, affine=np.diag([-0.5, 0.75, 3.0, 1.0]))
-    assert "resample it to the same grid" in refusal(pair)
+    assert "lies elsewhere than" in refusal(pair)
 
 
 def test_headers_of_one_grid_may_differ_by_rounding(pair):
@@ -103,17 +143,27 @@ def test_headers_of_one_grid_may_differ_by_rounding(pair):
     assert read_pair(pair, {}).prediction.any()
 
 
-def test_damaged_volumes_are_refused(pair):
-    whole = pair.truth.read_bytes()
-    for content in (
-        b"",
-        whole[: len(whole) // 2],
-        gzip.compress(gzip.decompress(whole)[:400]),
-        b"\x1f\x8bnonsense",
-    ):
-        pair.truth.write_bytes(content)
-        assert str(pair.truth) in refusal(pair)
-    assert "no such volume" in refusal(Pair("c", pair.truth.with_name("absent.nii"), pair.prediction))
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: gzip.compress(gzip.decompress(whole)[:400]),
+        lambda whole: b"\x1f\x8bnonsense",
+        lambda whole: whole[:-6] + b"xx" + whole[-4:],  # the checksum
+        lambda whole: whole + whole[:20],
+    ],
+)
+def test_what_extraction_calls_damaged_is_damaged(pair, damage):
+    pair.truth.write_bytes(damage(pair.truth.read_bytes()))
+    with pytest.raises(InputError) as caught:
+        for _ in open_volume(pair.truth).slabs():
+            pass
+    assert refusal(pair) == str(caught.value)
+
+
+def test_what_is_missing_is_named(pair):
+    assert "absent.nii is missing" in refusal(Pair("c", pair.truth.with_name("absent.nii"), pair.prediction))
 
 
 def test_a_picture_is_not_compared_with_a_volume(pair, tmp_path):
@@ -133,15 +183,15 @@ def masks(tmp_path):
 @pytest.mark.parametrize("place", [".", ".."])
 def test_the_manifest_lies_beside_or_above_the_masks(masks, place):
     (masks / place / "manifest.csv").write_text(MANIFEST + "a,v.nii,0.7,0.8\nb,w.nii,,\n\n")
-    assert read_manifest(masks) == {"a": (0.7, 0.8)}
+    assert read_spacings(masks) == {"a": (0.7, 0.8)}
     (masks / "a.png").touch()
-    assert read_manifest(masks / "a.png") == {"a": (0.7, 0.8)}
+    assert read_spacings(masks / "a.png") == {"a": (0.7, 0.8)}
 
 
 def test_no_manifest_or_another_tool_s_says_nothing(masks):
-    assert read_manifest(masks) == {}
+    assert read_spacings(masks) == {}
     (masks / "manifest.csv").write_text("file,licence\na.png,CC0\n")
-    assert read_manifest(masks) == {}
+    assert read_spacings(masks) == {}
 
 
 @pytest.mark.parametrize(
@@ -160,6 +210,6 @@ def test_no_manifest_or_another_tool_s_says_nothing(masks):
 def test_a_malformed_manifest_is_refused_with_its_line(masks, content, said):
     (masks / "manifest.csv").write_bytes(content.encode("latin-1"))
     with pytest.raises(InputError) as caught:
-        read_manifest(masks)
+        read_spacings(masks)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -248,7 +248,7 @@ def test_earlier_reports_are_kept_without_force(run, folders, metricas, tmp_path
     _, first, _ = run()
     before = (tmp_path / "predictions_metrics" / "metrics_liver.csv").stat().st_mtime_ns
     assert metricas.main([*map(str, folders), "liver"]) == 2
-    assert "exists; give --force" in capsys.readouterr().err
+    assert "exists; use force to overwrite it" in capsys.readouterr().err
     assert (tmp_path / "predictions_metrics" / "metrics_liver.csv").stat().st_mtime_ns == before
     _, second, _ = run("--force")
     assert first == second
@@ -286,8 +286,8 @@ def test_two_files_are_compared_as_they_are(metricas, folders, tmp_path):
     [
         (["../liver"], "organ '../liver'"),
         ([""], "organ ''"),
-        (["liver", "--labels", "1"], "is a picture; --labels is for NIfTI"),
-        (["liver", "--output", "PREDICTIONS"], "holds masks; give --output another folder"),
+        (["liver", "--labels", "1"], "is a picture; labels are for NIfTI"),
+        (["liver", "--output", "PREDICTIONS"], "holds masks; write to another folder"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(metricas, folders, capsys, arguments, said):

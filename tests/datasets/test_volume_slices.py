@@ -209,7 +209,7 @@ def test_all_unusable_volumes_are_listed(ct, tmp_path, save_nifti):
         open_it(tmp_path)
     lines = str(raised.value).splitlines()
     assert len(lines) == 4
-    for words in ("alone.nii.gz: no image", "imagesTr/case.nii.gz: ", "(4, 4, 2)", "NaN"):
+    for words in ("alone.nii.gz: no image", "imagesTr/case.nii.gz: ", "4 x 4 x 2", "NaN"):
         assert any(words in line for line in lines), words
 
 

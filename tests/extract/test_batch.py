@@ -53,5 +53,5 @@ def test_a_killed_worker_ends_in_a_line():
 
 def test_no_jobs_and_no_workers():
     assert outcomes([], None) == {}
-    with pytest.raises(InputError, match="--workers 0"):
+    with pytest.raises(InputError, match="workers 0"):
         outcomes(["a"], 0)

@@ -1,4 +1,5 @@
 import shutil
+import unicodedata
 
 import nibabel as nib
 import numpy as np
@@ -8,7 +9,7 @@ from isegm.errors import InputError
 from isegm.extract.manifest import COLUMNS, read_manifest
 from isegm.extract.slices import find_organ_voxels
 from isegm.pictures import read_grey
-from isegm.volumes.volume import open_volume
+from isegm.volumes.files import open_volume
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_the_slice_with_the_most_organ(ct, extract, tmp_path):
     assert (read_grey(tmp_path / "out/liver/masks/case_7_002.png") == (label[:, ::-1, 2].T > 0) * 255).all()
     assert (tmp_path / "out/liver/manifest.csv").read_text().splitlines() == [
         ",".join(COLUMNS),
-        "case_7_002,case_7.nii.gz,case_7.nii.gz,2,2,5,6,2,3,40,350,upright,1+2,9",
+        "case_7_002,case_7.nii.gz,case_7.nii.gz,2,2,5,6,2,3,40,350,upright,1+2,9,../../labelsTr",
     ]
 
 
@@ -110,10 +111,10 @@ def test_lung_has_its_window_and_a_note(ct, extract, tmp_path):
 def test_an_8bit_image_is_taken_as_it_is(ct, save, extract, tmp_path):
     grey = np.random.default_rng(1).integers(0, 256, (6, 5, 4)).astype(np.uint8)
     save(tmp_path / "imagesTr" / "case_7.nii.gz", grey)
-    assert extract() == (0, f"1 picture from 1 volume in {tmp_path / 'out' / 'liver'}\n", "")
-    status, _, err = extract("--window", "bone", "--force")
-    assert status == 0
-    assert "8-bit already" in err
+    status, out, err = extract("--window", "bone")
+    assert (status, out) == (0, f"1 picture from 1 volume in {tmp_path / 'out' / 'liver'}\n")
+    assert "imagesTr/case_7.nii.gz: 8-bit already, so taken as grey values" in err
+    assert err.count("\n") == 1
     assert (read_grey(tmp_path / "out/liver/images/case_7_002.png") == grey[:, ::-1, 2].T).all()
     (row,) = read_manifest(tmp_path / "out/liver/manifest.csv")
     assert row["window_level"] == row["window_width"] == ""
@@ -140,7 +141,7 @@ def test_float_labels_that_hold_integers(ct, save, extract, tmp_path):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_organ_voxels(axis, save, tmp_path, monkeypatch):
-    monkeypatch.setattr("isegm.volumes.volume._SLAB_BYTES", 500)
+    monkeypatch.setattr("isegm.volumes.nifti._SLAB_BYTES", 500)
     values = np.random.default_rng(2).integers(0, 4, (21, 9, 10)).astype(np.uint8)
     values[:, :, 4] = 0
     voxels = find_organ_voxels(open_volume(save(tmp_path / "a.nii.gz", values)), [1, 3])
@@ -180,8 +181,9 @@ def test_one_file_and_images_elsewhere(ct, extract, tmp_path):
     label = tmp_path / "labelsTr" / "case_7.nii.gz"
     assert extract(labels=label)[0] == 0
     (tmp_path / "labelsTr").rename(tmp_path / "manual")
+    shutil.rmtree(tmp_path / "out")
     status, _, err = extract("--force", labels=tmp_path / "manual")
-    assert (status, "give --images" in err) == (2, True)
+    assert (status, "give the images, too" in err) == (2, True)
     assert extract("--force", "--images", tmp_path / "imagesTr", labels=tmp_path / "manual")[0] == 0
     label, image = tmp_path / "manual" / "case_7.nii.gz", tmp_path / "imagesTr" / "other.nii.gz"
     (tmp_path / "imagesTr" / "case_7.nii.gz").rename(image)
@@ -197,6 +199,113 @@ def test_one_image_for_many_labels_is_refused(ct, extract, tmp_path):
     assert status == 1
     assert "case_8.nii.gz: no image" in err
     assert names(tmp_path / "out") == ["case_7_002"]
+
+
+def test_composed_and_decomposed_characters_are_the_same_name(ct, save, extract, tmp_path):
+    for folder, form in (("imagesTr", "NFC"), ("labelsTr", "NFD")):
+        volume = tmp_path / folder / "case_7.nii.gz"
+        volume.rename(volume.with_name(unicodedata.normalize(form, "hígado_7.nii.gz")))
+    assert extract()[0] == 0
+    assert names(tmp_path / "out") == ["hígado_7_002"]
+
+
+# One folder a patient
+
+
+def patients(save, root, segmentations, image_name, label_name, count=3):
+    """Patients whose files have the same names, with an organ of 6, 7, ... voxels in slice 1."""
+    for number in range(count):
+        folder = root / f"s{number}"
+        label = np.zeros((6, 5, 4), np.uint8)
+        label[:, 0, 1] = label[:number, 1, 1] = 1
+        save(folder / image_name, np.full(label.shape, -100 + 50 * number, np.int16))
+        save(folder / segmentations / label_name, label)
+        if segmentations:
+            save(folder / segmentations / "spleen.nii.gz", label)
+
+
+LAYOUTS = [("segmentations", "ct.nii.gz", "liver.nii.gz"), ("", "imaging.nii.gz", "segmentation.nii.gz")]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_patients_are_told_apart_by_their_folders(layout, save, extract, tmp_path):
+    root = tmp_path / "set"
+    patients(save, root, *layout)
+    (root / "notes").mkdir()
+    assert extract(labels=root)[:2] == (0, f"3 pictures from 3 volumes in {tmp_path / 'out' / 'liver'}\n")
+    rows = read_manifest(tmp_path / "out/liver/manifest.csv")
+    stem = layout[2].partition(".")[0]
+    assert [(row["name"], row["organ_pixels"]) for row in rows] == [
+        (f"s{number}_{stem}_001", str(6 + number)) for number in range(3)
+    ]
+    for number, row in enumerate(rows):
+        grey = (-100 + 50 * number + 135) * 255 / 350
+        assert (read_grey(tmp_path / f"out/liver/images/{row['name']}.png") == int(grey + 0.5)).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_patients_one_after_the_other_do_not_replace_each_other(layout, save, extract, tmp_path):
+    segmentations, image, label = layout
+    patients(save, tmp_path / "set", *layout)
+    for number in range(3):
+        folder = tmp_path / "set" / f"s{number}"
+        options = ["--images", folder / image]
+        assert extract(*options, labels=folder / segmentations / label)[0] == 0
+        status, _, err = extract(*options, labels=folder / segmentations / label)
+        assert (status, "has its pictures already; force replaces them" in err) == (1, True)
+        assert extract(*options, "--force", labels=folder / segmentations / label)[0] == 0
+        assert len(names(tmp_path / "out")) == number + 1
+    # The same volumes all at once have the same names.
+    status, _, err = extract(labels=tmp_path / "set")
+    assert (status, err.count("has its pictures already")) == (1, 3)
+    assert extract("--force", labels=tmp_path / "set")[0] == 0
+    assert len(names(tmp_path / "out")) == 3
+
+
+def test_a_patient_with_several_images_or_none_is_a_problem(save, extract, tmp_path):
+    patients(save, tmp_path / "set", *LAYOUTS[0])
+    save(tmp_path / "set" / "s1" / "pet.nii.gz", np.zeros((6, 5, 4), np.int16))
+    (tmp_path / "set" / "s2" / "segmentations" / "liver.nii.gz").unlink()
+    status, out, err = extract(labels=tmp_path / "set")
+    assert (status, out[:10]) == (1, "1 picture ")
+    assert "set/s1: holds 1 label volumes of liver and 2 images; one of each is needed" in err
+    assert "set/s2: holds 0 label volumes of liver and 1 images; one of each is needed" in err
+    status, _, err = extract("--labels", 1, labels=tmp_path / "set", organ="pancreas")
+    assert (status, "no folder a patient with segmentations/pancreas.nii.gz" in err) == (2, True)
+
+
+def test_a_task_s_folder_stands_for_its_labels(ct, extract, tmp_path):
+    assert extract(labels=tmp_path)[0] == 0
+    assert names(tmp_path / "out") == ["case_7_002"]
+
+
+# Values that are not HU
+
+
+def test_other_scales_than_hu_are_said_once_for_all_volumes(
+    ct, save, extract, normalize_ct_images, tmp_path, capsys
+):
+    hu, label = ct
+    for name in "abc":
+        save(tmp_path / "imagesTr" / f"{name}.nii", ((hu + 1000) / 2000).astype(np.float32))
+        save(tmp_path / "labelsTr" / f"{name}.nii", label)
+    status, out, err = extract()
+    assert (status, out[:10]) == (0, "4 pictures")
+    assert err.count("\n") == 1
+    assert "imagesTr/a.nii: its values are not like HU" in err
+    assert "convert them to HU first (and 2 more like it)" in err
+    assert normalize_ct_images.main([str(tmp_path / "imagesTr"), str(tmp_path / "windowed"), "liver"]) == 0
+    assert "imagesTr/a.nii: its values are not like HU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_check_sees_every_axis(axis, save, extract, tmp_path):
+    affine = np.diag([-3.0, 2, 5, 1])[:, [*np.roll([0, 1, 2], axis + 1), 3]]
+    hu = np.random.default_rng(0).integers(-1000, 1000, (9, 8, 7))
+    save(tmp_path / "labelsTr" / "a.nii", (hu > 0).astype(np.uint8), affine)
+    for offset, lines in ((0, 0), (1024, 1)):
+        save(tmp_path / "imagesTr" / "a.nii", (hu + offset).astype(np.int16), affine)
+        assert extract("--force")[2].count("\n") == lines
 
 
 # Problems: one line each, and the others go on
@@ -246,8 +355,8 @@ def make_problem(kind, save, folder, hu, label):
     ("kind", "file", "reason"),
     [
         ("no organ", "labelsTr", "holds no liver"),
-        ("shape", "labelsTr", "shape (6, 5, 3)"),
-        ("affine", "labelsTr", "affine differs"),
+        ("shape", "labelsTr", "has 6 x 5 x 3 voxels"),
+        ("affine", "labelsTr", "lies elsewhere than"),
         ("singular", "imagesTr", "singular"),
         ("4D image", "imagesTr", "4D"),
         ("4D label", "labelsTr", "4D"),
@@ -292,7 +401,11 @@ def test_an_affine_may_be_rounded(ct, save, extract, tmp_path):
 
 @pytest.mark.parametrize(
     ("image_codes", "label_codes", "said"),
-    [((0, 0), (0, 0), "LAS is assumed"), ((0, 0), (2, 0), "its label's"), ((1, 0), (0, 0), "its image's")],
+    [
+        ((0, 0), (0, 0), "imagesTr/case_7.nii.gz: says nothing of its orientation"),
+        ((0, 0), (2, 0), "imagesTr/case_7.nii.gz: says nothing of its orientation"),
+        ((1, 0), (0, 0), "labelsTr/case_7.nii.gz: says nothing of its orientation"),
+    ],
 )
 def test_a_header_without_orientation_is_noted(ct, image_codes, label_codes, said, save, extract, tmp_path):
     save(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0], codes=image_codes)
@@ -323,8 +436,8 @@ def test_nothing_is_overwritten_unless_forced(ct, save, extract, tmp_path):
     for options in ([], ["--min-pixels", 1]):
         status, out, err = extract(*options)
         assert (status, out[:10], err.count("\n")) == (1, "0 pictures", 1)
-        assert "case_7.nii.gz" in err
-        assert "--force" in err
+        assert "labelsTr/case_7.nii.gz: " in err
+        assert "has its pictures already; force replaces them" in err
     assert before == (picture.read_bytes(), (tmp_path / "out/liver/manifest.csv").read_bytes())
     assert extract("--force")[0] == 0
     assert picture.read_bytes() != before[0]
@@ -357,6 +470,19 @@ def test_pictures_that_no_manifest_knows_are_not_overwritten(ct, extract, tmp_pa
     assert f"{mask} exists already" in err
     assert mask.read_bytes() == b"mine"
     assert not (tmp_path / "out/liver/images").exists()
+
+
+def test_force_does_not_replace_another_volume_of_the_same_name(ct, save, extract, tmp_path):
+    assert extract("--every", 1)[0] == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    save(tmp_path / "other" / "imagesTr" / "case_7.nii.gz", ct[0])
+    other = save(tmp_path / "other" / "labelsTr" / "case_7.nii.gz", ct[1])
+    for options in ([], ["--force"]):
+        status, out, err = extract(*options, labels=other.parent)
+        assert (status, out[:10], err.count("\n")) == (1, "0 pictures", 1)
+        assert f"{other}: {tmp_path}/out/liver has pictures of another volume of that name" in err
+        assert "../../labelsTr/case_7.nii.gz; extract into another folder, or rename one" in err
+    assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
 
 
 def test_deleted_pictures_may_be_made_again(ct, extract, tmp_path):

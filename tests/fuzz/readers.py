@@ -5,6 +5,7 @@ To add one: write a function that reads a path, one that gives the bytes of good
 ``fuzz_readers.py`` for as long as wanted.
 """
 
+import contextlib
 import csv
 import functools
 import gzip
@@ -106,14 +107,14 @@ def _manifest_seeds():
 
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([COLUMNS, ["liver_0_003", "liver_0.nii.gz", "liver_0.nii.gz", *range(11)]])
+    writer.writerows([COLUMNS, ["liver_0_003", "liver_0.nii.gz", "liver_0.nii.gz", *range(12)]])
     return [text.getvalue().encode(), b'name,spacing_row_mm,spacing_col_mm\na,0.7,0.7\n"b ""c""",1,2\nd,,\n']
 
 
 def _read_spacings(path):
-    from isegm.compare.mask_reading import read_manifest
+    from isegm.compare.mask_reading import read_spacings
 
-    read_manifest(path.parent)
+    read_spacings(path.parent)
 
 
 def _read_windows(path):
@@ -259,29 +260,40 @@ def _matlab_seeds():
 
 
 def _read_volume(path):
-    from isegm.extract.normalize import windowed_header
-    from isegm.volumes.volume import as_integers, check_finite, open_volume, read_slabs
-    from isegm.volumes.windows import WINDOWS, apply_window
+    from isegm.errors import InputError
+    from isegm.volumes.files import open_volume
+    from isegm.volumes.hu_check import HuCheck
+    from isegm.volumes.nifti import write_nifti
+    from isegm.volumes.windows import WINDOWS
 
     volume = open_volume(path)
     assert len(volume.spacing_mm) == 3
-    windowed_header(volume, WINDOWS["lung"]).write_to(io.BytesIO())
-    for _, slab in read_slabs(volume):
-        check_finite(volume, slab, "it")
-        apply_window(slab, WINDOWS["lung"], volume.slope, volume.inter)
-        as_integers(volume, slab)
+    check = HuCheck(path)
+
+    def grey():
+        for _, slab in volume.slabs():
+            slab.check_finite("it")
+            check.add(slab)
+            with contextlib.suppress(InputError):
+                slab.labels()
+            yield slab.windowed(WINDOWS["lung"])
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_nifti(Path(folder) / "copy.nii.gz", volume, grey())
+    check.warn()
 
 
 def _extract_volume(path):
     from isegm.extract.slices import Extraction, ExtractionJob, extract_volume
+    from isegm.extract.volume_pairs import VolumePair
     from isegm.volumes.organs import find_organ
+    from isegm.volumes.windows import WINDOWS
 
     image = path.with_name("volume_image.nii")
     image.write_bytes(path.read_bytes())
     with tempfile.TemporaryDirectory() as folder:
-        extract_volume(
-            ExtractionJob(path, image, Extraction(organ=find_organ("x", (1,)), folder=Path(folder)))
-        )
+        extraction = Extraction(organ=find_organ("x", (1,), WINDOWS["lung"]), folder=Path(folder))
+        extract_volume(ExtractionJob(VolumePair(path, image, "volume"), extraction))
 
 
 def _read_mask_volume(path):

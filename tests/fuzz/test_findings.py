@@ -14,7 +14,7 @@ from isegm.compare.mask_reading import read_pair
 from isegm.datasets.coco import clean_segmentation, find_coco
 from isegm.errors import InputError
 from isegm.masks import read_mask
-from isegm.volumes.volume import open_volume
+from isegm.volumes.files import open_volume
 from tests.fuzz.readers import READERS, zip_of_pickle
 
 onnx = pytest.importorskip("onnx")
@@ -35,7 +35,7 @@ def test_a_mask_volume_without_voxels(tmp_path, shape):
 
 def test_a_unit_that_nifti_does_not_have_means_millimetres(tmp_path):
     pair = nifti(tmp_path / "a.nii", 123, "B", 7)
-    assert read_pair(pair, {}).spacing == (1.0, 1.0, 1.0)
+    assert read_pair(pair, {}).spacing.tolist() == [1.0, 1.0, 1.0]
     assert open_volume(pair.truth).spacing_mm == (1.0, 1.0, 1.0)
 
 

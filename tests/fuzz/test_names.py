@@ -60,7 +60,7 @@ def test_no_name_in_a_manifest_removes_a_file_elsewhere(tmp_path, name):
     (out / "images" / "a_").mkdir(parents=True)
     (out / "masks" / "a_").mkdir(parents=True)
     with (out / "manifest.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, [name, *"abcdefghijklm"]])
+        csv.writer(file).writerows([COLUMNS, [name, *"abcdefghijklmn"]])
     before = everything_below(tmp_path)
     extraction = Extraction(organ=ORGANS["liver"], folder=out, force=True)
     with pytest.raises(InputError, match=r"manifest\.csv: .*remove its row"):
@@ -77,9 +77,7 @@ def test_a_volume_whose_name_cannot_be_printed_is_refused_and_the_others_go_on(t
         tmp_path / "labelsTr", None, Extraction(organ=ORGANS["liver"], folder=tmp_path / "out"), 1
     )
     assert report.pictures == 1
-    assert [line.partition(": ")[2] for line in report.problems] == [
-        "its name cannot be printed; rename the file"
-    ]
+    assert [line.partition(": ")[2] for line in report.problems] == ["its name cannot be printed; rename it"]
     report = normalize(tmp_path / "imagesTr", tmp_path / "windowed", WINDOWS["lung"], workers=1)
     assert report.volumes == 1
     assert len(report.problems) == 1

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from tests.fuzz.readers import READERS
 
+pytestmark = pytest.mark.filterwarnings("ignore::isegm.errors.InputWarning")
+
 CHANGES = st.lists(
     st.tuples(
         st.sampled_from(["set", "cut", "remove", "insert", "repeat"]),

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from isegm.extract.slices import Extraction, ExtractionJob, extract_volume
+from isegm.extract.volume_pairs import VolumePair
 from isegm.pictures import read_grey
 from isegm.volumes.organs import find_organ
 from isegm.volumes.orientation import RAW, upright
+
+# Pictures equal the stored bytes where these are taken for grey values.
+pytestmark = pytest.mark.filterwarnings("ignore:.*8-bit already")
 
 # The patient, by (x to the left-hand side's opposite = right, y anterior, z superior); no two sizes alike.
 RIGHT, ANTERIOR, SUPERIOR = 5, 7, 4
@@ -45,7 +49,7 @@ def test_48_storage_orders(order, flips, save, tmp_path):
     label = save(tmp_path / "l" / "p.nii", stored(organ, order, flips)[0], affine)
     image = save(tmp_path / "i" / "p.nii.gz", array, affine)
     extraction = Extraction(organ=find_organ("spleen"), folder=tmp_path / "out")
-    (row,) = extract_volume(ExtractionJob(label, image, extraction)).rows
+    (row,) = extract_volume(ExtractionJob(VolumePair(label, image, "p"), extraction))
 
     axis = order.index(2)
     assert row["axis"] == str(axis)
@@ -67,7 +71,7 @@ def test_raw_keeps_the_array(order, flips, save, tmp_path):
     label = save(tmp_path / "l" / "p.nii", organ, affine)
     image = save(tmp_path / "i" / "p.nii", array, affine)
     extraction = Extraction(organ=find_organ("spleen"), folder=tmp_path / "out", raw=True)
-    (row,) = extract_volume(ExtractionJob(label, image, extraction)).rows
+    (row,) = extract_volume(ExtractionJob(VolumePair(label, image, "p"), extraction))
 
     assert (row["axis"], row["slice"], row["orientation"]) == ("2", "1", "raw")
     assert float(row["spacing_row_mm"]) == SPACINGS[order[0]]
@@ -95,3 +99,21 @@ def test_a_prone_patient_scanned_lps_is_turned_by_the_affine_alone():
 def test_raw_plan():
     part = np.arange(6).reshape(2, 3)
     assert (RAW.picture(part) == part).all()
+
+
+@pytest.mark.parametrize(("order", "flips"), ORDERS)
+def test_pictures_go_back_where_they_came_from(order, flips):
+    patient = np.arange(RIGHT * ANTERIOR * SUPERIOR).reshape(RIGHT, ANTERIOR, SUPERIOR)
+    array, affine = stored(patient, order, flips)
+    plan = upright(affine)
+    pictures = plan.pictures(array)
+    # Rows from anterior down, columns from the patient's right; slices as the array has them.
+    expected = patient[::-1, ::-1].transpose(2, 1, 0)
+    np.testing.assert_array_equal(pictures, expected[::-1] if flips[order.index(2)] else expected)
+    np.testing.assert_array_equal(plan.array(pictures), array)
+    for index, picture in enumerate(pictures):
+        np.testing.assert_array_equal(plan.picture(array.take(index, plan.axis)), picture)
+    # The same memory: what is drawn into the volume's pictures is drawn into the volume.
+    empty = np.zeros(pictures.shape, bool)
+    plan.array(empty)[...] = array % 7 == 3
+    np.testing.assert_array_equal(empty, pictures % 7 == 3)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.errors import InputError, InputWarning
-from isegm.pictures import depth_of, grey_depth, read_palette, read_stored
+from isegm.pictures import depth_of, grey_depth, is_jpeg, read_palette, read_stored
 
 Labels = npt.NDArray[np.int32]
 """(H, W): 0 background, 1..n the objects, -1 ignored."""
@@ -17,13 +17,12 @@ Labels = npt.NDArray[np.int32]
 Truth = npt.NDArray[np.int8]
 """(H, W): 1 object, 0 background, -1 ignored (counts neither way)."""
 
-LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg"})
-
 USUAL_IGNORED = 255
 """The label of ignored pixels in most label maps of 8 bits."""
 
 _MIDDLE = 127
 _FLAT_SHARE = 0.5
+_SMALL_LABEL = 63
 
 _told: set[tuple[Path, bool]] = set()
 
@@ -54,7 +53,7 @@ AUTOMATIC = MaskReading()
 
 
 class _Stored(NamedTuple):
-    """What a mask file holds.
+    """The content of a mask file.
 
     Attributes:
         values: (H, W): 0 background, equal values are one label.
@@ -92,18 +91,19 @@ def read_labels(path: Path, reading: MaskReading = AUTOMATIC) -> Labels:
       values of soft edges change from pixel to pixel: it is a label map if half of the pixels between black
       and white lie in a square of 2 x 2 equal ones. Otherwise the object is what is brighter than the middle.
       For grey masks a warning says, once a folder, which it was.
-    - In a label map of 8 bits with other objects 255 is ignored.
+    - In a label map of 8 bits with other objects 255 is ignored. In a grey mask there must be small labels
+      beside it, up to 63: of 0, 128 and 255 nobody can tell whether 255 or 128 is the object.
 
     Args:
         path: The picture, of at most 8 bits, or 16.
         reading: What is known better.
 
     Raises:
-        InputError: The file is missing, unreadable or of another depth.
+        InputError: The file is missing, unreadable or of another depth, or 255 may be an object or ignored.
     """
     stored = _read_stored(path)
     values, levels = stored.values, stored.levels
-    if path.suffix.lower() in LOSSY_SUFFIXES:
+    if is_jpeg(path):
         return _ignore((levels > _MIDDLE).astype(np.int32), levels, reading)
     found, positions = _find(values)
     numbers = np.cumsum(found != 0, dtype=np.int32) * (found != 0)
@@ -111,6 +111,8 @@ def read_labels(path: Path, reading: MaskReading = AUTOMATIC) -> Labels:
     is_one = reading.kind == "binary" and bool(is_bright)
     if reading.kind == "auto" and numbers.max() > 1 and is_bright:
         is_one = not _fills_areas(stored)
+        if not is_one and stored.may_be_soft and reading.ignored is None:
+            _refuse_scale(path, found)
         if stored.may_be_soft:
             _tell(path, is_one, ignores=USUAL_IGNORED in found and reading.ignored is None)
     if is_one:
@@ -176,6 +178,17 @@ def _fills_areas(stored: _Stored) -> bool:
             flat[rows, cols] |= corners
     between = flat[(stored.levels > 0) & (stored.levels < stored.most)]
     return between.size == 0 or bool(between.mean() >= _FLAT_SHARE)
+
+
+def _refuse_scale(path: Path, found: npt.NDArray[np.integer[Any]]) -> None:
+    """Refuse a scale of greys up to 255, as trimaps and label maps made for the eye have it."""
+    labels = found[found > 0]
+    if labels[-1] == USUAL_IGNORED and labels[0] > _SMALL_LABEL:
+        raise InputError(
+            f"{path}: has the values {', '.join(map(str, found))}; write into reading.yml beside its folder "
+            "whether 255 is ignored (ignore: 255) or an object (ignore: none), or, of a trimap, masks: "
+            "binary and the ignored value (ignore: 128)"
+        )
 
 
 def _tell(path: Path, is_one: bool, *, ignores: bool) -> None:

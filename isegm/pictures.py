@@ -23,7 +23,7 @@ from PIL import Image
 from PIL.ExifTags import Base as ExifTag
 
 from isegm.errors import InputError
-from isegm.limits import MOST_PICTURE_BYTES, MOST_PIXELS, read_bytes
+from isegm.limits import MOST_PICTURE_BYTES, MOST_PIXELS, check_bytes, read_bytes
 from isegm.storage import write_bytes
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -117,9 +117,10 @@ def read_palette(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint
         InputError: The file is missing, or a PNG with a palette that cannot be decoded or claims too many
             pixels.
     """
-    content = _read_picture_bytes(path)
-    if not content.startswith(PNG) or content[25:26] != b"\x03":
+    head = _head(path)
+    if not head.startswith(PNG) or head[25:] != b"\x03":
         return None
+    content = _read_picture_bytes(path)
     width, height = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))
     if width * height > MOST_PIXELS:  # Pillow only warns
         raise InputError(
@@ -139,10 +140,14 @@ def is_turned(path: Path) -> bool:
     return _orientation(_read_picture_bytes(path)) > 4
 
 
+def is_jpeg(path: Path) -> bool:
+    """Whether a file is a JPEG, whatever its name says."""
+    return _head(path).startswith(_JPEG)
+
+
 def grey_depth(path: Path) -> int:
     """The bits a pixel of a grey PNG, before decoding spreads them over 0 to 255; 8 for other pictures."""
-    with path.open("rb") as file:
-        head = file.read(26)
+    head = _head(path)
     return head[24] if head.startswith(PNG) and head[25:] == b"\0" and head[24] < 8 else 8
 
 
@@ -191,6 +196,16 @@ def _check_depth(path: Path, pixels: npt.NDArray[Any]) -> None:
 
 def _unreadable(path: Path) -> InputError:
     return InputError(f"{path}: not a readable picture; is it complete?")
+
+
+def _head(path: Path) -> bytes:
+    """The beginning of a picture, up to the depth and kind of a PNG."""
+    try:
+        check_bytes(path, MOST_PICTURE_BYTES)
+        with path.open("rb") as file:
+            return file.read(26)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such picture; check the path") from None
 
 
 def _read_picture_bytes(path: Path) -> bytes:

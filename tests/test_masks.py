@@ -21,6 +21,11 @@ def save(path, pixels):
     return path
 
 
+def save_jpeg(path, pixels):
+    path.write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
+    return path
+
+
 def row(*levels, dtype=np.uint8):
     return np.array([levels], dtype)
 
@@ -59,8 +64,7 @@ def _quiet():
         (grid(0, 1, 255), [0, 1, -1]),
         (grid(0, 1, 255, 255, 255), [0, 1, -1, -1, -1]),  # however much is ignored
         (grid(0, 1, 2, 255), [0, 1, 2, -1]),
-        (grid(0, 150, 255), [0, 1, -1]),
-        (grid(0, 85, 170, 255), [0, 1, 2, -1]),
+        (grid(0, 63, 150, 255), [0, 1, 2, -1]),
         (grid(0, 1000, 1001, 255, dtype=np.uint16), [0, 2, 3, 1]),
         (grid(0, 65535, dtype=np.uint16), [0, 1]),
         (grid(0, 1, 65535, dtype=np.uint16), [0, 1, 2]),
@@ -92,6 +96,24 @@ def test_values_that_fill_areas_are_objects(tmp_path, mask, expected, suffix):
 )
 def test_values_that_change_from_pixel_to_pixel_are_the_edges_of_one_object(tmp_path, pixels, objects):
     assert read_mask(save(tmp_path / "a.png", pixels)).tolist() == [objects]
+
+
+@pytest.mark.parametrize("mask", [grid(0, 128, 255), grid(0, 85, 170, 255), grid(0, 150, 255)])
+def test_a_scale_of_greys_up_to_255_is_refused_in_one_line(tmp_path, mask):
+    """A trimap, labels made for the eye, or a label with pixels that are ignored: nobody can tell."""
+    path = save(tmp_path / "a.png", mask)
+    values = ", ".join(str(value) for value in np.unique(mask))
+    with pytest.raises(InputError) as caught:
+        read_labels(path)
+    assert str(caught.value) == (
+        f"{path}: has the values {values}; write into reading.yml beside its folder whether 255 is ignored "
+        "(ignore: 255) or an object (ignore: none), or, of a trimap, masks: binary and the ignored value "
+        "(ignore: 128)"
+    )
+    last = len(np.unique(mask)) - 1
+    assert blocks_of(read_labels(path, MaskReading(ignored="none")))[-1] == last
+    assert blocks_of(read_labels(path, MaskReading(ignored=255)))[-1] == -1
+    assert blocks_of(read_labels(path, MaskReading("labels")))[-1] == -1
 
 
 @pytest.mark.parametrize("how", ["blur", "smaller", "larger", "jpeg"])
@@ -196,15 +218,15 @@ def write_grey_png(path, values, bits):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.JPG", "a.jpeg", "a.JpEg"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPG", "a.jpeg", "a.png"])  # its content counts
 def test_of_a_jpeg_only_what_is_above_127_is_object(tmp_path, name):
     pixels = np.full((16, 48), 100, np.uint8)
     pixels[:, :16] = 3
     pixels[:, 32:] = 90
-    assert not read_mask(save(tmp_path / name, pixels)).any()
+    assert not read_mask(save_jpeg(tmp_path / name, pixels)).any()
     pixels[:, 32:] = 255
     for reading in (MaskReading(), LABELS, BINARY):
-        labels = read_labels(save(tmp_path / name, pixels), reading)
+        labels = read_labels(save_jpeg(tmp_path / name, pixels), reading)
         assert (labels[:, 40:] == 1).all()
         assert not labels[:, :24].any()
 

@@ -16,7 +16,15 @@ from PIL.PngImagePlugin import PngInfo
 
 from isegm.errors import InputError
 from isegm.limits import MOST_PIXELS
-from isegm.pictures import is_turned, read_grey, read_image, read_palette, read_stored, write_image
+from isegm.pictures import (
+    is_turned,
+    read_grey,
+    read_image,
+    read_palette,
+    read_stored,
+    read_values,
+    write_image,
+)
 
 GREY = np.array([[0, 1, 64, 127], [128, 129, 200, 255]], np.uint8)
 RGB = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
@@ -150,8 +158,7 @@ def test_what_has_not_8_bits_is_never_cut_to_them(tmp_path, depth):
             "bits; give a window in reading.yml beside the pictures' folder (docs/datasets.md), or convert "
             "it to 8 bits"
         )
-    halved = read_image(path, lambda values: (values == pixels.max()).astype(np.uint8) * 9)
-    assert halved.tolist() == [[[0] * 3, [0] * 3], [[0] * 3, [9] * 3]]
+    np.testing.assert_array_equal(read_values(path), pixels)
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4])
@@ -161,9 +168,9 @@ def test_colours_and_alpha_of_16_bits_are_refused_as_well(tmp_path, channels):
         png_of_16_bits(tmp_path / "a.png", pixels, 4)
     else:
         assert cv2.imwrite(str(tmp_path / "a.png"), pixels)
-    for to_8_bits in (None, lambda values: values.astype(np.uint8)):
+    for read in (read_image, read_values):
         with pytest.raises(InputError, match=r"a 16-bit picture .* not of 8 bits; convert it to 8 bits$"):
-            read_image(tmp_path / "a.png", to_8_bits)
+            read(tmp_path / "a.png")
 
 
 def png_of_16_bits(path, pixels, colour_type):
@@ -185,7 +192,7 @@ def png_of_16_bits(path, pixels, colour_type):
 def test_numbers_that_are_none_are_not_windowed(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.array([[0, np.nan]], np.float32))
     with pytest.raises(InputError, match=r"a\.tif: holds NaN or infinite values"):
-        read_image(tmp_path / "a.tif", lambda values: values.astype(np.uint8))
+        read_values(tmp_path / "a.tif")
 
 
 def test_one_bit_palette_grey_and_alpha_are_of_8_bits(tmp_path):

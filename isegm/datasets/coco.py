@@ -1,7 +1,7 @@
 """COCO's and LVIS's annotation files.
 
 A label map has one object a pixel, annotations may overlap: there the smaller object is seen, as the one in
-front mostly is. Crowds are ignored where no object is. What of an annotation file cannot be used is left out
+front mostly is. Crowds are ignored where no object is. Whatever cannot be used is left out
 and counted: a stray polygon of two corners, a box without an outline, a picture that is not there.
 """
 
@@ -152,7 +152,7 @@ def paint(objects: Iterable[tuple[Json, bool]], height: int, width: int) -> Labe
 
 
 def clean_segmentation(segmentation: Json, height: int, width: int) -> tuple[Json, int]:
-    """What of a segmentation can be painted.
+    """The part of a segmentation that can be painted.
 
     Args:
         segmentation: Polygons, or a run-length code, as an annotation file has it.

@@ -1,6 +1,6 @@
 """Listing folders: each is read once, and what does not fit is noted as a problem rather than raised.
 
-A problem is one line, ``file: what is wrong and what would mend it``. Hidden files are never looked at.
+A problem is one line, ``file: what is wrong and what would fix it``. Hidden files are never looked at.
 A link is followed, wherever it leads, but one that leads out of the data set is named in a warning.
 """
 
@@ -87,5 +87,5 @@ def _list(
         problems.append(f"{error.filename or folder}: {error.strerror}")
         return []
     warn_of_links(folder, [Path(entry.path) for entry in entries if wanted(entry) and entry.is_symlink()])
-    problems.extend(f"{folder}: the link {name!a} leads nowhere; mend or remove it" for name in nowhere)
+    problems.extend(f"{folder}: the link {name!a} leads nowhere; fix or remove it" for name in nowhere)
     return listed

@@ -31,7 +31,7 @@ def find_pairs(
         images: The name of the images' folder in it.
         masks: The name of the masks' folder in it.
         read_labels: Reads a mask file.
-        reading: What is known of the images besides.
+        reading: How the images are read.
 
     Raises:
         DatasetProblems: A folder is missing or without pictures, an image has no mask or a mask no image,
@@ -60,7 +60,7 @@ def find_folder(
         folder: Holds the two folders.
         images: The images' folder in it.
         masks: The masks' folder in it.
-        known: What the user says of the masks, which goes first.
+        known: How the user says the masks are read, which goes first.
 
     Raises:
         DatasetProblems: As :func:`find_pairs`.

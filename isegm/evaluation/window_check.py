@@ -16,6 +16,7 @@ from isegm.errors import InputError
 from isegm.extract.manifest import read_manifest
 from isegm.inference.onnx_pair import read_pair
 from isegm.model.checkpoint import read_metadata
+from isegm.reading import read_reading
 from isegm.volumes.windows import WINDOWS, Window
 
 USUAL_SHIFT, USUAL_STRETCH = 0.2, 1.5
@@ -61,7 +62,7 @@ class TrainedWindow:
 
 @dataclass(frozen=True)
 class WindowReport:
-    """What is known of windows in an evaluation.
+    """The windows in an evaluation, as far as they are known.
 
     Attributes:
         data: The windows of each data set, by its name; none where they are not known.
@@ -116,12 +117,19 @@ def check_windows(
 
 
 def data_windows(dataset: Dataset) -> tuple[Window, ...]:
-    """The windows of a data set's pictures, by the manifest in its folder; none where it says nothing.
+    """The windows of a data set's pictures, by the manifest or ``reading.yml`` in its folder.
+
+    None where neither says anything, or what is shown is no HU.
 
     Raises:
-        InputError: As for :func:`manifest_windows`.
+        InputError: As for :func:`manifest_windows`; or ``reading.yml`` cannot be used.
     """
-    return () if dataset.folder is None else manifest_windows(dataset.folder, set(dataset.names))
+    if dataset.folder is None:
+        return ()
+    reading = read_reading(dataset.folder)
+    if reading.window is not None:
+        return (reading.window,) if reading.offset is not None else ()
+    return manifest_windows(dataset.folder, set(dataset.names))
 
 
 def manifest_windows(folder: Path, names: set[str] | None = None) -> tuple[Window, ...]:
@@ -147,10 +155,10 @@ def manifest_windows(folder: Path, names: set[str] | None = None) -> tuple[Windo
         if (level or width) and (names is None or row["name"] in names):
             try:
                 found.add(Window(float(level), float(width)))
-            except ValueError:  # an InputError is one, too
+            except ValueError:  # also an InputError
                 raise InputError(
                     f"{path}: {row['name']!a} has window_level {level!a} and window_width {width!a}, "
-                    "which is no window; extract it anew or mend the row"
+                    "which is no window; extract it again or fix the row"
                 ) from None
     return tuple(sorted(found, key=lambda window: (window.level, window.width)))
 

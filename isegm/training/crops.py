@@ -153,7 +153,7 @@ class TrainingSamples:
 
 
 class SkippedFiles:
-    """What a run could not use so far. A few bad files are told and left out; many end the run.
+    """The files that a run could not use so far. A few are told and left out; many end the run.
 
     Args:
         most: So many different ones are let pass in any case.
@@ -210,7 +210,7 @@ def _make_sample(
 ) -> TrainingSample | None:
     for _ in range(_CROPS_A_SCENE):
         rows, cols = _draw_crop(scene.labels.shape, settings, rng)
-        # The labels alone show whether a crop is any good, and they are quickly cropped.
+        # The labels alone show whether a crop can be used, and they are quickly cropped.
         # (INTER_NEAREST would shift them by up to half a pixel against the image.)
         labels = _cut(scene.labels, rows, cols, settings.crop, cv2.INTER_NEAREST_EXACT)
         chosen = _choose_objects(labels, settings, rng)

@@ -68,7 +68,7 @@ class SourceSpec:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a kind of source takes, and how it is opened: by what was written and the cache's folder."""
+    """A kind of source: its options, and how it is opened, from what was written and the cache's folder."""
 
     options: frozenset[str]
     open: Callable[[SourceSpec, Path], Source]

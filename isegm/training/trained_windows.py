@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isegm.evaluation.window_check import TrainedWindow, manifest_windows
+from isegm.reading import read_reading
 from isegm.training.ct_appearance import CONTRAST
 from isegm.training.sources import SourceSpec, nifti_window, parse_source, window_jitter
 from isegm.volumes.windows import WINDOWS
@@ -31,6 +32,11 @@ def windows_of(sources: Sequence[str]) -> dict[str, list[dict[str, float]]]:
 
 def _windows_of(spec: SourceSpec) -> list[TrainedWindow]:
     if spec.kind == "folder":
+        reading = read_reading(Path(spec.path))
+        if reading.window is not None:
+            jitter = window_jitter(spec)
+            shown = TrainedWindow(reading.window, jitter.shift, jitter.stretch)
+            return [] if reading.offset is None else [shown]
         return [TrainedWindow(window, 0.0, CONTRAST) for window in manifest_windows(Path(spec.path))]
     if spec.kind not in ("nifti", "phantom"):
         return []

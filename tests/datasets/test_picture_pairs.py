@@ -125,8 +125,7 @@ def test_links_are_followed_and_one_that_leads_nowhere_is_a_problem(tmp_path, sa
     assert len(find_folder(tmp_path)) == 1
     (tmp_path / "images" / "b.png").symlink_to(tmp_path / "nothing")
     assert problems_of(tmp_path) == [
-        f"{tmp_path / kind}: the link 'b.png' leads nowhere; mend or remove it"
-        for kind in ("images", "masks")
+        f"{tmp_path / kind}: the link 'b.png' leads nowhere; fix or remove it" for kind in ("images", "masks")
     ]
 
 

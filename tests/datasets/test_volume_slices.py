@@ -4,6 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from isegm.datasets import Dataset
+from isegm.datasets.dataset import single_objects, whole_pictures
 from isegm.datasets.volume_slices import find_slices
 from isegm.errors import InputError
 from isegm.extract.slices import Extraction, extract
@@ -118,6 +120,28 @@ def test_pictures_are_those_of_the_extraction(tmp_path, save_nifti, orientation)
     found = {(np.ascontiguousarray(s.image[..., 0]).tobytes(), (s.labels > 0).tobytes()) for s in scenes}
     assert found == expected
     assert len(expected) > 3
+
+
+def test_the_evaluation_sees_the_same_slices(ct, tmp_path):
+    hu, label = ct
+    slices, _ = find_slices(
+        tmp_path / "labelsTr",
+        None,
+        cache=tmp_path / "cache",
+        objects=((1,), (4,)),
+        window=WIDE,
+        workers=1,
+    )
+    whole = Dataset("ct", whole_pictures(slices))
+    assert whole.names == ("case_000", "case_001", "case_002")
+    for sample, z in zip(whole, (1, 2, 4), strict=True):
+        grey = apply_window(upright(hu[:, :, z]), WIDE)
+        np.testing.assert_array_equal(sample.image, np.dstack([grey] * 3))
+        np.testing.assert_array_equal(sample.truth, upright(label[:, :, z] > 0))
+    single = Dataset("ct", single_objects(slices, problems := []))
+    assert problems == []
+    assert single.names == ("case_000_1", "case_001_1", "case_001_2", "case_002_2")
+    np.testing.assert_array_equal(single[2].truth, upright(label[:, :, 2] == 4))
 
 
 def test_scaled_float_volumes_give_their_hu(tmp_path, save_nifti):

@@ -48,6 +48,16 @@ def data(tmp_path):
     return make
 
 
+def test_reading_yml_names_the_window_of_deep_pictures(data, tmp_path):
+    dataset = data("a", ("1", "400", "1000"))
+    (tmp_path / "a" / "reading.yml").write_text("window: abdomen\noffset: -32768\n")
+    assert data_windows(dataset) == (Window(40, 350),)
+    (tmp_path / "a" / "reading.yml").write_text("window: 2048,4096\n")  # of no HU
+    assert data_windows(dataset) == ()
+    (tmp_path / "a" / "reading.yml").write_text("masks: labels\n")
+    assert data_windows(dataset) == (Window(400, 1000),)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """``checkpoint(metadata)``: a file of a network with this metadata."""
@@ -87,7 +97,7 @@ def test_what_is_no_window_is_told_with_file_and_row(data, tmp_path, level, widt
         data_windows(data("a", ("slice_7", level, width)))
     assert str(caught.value) == (
         f"{tmp_path / 'a' / 'manifest.csv'}: 'slice_7' has window_level {level!r} and window_width {width!r}"
-        ", which is no window; extract it anew or mend the row"
+        ", which is no window; extract it again or fix the row"
     )
 
 

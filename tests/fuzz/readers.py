@@ -177,11 +177,13 @@ def _coco_seeds():
 
 
 def _read_picture(path):
-    from isegm.pictures import read_grey, read_image, read_stored
+    from isegm.pictures import is_turned, read_grey, read_image, read_stored, read_values
 
     read_image(path)
     read_grey(path)
     read_stored(path)
+    read_values(path)
+    is_turned(path)
 
 
 def _read_mask(path):
@@ -201,7 +203,20 @@ def _picture_seeds():
     ]
     deep = cv2.imencode(".png", ramp.astype(np.uint16) * 200)[1].tobytes()
     real = cv2.imencode(".tif", ramp.astype(np.float32))[1].tobytes()
-    return [*encoded, deep, real, *_palette_seeds()]
+    return [*encoded, deep, real, *_palette_seeds(), *_turned_seeds()]
+
+
+def _turned_seeds():
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    seeds = []
+    for kind in ("PNG", "JPEG"):
+        file = io.BytesIO()
+        Image.fromarray(np.arange(40, dtype=np.uint8).reshape(5, 8)).save(file, kind, exif=exif)
+        seeds.append(file.getvalue())
+    return seeds
 
 
 def _palette_seeds():

@@ -5,6 +5,8 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from isegm.config import Config
+from isegm.datasets import open_dataset
 from isegm.datasets.instances import PASCAL_VOC, SBD
 from isegm.datasets.picture_pairs import find_folder
 from isegm.errors import InputError
@@ -136,6 +138,16 @@ def test_pascal_voc(tmp_path, save):
     (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
     scene = PASCAL_VOC.find_pictures(tmp_path, "train")[0].read()
     assert blocks_of(scene.labels) == [0, 1, 16, -1]
+
+
+def test_training_sees_what_the_evaluation_reads(tmp_path, save):
+    """A benchmark's pictures, in the benchmark's own reading: 128 is ignored, above is the object."""
+    save(tmp_path / "data_GT" / "a.jpg", np.full((10, 30, 3), 90, np.uint8))
+    save(tmp_path / "boundary_GT" / "a.png", grid(64, 128, 255))
+    dataset = open_dataset("GrabCut", Config(tmp_path / "config.yml", {"GRABCUT_PATH": tmp_path}))
+    source = PictureSource("GrabCut", [record.picture for record in dataset.records], "photo")
+    assert blocks_of(source.draw(np.random.default_rng(0)).labels) == [0, -1, 1]
+    np.testing.assert_array_equal(dataset[0].truth, source.draw(np.random.default_rng(0)).labels)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the published data beside the checkout")

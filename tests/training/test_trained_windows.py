@@ -39,6 +39,14 @@ def test_the_windows_of_a_folder_are_those_of_its_manifest(tmp_path):
         windows_of([source])
 
 
+def test_the_windows_of_deep_pictures_are_those_of_reading_yml(tmp_path):
+    source = f"folder:{tmp_path}"
+    (tmp_path / "reading.yml").write_text("window: abdomen\noffset: -1024\n")
+    assert windows_of([source]) == {source: [{"level": 40, "width": 350, "shift": 0.2, "stretch": 1.5}]}
+    (tmp_path / "reading.yml").write_text("window: 2048,4096\n")  # of no HU
+    assert windows_of([source]) == {}
+
+
 def test_what_training_tells_evaluation_understands():
     told = windows_of(["phantom", "nifti:b:window=0,1500:labels=1"])
     (*named, wide) = windows_in_metadata({"windows": told})

@@ -24,7 +24,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined] # public, not in __all__
 from torch.distributed.rendezvous import rendezvous
 
-from isegm.errors import InputError
+from isegm.errors import InputError, SettingError
 
 T = TypeVar("T")
 
@@ -140,11 +140,20 @@ class Processes:
         """Collect everyone's results by sample number, in order, at process 0; None elsewhere.
 
         Of processes that were joined with ``collectives``.
+
+        Raises:
+            InputError: A process has ended, or gave nothing for as long as the timeout says.
         """
         if self._store is None:
             return dict(sorted(results.items()))
         parts: list[dict[int, T]] | None = [{} for _ in range(self.size)] if self.rank == 0 else None
-        dist.gather_object(results, parts, dst=0)
+        try:
+            dist.gather_object(results, parts, dst=0)
+        except RuntimeError as error:
+            raise InputError(
+                f"process {self.rank}: the others gave no results within {self.timeout:g} s "
+                f"({_first_line(error)}); look what holds them, or allow more time"
+            ) from error
         if parts is None:
             return None
         return dict(sorted((index, result) for part in parts for index, result in part.items()))
@@ -191,7 +200,7 @@ class SignsOfLife:
         elif now - self._since > self._processes.timeout:
             raise InputError(
                 f"{self._processes.name_of(0)} has not told {what} for {self._processes.timeout:g} s: it "
-                "hangs; look what it does there, or allow more by --timeout"
+                "hangs; look what it does there, or allow more time"
             )
 
 
@@ -210,8 +219,8 @@ def _store_may_be_gone() -> Iterator[None]:
 def _meet(store: Store, rank: int, size: int, timeout: float) -> Store:
     """Find the part of the store that belongs to this start of the processes.
 
-    torchrun's store outlives the processes that it starts anew, with all that earlier ones left in it, and of
-    several nodes each counts its restarts for itself. So process 0 names the start by a token, which the
+    torchrun's store outlives the processes that it starts again, with all that earlier ones left in it, and
+    of several nodes each counts its restarts for itself. So process 0 names the start by a token, which the
     others get by showing one of their own: no earlier start can have known either.
 
     Raises:
@@ -277,11 +286,16 @@ def join_processes(
             f"process {rank}: no common store at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} "
             f"within {timeout:g} s ({_first_line(error)}); have all {size} processes been started?"
         ) from error
-    if collectives:
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     with _store_may_be_gone():
         session = _meet(PrefixStore("isegm", store), rank, size, timeout)
+    if collectives:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+            store=PrefixStore("collectives", session),
+            rank=rank,
+            world_size=size,
+            timeout=datetime.timedelta(seconds=timeout),
+        )
     processes = Processes(rank, size, local_rank, local_size, session, timeout)
     try:
         yield processes
@@ -321,7 +335,8 @@ def choose_device(
     """Choose what this process computes on, before anything starts.
 
     Args:
-        gpus: GPUs of this node that may be used, one a process; None for the first ones.
+        gpus: GPUs of this node that may be used, one a process; None for the first ones, or for the only one
+            that this process sees.
         cpu: Use the CPU whatever there is.
         local_rank: This process's number on its node.
         local_size: How many processes there are on this node.
@@ -330,21 +345,25 @@ def choose_device(
         The device, and a warning if it is not what was asked for.
 
     Raises:
-        InputError: There are fewer GPUs than were named, or fewer than processes; or no such process.
+        SettingError: There are fewer GPUs than were named, or fewer than processes; or no such process.
     """
     if not 0 <= local_rank < local_size:
-        raise InputError(f"--local-rank: {local_rank} is no number of one of {local_size} processes")
+        raise SettingError("local_rank", f"{local_rank} is no number of one of {local_size} processes")
     if cpu:
         return torch.device("cpu"), None
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if there == 0:
         return torch.device("cpu"), "no GPU is usable here: computing on the CPU (--cpu asks for it)"
+    if gpus is None and there == 1:  # srun shows each process its own; without such a mask all share it
+        shared = local_size > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ
+        warning = f"{local_size} processes share the only GPU here; one alone would use it better"
+        return torch.device("cuda", 0), warning if shared else None
     wanted = list(range(local_size)) if gpus is None else list(gpus)
     missing = [gpu for gpu in wanted if gpu >= there]
     if missing:
-        raise InputError(f"--gpus: GPU {missing[0]} was asked for, but there are {there}, numbered from 0")
+        raise SettingError("gpus", f"GPU {missing[0]} was asked for, but there are {there}, numbered from 0")
     if local_size > len(wanted):
-        raise InputError(f"--gpus: {local_size} processes need as many GPUs, not {len(wanted)}")
+        raise SettingError("gpus", f"{local_size} processes need as many GPUs, not {len(wanted)}")
     return torch.device("cuda", wanted[local_rank]), None
 
 

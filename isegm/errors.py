@@ -70,6 +70,22 @@ class InputProblems(InputError):  # noqa: N818 - it is a list of them
         return self.problems
 
 
+class SettingError(InputError):
+    """A setting that is out of range: ``n_clicks: must be at least 1, not 0``.
+
+    Command lines show it as their option: ``--n-clicks: must be at least 1, not 0``.
+
+    Attributes:
+        option: The setting as a command line's option.
+        said: What is wrong with it.
+    """
+
+    def __init__(self, setting: str, said: str) -> None:
+        super().__init__(f"{setting}: {said}")
+        self.option = f"--{setting.replace('_', '-')}"
+        self.said = said
+
+
 class InputWarning(UserWarning):
     """Something the user gave is used, but the user should know of it; one line, as an error's."""
 

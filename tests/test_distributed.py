@@ -79,7 +79,7 @@ def test_one_process_gathers_in_order_and_keeps_its_own_value():
 
 
 WORKER = """
-import json, sys, time
+import json, time
 import torch
 from isegm.distributed import join_processes
 
@@ -96,17 +96,8 @@ with join_processes(torch.device("cpu"), collectives=True) as processes:
 
 
 def test_processes_share_the_work_and_the_first_gets_all_of_it_in_order(free_port):
-    environment = os.environ | {"WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(WORKER)],
-            env=environment | {"RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(3)
-    ]
-    answers = [json_of(process) for process in running]
+    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
+    answers = [json_of(process) for process in start_workers(WORKER, 3, environment)]
     assert [who for who, *_ in answers] == [[rank, 3, rank, 3] for rank in range(3)]
     shares = [taken for _, taken, *_ in answers]
     assert sorted(number for share in shares for number in share) == list(range(40))
@@ -115,6 +106,58 @@ def test_processes_share_the_work_and_the_first_gets_all_of_it_in_order(free_por
     assert answers[0][3] == [[number, f"{number} of {owner[number]}"] for number in range(40)]
     assert answers[1][3] is None
     assert answers[2][3] is None
+
+
+def start_workers(script, size, environment):
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script)],
+            env=os.environ | environment | {"RANK": str(rank), "WORLD_SIZE": str(size)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def test_a_store_with_what_an_earlier_start_left_in_it_does_no_harm():
+    """As torchrun's has, after a restart that only this node counted."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True)
+    environment = {
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+    }
+    for _ in range(2):
+        answers = [json_of(process) for process in start_workers(WORKER, 2, environment)]
+        assert [number for number, _ in answers[0][3]] == list(range(40))
+
+
+HANGING = """
+import time
+import torch
+from isegm.distributed import join_processes
+from isegm.errors import InputError
+
+with join_processes(torch.device("cpu"), timeout=4, collectives=True) as processes:
+    if processes.rank == 1:
+        time.sleep(8)
+    else:
+        try:
+            processes.gather({0: "a"})
+        except InputError as error:
+            print(error)
+"""
+
+
+def test_a_process_that_gives_no_results_is_not_waited_for_longer_than_the_timeout(free_port):
+    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
+    first, second = start_workers(HANGING, 2, environment)
+    out, _ = first.communicate(timeout=120)
+    second.communicate(timeout=120)
+    assert out.startswith("process 0: the others gave no results within 4 s (")
+    assert out.endswith("; look what holds them, or allow more time\n")
 
 
 def json_of(process):
@@ -223,10 +266,10 @@ def test_each_process_gets_a_gpu_of_its_own(gpus, there, wanted, local_rank, loc
 @pytest.mark.parametrize(
     ("there", "wanted", "local_size", "line"),
     [
-        (4, list(range(8)), 8, "--gpus: GPU 4 was asked for, but there are 4, numbered from 0"),
-        (4, [0, 4], 2, "--gpus: GPU 4 was asked for, but there are 4, numbered from 0"),
-        (2, None, 3, "--gpus: GPU 2 was asked for, but there are 2, numbered from 0"),
-        (4, [0, 1], 3, "--gpus: 3 processes need as many GPUs, not 2"),
+        (4, list(range(8)), 8, "gpus: GPU 4 was asked for, but there are 4, numbered from 0"),
+        (4, [0, 4], 2, "gpus: GPU 4 was asked for, but there are 4, numbered from 0"),
+        (2, None, 3, "gpus: GPU 2 was asked for, but there are 2, numbered from 0"),
+        (4, [0, 1], 3, "gpus: 3 processes need as many GPUs, not 2"),
     ],
 )
 def test_fewer_gpus_than_asked_for_are_an_error_in_every_process(gpus, there, wanted, local_size, line):
@@ -235,6 +278,24 @@ def test_fewer_gpus_than_asked_for_are_an_error_in_every_process(gpus, there, wa
         with pytest.raises(InputError) as caught:
             choose_device(wanted, cpu=False, local_rank=local_rank, local_size=local_size)
         assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("local_rank", [0, 1, 7])
+def test_each_process_may_see_one_gpu_only_which_is_its_own(gpus, monkeypatch, local_rank):
+    """As srun hands them out."""
+    gpus(1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(local_rank))
+    chosen = choose_device(None, cpu=False, local_rank=local_rank, local_size=8)
+    assert chosen == (torch.device("cuda:0"), None)
+
+
+@pytest.mark.parametrize("local_rank", [0, 1])
+def test_processes_that_share_the_only_gpu_are_told_so(gpus, monkeypatch, local_rank):
+    gpus(1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    device, warning = choose_device(None, cpu=False, local_rank=local_rank, local_size=2)
+    assert device == torch.device("cuda:0")
+    assert warning == "2 processes share the only GPU here; one alone would use it better"
 
 
 @pytest.mark.parametrize("wanted", [None, [0, 1]])
@@ -254,7 +315,7 @@ def test_the_cpu_that_was_asked_for_needs_no_warning_and_no_gpus(gpus):
 @pytest.mark.parametrize("local_rank", [-1, 2])
 def test_a_local_rank_that_no_process_has_is_an_error(gpus, local_rank):
     gpus(8)
-    with pytest.raises(InputError, match=f"^--local-rank: {local_rank} is no number of one of 2 processes$"):
+    with pytest.raises(InputError, match=f"^local_rank: {local_rank} is no number of one of 2 processes$"):
         choose_device(None, cpu=False, local_rank=local_rank, local_size=2)
 
 

@@ -23,7 +23,14 @@ from isegm.errors import InputError
 from isegm.evaluation.click_loop import evaluate_sample
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleResult
-from isegm.evaluation.workers import Results, evaluate_dataset, predictor_for, samples_at_once
+from isegm.evaluation.workers import (
+    Contender,
+    Results,
+    Task,
+    contender_of,
+    evaluate_dataset,
+    samples_at_once,
+)
 from isegm.inference.load import load_network
 from isegm.inference.reference import ReferencePredictor
 from isegm.metrics.noc import summarise_noc
@@ -110,8 +117,8 @@ class EvaluationBenchmark:
         )
         ways: dict[str, Way] = {REFERENCE: partial(evaluate_as_published, published, protocol)}
         for backend, network in self.networks.items():
-            segmenter = partial(predictor_for, network, dataset, protocol)
-            ways[backend] = partial(evaluate_here, segmenter, self.device, protocol)
+            contender = contender_of(network, protocol, self.device)
+            ways[backend] = partial(evaluate_here, contender, protocol)
         return measure_in_turns(dataset, ways, protocol, CHUNK * self.at_once)
 
 
@@ -137,9 +144,7 @@ def evaluate_as_published(
     return results
 
 
-def evaluate_here(
-    new_segmenter: Callable[[], Any], device: torch.device, protocol: Protocol, dataset: Dataset
-) -> list[SampleResult]:
+def evaluate_here(contender: Contender, protocol: Protocol, dataset: Dataset) -> list[SampleResult]:
     """Evaluate by this project's evaluation, several samples at once on a CPU.
 
     Raises:
@@ -147,9 +152,8 @@ def evaluate_here(
     """
     processes = Processes(0, 1, 0, 1, None)  # new ones: they count what is done
     kept = Results()
-    evaluate_dataset(
-        new_segmenter, device, dataset, protocol, processes, dataset.name, range(len(dataset)), kept
-    )
+    task = Task(key=dataset.name, dataset=dataset, indices=range(len(dataset)), protocol=protocol)
+    evaluate_dataset(task, contender, processes, kept)
     done = []
     for _, result in sorted(kept.results.items()):
         if not isinstance(result, SampleResult):

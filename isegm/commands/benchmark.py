@@ -40,7 +40,7 @@ from isegm.commands.command_line import Parser, command, numbers
 from isegm.config import read_config
 from isegm.distributed import cores_for
 from isegm.errors import InputError
-from isegm.evaluation.evaluate import open_datasets
+from isegm.evaluation.plan import open_datasets
 from isegm.evaluation.protocol import EVAL_MODES, Protocol
 from isegm.extract.volume_pairs import pair_volumes
 from isegm.inference.load import BACKENDS

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO
 
-from isegm.errors import InputError, InputWarning, describe, is_out_of_memory
+from isegm.errors import InputError, InputWarning, SettingError, describe, is_out_of_memory
 from isegm.wording import names
 
 EXIT_PARTIAL = 1
@@ -99,6 +99,8 @@ def command(main: Main) -> Main:
 
 def _what_to_mend(error: Exception) -> list[str]:
     """The lines for an error that the user can mend; none for a defect of ours."""
+    if isinstance(error, SettingError):
+        return [f"{error.option}: {error.said}"]
     if isinstance(error, InputError):
         return error.lines
     if isinstance(error, OSError):

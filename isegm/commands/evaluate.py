@@ -20,28 +20,35 @@ Several nodes: one such torchrun on each, with its --nnodes and --rdzv-endpoint,
 them see. The results are the same on any number of processes.
 """
 
+import contextlib
 import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from isegm.commands.command_line import EXIT_PARTIAL, Parser, command, numbers, report_problems
+from tqdm import tqdm
+
+from isegm.commands.command_line import EXIT_PARTIAL, EXIT_USAGE, Parser, command, numbers, report_problems
 from isegm.commands.places import DEFAULT_WEIGHTS, default_weights, find_config
 from isegm.config import MODELS_KEY, Config
 from isegm.distributed import TIMEOUT_SECONDS, choose_device, join_processes, launched_as
 from isegm.errors import InputError
-from isegm.evaluation.evaluate import (
+from isegm.evaluation.evaluate import FolderInUse, evaluate
+from isegm.evaluation.journal import Journal
+from isegm.evaluation.output import Wanted
+from isegm.evaluation.plan import (
     Evaluation,
     default_folder,
-    evaluate,
     find_checkpoints,
     find_experiment,
     open_datasets,
 )
-from isegm.evaluation.output import Wanted
 from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol
-from isegm.evaluation.workers import GPU_BATCH
+from isegm.evaluation.workers import GPU_BATCH, Progress
 from isegm.inference.load import BACKENDS, PRECISIONS, check_settings, resolve_precision
 from isegm.report import write_report
 from isegm.simulation.click_model import CLICK_MODELS, parse_click_model
@@ -112,7 +119,7 @@ def build_parser() -> Parser:
         default=Protocol.backend,
         help="what runs the networks on CPUs; openvino is the fastest one (default: %(default)s)",
     )
-    add("--compile", action="store_true", help="let torch.compile make the networks' code anew")
+    add("--compile", action="store_true", help="let torch.compile compile the networks")
     add("--batch-size", type=int, help=f"samples computed on at once (default: 1; on a GPU {GPU_BATCH})")
     add(
         "--gpus", metavar="0[,1...]", help="GPUs of this node to use, one a process (default: the first ones)"
@@ -202,31 +209,95 @@ def main(argv: Sequence[str] | None = None) -> int:
             folder=folder,
             wanted=Wanted(vis=vis, ious=args.save_ious, iou_analysis=args.iou_analysis),
             baseline=args.baseline,
-            print_scores=args.print_ious,
+            mean_scores=args.print_ious,
             compiled=args.compile,
             batch_size=args.batch_size,
             replace=args.force,
             resume=args.resume or restarted,
             strict=args.strict,
         )
-        outcome = evaluate(evaluation, device, processes)
+        try:
+            with interrupted_once(launched=processes.size > 1), contextlib.closing(ProgressBar()) as bar:
+                found = evaluate(evaluation, device, processes, bar.show)
+        except FolderInUse as error:
+            resume = "--resume to go on with it, " if error.resumable else ""
+            raise InputError(f"{error}; {resume}--force to replace it, or another --logs-path") from None
+        except KeyboardInterrupt:
+            if processes.rank == 0 and Journal(folder).exists():
+                print(
+                    f"what is done is kept; go on by the same command with --logs-path={folder} --resume",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            raise
         try:
             if processes.rank == 0:
                 write_report(folder, datasets)
         finally:
             if processes.rank == 0:
-                print(outcome.text, flush=True)
-                report_problems(outcome.problems)
+                print(found.text, flush=True)
+                report_problems(found.problems)
             # A launcher ends all processes as soon as one has left with status 1.
             processes.from_first(None, "that the report is written")
-        return EXIT_PARTIAL if outcome.problems else 0
+        if found.exceeds_memory:
+            return EXIT_USAGE
+        return EXIT_PARTIAL if found.problems else 0
+
+
+@contextlib.contextmanager
+def interrupted_once(*, launched: bool) -> Iterator[None]:
+    """Let SIGTERM, by which clusters and launchers end a process, stop as cleanly as Ctrl-C does.
+
+    A launcher passes on the Ctrl-C that its processes have got already, and may send SIGTERM more than once:
+    only the first signal counts, or the samples under way would be given up. Without a launcher a second
+    Ctrl-C does that.
+    """
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if launched else signal.default_int_handler)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only that one may change handlers
+        yield
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class ProgressBar:
+    """Shows how far the data set is that is being evaluated."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[NoReturn] | None = None
+
+    def show(self, progress: Progress) -> None:
+        """Bring the bar up to date; each data set has one of its own."""
+        if progress.done == progress.total:
+            self.close()
+            return
+        if self._bar is None:
+            done, total = progress.done, progress.total
+            self._bar = tqdm(total=total, initial=done, desc=progress.dataset, unit="sample", leave=False)
+        self._bar.set_postfix_str(progress.figure, refresh=False)
+        self._bar.update(progress.done - self._bar.n)
+
+    def close(self) -> None:
+        """Remove the bar, if there is one."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = None
 
 
 def check_restarts(logs_path: Path | None) -> bool:
-    """Tell whether torchrun has started this run anew after a crash: then it goes on.
+    """Tell whether torchrun has started this run again after a crash: then it goes on.
 
     Raises:
-        InputError: torchrun may start it anew, but would not find again what was done.
+        InputError: torchrun may start it again, but would not find what was done.
     """
     if logs_path is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
         raise InputError(
@@ -236,7 +307,7 @@ def check_restarts(logs_path: Path | None) -> bool:
 
 
 def tidy_arguments(argv: Sequence[str]) -> list[str]:
-    """Mend what a shell and habit do to the arguments.
+    """Undo what a shell and habit do to the arguments.
 
     ``--datasets=lung, liver, spleen`` arrives as three words: words with a comma between them are joined.
     Underscores in option names become hyphens.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isegm.datasets.sample import Sample
+from isegm.errors import InputError
 from isegm.evaluation.protocol import METRICS, Protocol
 from isegm.evaluation.record import FinalScores, SampleResult
 from isegm.geometry import Click
@@ -51,11 +52,15 @@ def evaluate_sample(
     Returns:
         The figures, and the final mask and probability. A sample whose initial mask is perfect gets no click:
         its probability is then that mask.
+
+    Raises:
+        InputError: The network cannot take the image, or its output is not finite.
     """
     score_of = METRICS[protocol.metric]
     simulator = simulator_for(protocol, sample, seed)
     scores: list[float] = []
     seconds: list[float] = []
+    probability: Probability | None = None
 
     started = time.perf_counter()
     segmenter.set_image(sample.image, sample.initial_mask)
@@ -63,7 +68,11 @@ def evaluate_sample(
     while len(scores) < protocol.n_clicks:
         click = simulator.click(mask)
         if click is not None:
-            segmenter.click(click.row, click.col, click.positive)
+            probability = segmenter.click(click.row, click.col, click.positive)
+            if not np.isfinite(probability).all():
+                raise InputError(
+                    "the network's output is not finite; compute in a higher precision, or check the weights"
+                )
             mask = segmenter.mask
         elif scores:
             scores += scores[-1:] * (protocol.n_clicks - len(scores))
@@ -76,7 +85,6 @@ def evaluate_sample(
         if scores[-1] >= protocol.target_iou and len(scores) >= protocol.min_n_clicks:
             break
 
-    probability = segmenter.probability
     pictures = SamplePictures(mask, mask.astype(np.float32) if probability is None else probability)
     result = SampleResult(
         name=sample.name,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.record import FinalScores, Outcome, SampleResult, carry_on
+from isegm.evaluation.record import FinalScores, SampleOutcome, SampleResult, carry_on
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve, dice_of_iou, iou_of_dice
 from isegm.metrics.noc import NocSummary, summarise_noc
 from isegm.tables import text_table
@@ -78,7 +78,7 @@ def figures_of(
     model: str,
     preset: str,
     dataset: str,
-    results: Mapping[int, Outcome],
+    results: Mapping[int, SampleOutcome],
     protocol: Protocol,
     seconds: float,
     seed: int | None = None,

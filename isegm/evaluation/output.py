@@ -31,7 +31,7 @@ from isegm.evaluation.drawing import draw_probability, draw_result
 from isegm.evaluation.figures import Figures, format_spreads, format_table
 from isegm.evaluation.journal import Journal
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.record import Job, Outcome, SampleRecord, SampleResult, carry_on, null_if_nan
+from isegm.evaluation.record import Job, SampleOutcome, SampleRecord, SampleResult, carry_on, null_if_nan
 from isegm.pictures import write_image
 from isegm.plots import Curve, plot_curves
 from isegm.storage import TEMPORARY_PREFIX, sha256, write_bytes, write_csv, write_text
@@ -121,7 +121,7 @@ class RunFolder:
         self,
         job: Job,
         rows: Sequence[Figures],
-        results: Mapping[int, Outcome],
+        results: Mapping[int, SampleOutcome],
         protocol: Protocol,
         about: Mapping[str, Any],
     ) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from isegm.errors import InputError
+from isegm.errors import SettingError
 from isegm.inference.load import BACKENDS, PRECISIONS
 from isegm.metrics.overlap import mask_dice, mask_iou
 from isegm.simulation.click_model import CENTRE, ClickModel, parse_click_model
@@ -51,30 +51,31 @@ class Protocol:
         """Check every field.
 
         Raises:
-            InputError: A field is out of its range.
+            SettingError: A field is out of its range.
         """
         if self.n_clicks < 1:
-            raise InputError(f"--n-clicks: must be at least 1, not {self.n_clicks}")
+            raise SettingError("n_clicks", f"must be at least 1, not {self.n_clicks}")
         if not 1 <= self.min_n_clicks <= self.n_clicks:
-            raise InputError(f"--min-n-clicks: must be 1 to --n-clicks, not {self.min_n_clicks}")
+            raise SettingError("min_n_clicks", f"must be 1 to n_clicks, not {self.min_n_clicks}")
         if not self.target_iou > 0:
-            raise InputError(f"--target-iou: must be above 0, not {self.target_iou}")
+            raise SettingError("target_iou", f"must be above 0, not {self.target_iou}")
         if not 0 <= self.thresh < 1:
-            raise InputError(f"--thresh: must be at least 0 and below 1, not {self.thresh}")
+            raise SettingError("thresh", f"must be at least 0 and below 1, not {self.thresh}")
         if self.clicks_limit is not None and self.clicks_limit < 1:
-            raise InputError(f"--clicks-limit: must be at least 1, not {self.clicks_limit}")
+            raise SettingError("clicks_limit", f"must be at least 1, not {self.clicks_limit}")
         if self.metric not in METRICS:
-            raise InputError(f"--metric: must be {' or '.join(METRICS)}, not {self.metric}")
+            raise SettingError("metric", f"must be {' or '.join(METRICS)}, not {self.metric}")
         if self.precision not in PRECISIONS:
-            raise InputError(f"--precision: must be {', '.join(PRECISIONS)}, not {self.precision}")
+            raise SettingError("precision", f"must be {', '.join(PRECISIONS)}, not {self.precision}")
         if self.backend not in BACKENDS:
-            raise InputError(f"--backend: must be {', '.join(BACKENDS)}, not {self.backend}")
+            raise SettingError("backend", f"must be {', '.join(BACKENDS)}, not {self.backend}")
         if self.seeds < 1:
-            raise InputError(f"--seeds: must be at least 1, not {self.seeds}")
+            raise SettingError("seeds", f"must be at least 1, not {self.seeds}")
         if self.parsed_click_model.is_published and self.seeds > 1:
-            raise InputError(
-                f"--seeds: with --click-model={CENTRE} every seed places the same clicks; leave it out, or "
-                "choose another click model"
+            raise SettingError(
+                "seeds",
+                f"with the click model {CENTRE} every seed places the same clicks; leave it out, or choose "
+                "another click model",
             )
         self.size("")
 
@@ -91,11 +92,11 @@ class Protocol:
         """Pixels of the network input's shorter side on a data set.
 
         Raises:
-            InputError: ``eval_mode`` is unknown.
+            SettingError: ``eval_mode`` is unknown.
         """
         if self.eval_mode in _SIZES:
             return _SIZES[self.eval_mode][dataset == "DAVIS"]
         fixed = re.fullmatch(r"fixed(\d{1,4})", self.eval_mode, re.ASCII)
         if not fixed or int(fixed[1]) < 32:
-            raise InputError(f"--eval-mode: must be {EVAL_MODES}, not {self.eval_mode!r}")
+            raise SettingError("eval_mode", f"must be {EVAL_MODES}, not {self.eval_mode!r}")
         return int(fixed[1])

@@ -127,7 +127,7 @@ class SampleFailure:
     problem: str
 
 
-Outcome = SampleResult | SampleFailure
+SampleOutcome = SampleResult | SampleFailure
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class SampleRecord:
 
     job: Job
     index: int
-    outcome: Outcome
+    outcome: SampleOutcome
 
     def to_json(self) -> dict[str, Any]:
         """The record's line.

@@ -4,25 +4,31 @@ On a CPU every sample is computed by one thread, and several samples at once: th
 depend on how many threads share it, and a correction head that ranks pixels can turn them into another mask.
 So the results are the same on any number of processes and cores. It is faster, too, than sharing out each
 layer of one network among the cores. On a GPU, many samples' clicks are computed in one batch.
+
+Whatever goes wrong in one sample, memory included, is that sample's failure; what cannot be kept, because the
+disk is full, say, ends the run.
 """
 
 import contextlib
 import json
+import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 from typing import Protocol as Interface
 
 import cv2
 import torch
-from tqdm import tqdm
 
 from isegm.datasets import Dataset, Sample
 from isegm.distributed import Processes, SignsOfLife, cores_for
-from isegm.errors import InputError
+from isegm.errors import InputError, is_out_of_memory
 from isegm.evaluation.click_loop import SamplePictures, evaluate_sample
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.record import SampleFailure, SampleResult
+from isegm.evaluation.record import SampleFailure, SampleOutcome, SampleResult
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.network import Network
 from isegm.inference.predictor import Predictor
@@ -35,11 +41,44 @@ MAX_THREADS = 16
 GPU_BATCH = 16
 """Samples in a batch on a GPU where nothing else is asked for."""
 
+NOT_ENOUGH_MEMORY = "not enough memory; use fewer processes or samples at once, or a larger machine"
+"""What is said of a sample that memory did not suffice for."""
+
 _ONE_DONE = 1 << 32
 """Samples and clicks are counted in one counter, by one request: a sample counts for this, a click for 1."""
 
 _LOOK_SECONDS = 0.2
 """How often the main thread looks how the work goes."""
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Samples of a data set that are to be evaluated; the same in every process."""
+
+    key: str
+    """A name for this part of the run, unique in it."""
+    dataset: Dataset
+    """Where the samples come from."""
+    indices: Sequence[int]
+    """The samples, by number."""
+    protocol: Protocol
+    """How to evaluate."""
+    seed: int = 0
+    """Which of the protocol's users clicks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """What segments."""
+
+    new_segmenter: Callable[[Dataset], Segmenter]
+    """Makes what segments a data set's samples, set up as the protocol says; each thread has its own."""
+    device: torch.device
+    """What it computes on."""
+    batched: BatchedNetwork | None = None
+    """What the segmenters share if as many samples as it takes shall be computed on at once."""
 
 
 class Keeper(Interface):
@@ -62,7 +101,7 @@ class Results:
     """
 
     def __init__(self) -> None:
-        self.results: dict[int, SampleResult | SampleFailure] = {}
+        self.results: dict[int, SampleOutcome] = {}
 
     def keep(self, index: int, sample: Sample, result: SampleResult, pictures: SamplePictures) -> None:  # noqa: ARG002
         """Keep a result."""
@@ -71,6 +110,22 @@ class Results:
     def keep_failure(self, index: int, failure: SampleFailure) -> None:
         """Keep why there is none."""
         self.results[index] = failure
+
+
+class Progress(NamedTuple):
+    """How far a data set is, counting all processes' samples.
+
+    Attributes:
+        dataset: The data set's name.
+        done: Samples with an outcome, those of earlier starts included.
+        total: All samples.
+        figure: The NoC so far, in words; empty where there is none yet.
+    """
+
+    dataset: str
+    done: int
+    total: int
+    figure: str
 
 
 def samples_at_once(device: torch.device, processes: Processes) -> int:
@@ -89,124 +144,187 @@ def predictor_for(network: Network, dataset: Dataset, protocol: Protocol) -> Pre
     )
 
 
+def contender_of(network: Network, protocol: Protocol, device: torch.device, batch: int = 1) -> Contender:
+    """A network as the protocol sets it up, with the clicks of ``batch`` samples computed at once."""
+    batched = BatchedNetwork(network, batch) if batch > 1 else None
+    return Contender(
+        new_segmenter=lambda dataset: predictor_for(batched or network, dataset, protocol),
+        device=device,
+        batched=batched,
+    )
+
+
+def shown_threshold(protocol: Protocol) -> float:
+    """Which NoC the progress shows: that of the target, or of 0.9 where clicks go on beyond it."""
+    return min(protocol.target_iou, 0.9)
+
+
 def evaluate_dataset(
-    new_segmenter: Callable[[], Segmenter],
-    device: torch.device,
-    dataset: Dataset,
-    protocol: Protocol,
+    task: Task,
+    contender: Contender,
     processes: Processes,
-    job: str,
-    missing: Sequence[int],
     keeper: Keeper,
-    batched: BatchedNetwork | None = None,
-    seed: int = 0,
+    show: Callable[[Progress], None] = lambda _: None,
 ) -> None:
     """Evaluate samples of a data set together with the run's other processes.
 
     When it returns in process 0, all of them have been kept; in the others, when no sample is left to take.
 
     Args:
-        new_segmenter: Makes what segments, set up as the protocol says; each thread has its own.
-        device: What it computes on.
-        dataset: The samples; the same in every process.
-        protocol: How to evaluate.
+        task: What to evaluate.
+        contender: What segments.
         processes: The run's processes.
-        job: A name for this part of the run, unique in it and the same in every process.
-        missing: The samples to evaluate, by number; the same in every process.
         keeper: Keeps what this process has evaluated.
-        batched: What the segmenters share if as many samples as it takes shall be computed on at once.
-        seed: Which of the protocol's users clicks.
+        show: Is given the progress several times a second, in process 0.
 
     Raises:
         InputError: Another process gave no sign of life for as long as the timeout says.
         OSError: A result cannot be kept.
+        KeyboardInterrupt: Ctrl-C came. The samples that were under way have been kept.
     """
-    stop = threading.Event()
-    under_way = _UnderWay(processes, job)
-    errors: list[BaseException] = []
+    tally = _Tally(processes, task)
+    watch = _Watch(processes, tally, len(task.indices))
 
-    def work() -> None:
-        if device.type == "cpu":
-            torch.set_num_threads(1)  # this thread's own setting
-        segmenter = new_segmenter()
-        with batched.member() if batched else contextlib.nullcontext():
-            for number in processes.hand_out(job, len(missing)):
-                index = missing[number]
-                under_way.begin(dataset.names[index])
-                result = _evaluate(segmenter, dataset, index, protocol, keeper, seed)
-                under_way.end()
-                if result is None:
-                    processes.add(f"{job}/failed")
-                clicks = noc(result.scores, shown_threshold(protocol), protocol.n_clicks) if result else 0
-                processes.add(f"{job}/progress", _ONE_DONE + clicks)
-                if stop.is_set():
-                    return
-        under_way.tell()
+    def look() -> None:
+        watch.look()
+        if processes.rank == 0:
+            show(tally.progress())
 
-    def work_or_tell(ended: threading.Event) -> None:
+    with one_thread_a_sample() if contender.device.type == "cpu" else contextlib.nullcontext():
+        workers = _Workers(task, contender, processes, keeper, tally)
         try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - the main thread raises it
-            errors.append(error)
-            stop.set()
-        finally:
-            ended.set()
-
-    cv2.setNumThreads(1)
-    workers = batched.size if batched else samples_at_once(device, processes)
-    # Not Thread.join: a signal during it makes Python 3.11 take the thread for ended.
-    all_ended = [threading.Event() for _ in range(workers)]
-    with _Progress(processes, job, dataset, protocol, len(missing)) as progress:
-        watch = _Watch(processes, job, len(missing))
-        for ended in all_ended:
-            # A daemon: one that hangs must not keep the process from ending.
-            threading.Thread(target=work_or_tell, args=(ended,), daemon=True).start()
-        try:
-            for ended in all_ended:
-                while not ended.wait(_LOOK_SECONDS) and not errors:
-                    watch.look()
-                    progress.show()
+            while workers.at_work(_LOOK_SECONDS):
+                look()
         except KeyboardInterrupt:
-            _end(all_ended, stop)
+            workers.end()
             raise
-        if errors:
-            _end(all_ended, stop)
-            raise errors[0]
-        under_way.leave()
+        workers.raise_error()
+        tally.leave()
         while processes.rank == 0:
-            watch.look()
-            progress.show()
+            look()
             if watch.finished:
                 break
             time.sleep(_LOOK_SECONDS)
 
 
-def _end(all_ended: Sequence[threading.Event], stop: threading.Event) -> None:
-    """Let each thread end with the sample it is at, which is kept."""
-    stop.set()
-    for ended in all_ended:
-        ended.wait()
+@contextlib.contextmanager
+def one_thread_a_sample() -> Iterator[None]:
+    """Let the threads that begin within compute each by itself.
 
-
-def _evaluate(
-    segmenter: Segmenter, dataset: Dataset, index: int, protocol: Protocol, keeper: Keeper, seed: int
-) -> SampleResult | None:
+    ``torch.set_num_threads`` holds for the calling thread and for all that have not computed anything yet;
+    OpenCV's holds for the process.
+    """
+    torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
-        sample = dataset[index]
-    except InputError as error:
-        keeper.keep_failure(index, SampleFailure(dataset.names[index], str(error)))
-        return None
-    result, pictures = evaluate_sample(segmenter, sample, protocol, seed)
-    keeper.keep(index, sample, result, pictures)
-    return result
+        yield
+    finally:
+        torch.set_num_threads(torch_threads)
+        cv2.setNumThreads(cv2_threads)
 
 
-class _UnderWay:
-    """Tells the other processes which samples this one is at, by name."""
+class _Workers:
+    """This process's threads, which take samples until none is left; they begin at once."""
 
-    def __init__(self, processes: Processes, job: str) -> None:
+    def __init__(
+        self, task: Task, contender: Contender, processes: Processes, keeper: Keeper, tally: "_Tally"
+    ) -> None:
+        self._task = task
+        self._contender = contender
         self._processes = processes
-        self._key = f"{job}/at"
+        self._keeper = keeper
+        self._tally = tally
+        self._errors: list[BaseException] = []
+        self._stop = threading.Event()
+        batched = contender.batched
+        count = batched.size if batched else samples_at_once(contender.device, processes)
+        # Not Thread.join: a signal during it makes Python 3.11 take the thread for ended.
+        self._ended = [threading.Event() for _ in range(count)]
+        for ended in self._ended:
+            # A daemon: one that hangs must not keep the process from ending.
+            threading.Thread(target=self._work, args=(ended,), daemon=True).start()
+
+    def at_work(self, seconds: float) -> bool:
+        """Wait a while; tell whether a thread is still at work, and none has ended with an error."""
+        for ended in self._ended:
+            if not ended.wait(seconds):
+                return not self._errors
+        return False
+
+    def end(self) -> None:
+        """Let each thread end with the sample it is at, which is kept."""
+        self._stop.set()
+        for ended in self._ended:
+            ended.wait()
+
+    def raise_error(self) -> None:
+        """End, and raise the error that a thread has ended with, if one has."""
+        if self._errors:
+            self.end()
+            raise self._errors[0]
+
+    def _work(self, ended: threading.Event) -> None:
+        try:
+            self._take_samples()
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            self._errors.append(error)
+            self._stop.set()
+        finally:
+            ended.set()
+
+    def _take_samples(self) -> None:
+        task, batched = self._task, self._contender.batched
+        segmenter = self._contender.new_segmenter(task.dataset)
+        with batched.member() if batched else contextlib.nullcontext():
+            for number in self._processes.hand_out(task.key, len(task.indices)):
+                index = task.indices[number]
+                self._tally.begin(task.dataset.names[index])
+                self._tally.end(self._evaluate(segmenter, index))
+                if self._stop.is_set():
+                    return
+        self._tally.tell()
+
+    def _evaluate(self, segmenter: Segmenter, index: int) -> SampleResult | None:
+        """Evaluate a sample and keep its result, or why there is none."""
+        task = self._task
+        try:
+            sample = task.dataset[index]
+            result, pictures = evaluate_sample(segmenter, sample, task.protocol, task.seed)
+            self._keeper.keep(index, sample, result, pictures)
+        except OSError:  # it cannot be kept; what cannot be read is an InputError
+            raise
+        except Exception as error:
+            problem = problem_of(error, task.dataset.records[index].files)
+            _LOGGER.debug("%s", problem, exc_info=error)
+            self._keeper.keep_failure(index, SampleFailure(task.dataset.names[index], problem))
+            return None
+        return result
+
+
+def problem_of(error: Exception, files: Sequence[Path]) -> str:
+    """One line that says what went wrong in a sample.
+
+    Args:
+        error: What was raised.
+        files: The sample's files, the image first: the line names one of them.
+    """
+    if isinstance(error, InputError):
+        said = "; ".join(error.lines)
+    elif is_out_of_memory(error):
+        said = NOT_ENOUGH_MEMORY
+    else:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        said = f"evaluating it failed ({type(error).__name__}: {reason}); try again, or report it"
+    return said if any(str(file) in said for file in files) else f"{files[0]}: {said}"
+
+
+class _Tally:
+    """What the processes tell each other of a task, through their store: who is at what, and what is done."""
+
+    def __init__(self, processes: Processes, task: Task) -> None:
+        self._processes = processes
+        self._task = task
         self._names: dict[int, str] = {}
         self._lock = threading.Lock()
 
@@ -216,10 +334,15 @@ class _UnderWay:
             self._names[threading.get_ident()] = name
             self._note()
 
-    def end(self) -> None:
-        """It has ended with it. The others are told with the next one, or that there is none."""
+    def end(self, result: SampleResult | None) -> None:
+        """It has ended with it; the others are told its name is gone with the next one, or :meth:`tell`."""
         with self._lock:
             del self._names[threading.get_ident()]
+        if result is None:
+            self._processes.add(f"{self._task.key}/failed")
+        protocol = self._task.protocol
+        clicks = noc(result.scores, shown_threshold(protocol), protocol.n_clicks) if result else 0
+        self._processes.add(f"{self._task.key}/progress", _ONE_DONE + clicks)
 
     def tell(self) -> None:
         """Tell the others what is under way now."""
@@ -227,19 +350,44 @@ class _UnderWay:
             self._note()
 
     def leave(self) -> None:
-        """This process has ended with the job."""
-        self._processes.note(self._key, json.dumps(None))
+        """This process has ended with the task."""
+        self._processes.note(f"{self._task.key}/at", json.dumps(None))
+
+    def done(self) -> tuple[int, int]:
+        """How many samples are done, and their clicks in all."""
+        return divmod(self._processes.add(f"{self._task.key}/progress", 0), _ONE_DONE)
+
+    def progress(self) -> Progress:
+        """How far the data set is."""
+        task, (done, clicks) = self._task, self.done()
+        solved = done - self._processes.add(f"{task.key}/failed", 0)
+        noc_so_far = (
+            f"NoC@{shown_threshold(task.protocol) * 100:g} {clicks / solved:.2f}" if solved > 0 else ""
+        )
+        total = len(task.dataset)
+        return Progress(task.dataset.name, total - len(task.indices) + done, total, noc_so_far)
+
+    def who_is_where(self) -> str:
+        """What the processes are at that have not ended with the task."""
+        places = []
+        for rank in range(self._processes.size):
+            text = self._processes.noted(f"{self._task.key}/at", rank)
+            at = json.loads(text) if text else []
+            if at is not None:
+                where = f"{self._task.key} {', '.join(at)}" if at else f"no sample of {self._task.key}"
+                places.append(f"{self._processes.name_of(rank)} is at {where}")
+        return "; ".join(places) or f"all processes have left {self._task.key}"
 
     def _note(self) -> None:
-        self._processes.note(self._key, json.dumps(sorted(self._names.values())))
+        self._processes.note(f"{self._task.key}/at", json.dumps(sorted(self._names.values())))
 
 
 class _Watch:
     """Notices when nothing moves any more: process 0 watches all samples, the others watch process 0."""
 
-    def __init__(self, processes: Processes, job: str, count: int) -> None:
+    def __init__(self, processes: Processes, tally: _Tally, count: int) -> None:
         self._processes = processes
-        self._job = job
+        self._tally = tally
         self._count = count
         self._done = 0
         self._since = time.monotonic()
@@ -260,69 +408,11 @@ class _Watch:
             self._first.look("what is done")
             return
         self._processes.beat()
-        (done, _), now = _progress(self._processes, self._job), time.monotonic()
+        (done, _), now = self._tally.done(), time.monotonic()
         if done != self._done:
             self._done, self._since = done, now
         elif not self.finished and now - self._since > self._processes.timeout:
             raise InputError(
-                f"no sample was finished for {self._processes.timeout:g} s; {self._who_is_where()}; look "
-                "what holds it, or allow more by --timeout; --resume goes on with what is missing"
+                f"no sample was finished for {self._processes.timeout:g} s; {self._tally.who_is_where()}; "
+                "look what holds it, or allow more time; what is done is kept"
             )
-
-    def _who_is_where(self) -> str:
-        """What the processes are at that have not ended with this job."""
-        places = []
-        for rank in range(self._processes.size):
-            text = self._processes.noted(f"{self._job}/at", rank)
-            at = json.loads(text) if text else []
-            if at is not None:
-                where = f"{self._job} {', '.join(at)}" if at else f"no sample of {self._job}"
-                places.append(f"{self._processes.name_of(rank)} is at {where}")
-        return "; ".join(places) or f"all processes have left {self._job}"
-
-
-def _progress(processes: Processes, job: str) -> tuple[int, int]:
-    """How many samples are done, and their clicks in all."""
-    return divmod(processes.add(f"{job}/progress", 0), _ONE_DONE)
-
-
-def shown_threshold(protocol: Protocol) -> float:
-    """Which NoC the progress bar shows: that of the target, or of 0.9 where clicks go on beyond it."""
-    return min(protocol.target_iou, 0.9)
-
-
-class _Progress:
-    """A bar on process 0 that counts all processes' samples, with the NoC so far."""
-
-    def __init__(
-        self, processes: Processes, job: str, dataset: Dataset, protocol: Protocol, missing: int
-    ) -> None:
-        self._processes = processes
-        self._job = job
-        self._label = f"NoC@{shown_threshold(protocol) * 100:g}"
-        self._resumed = len(dataset) - missing
-        self._bar = tqdm(
-            total=len(dataset),
-            initial=self._resumed,
-            desc=dataset.name,
-            unit="sample",
-            disable=processes.rank != 0,
-            leave=False,
-        )
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def show(self) -> None:
-        """Bring the bar up to date."""
-        if self._bar.disable:
-            return
-        done, clicks = _progress(self._processes, self._job)
-        solved = done - self._processes.add(f"{self._job}/failed", 0)
-        if solved > 0:
-            self._bar.set_postfix_str(f"{self._label} {clicks / solved:.2f}", refresh=False)
-        if self._resumed + done > self._bar.n:
-            self._bar.update(self._resumed + done - self._bar.n)

@@ -108,20 +108,27 @@ class BatchedNetwork:
         self._waiting = [request for request in self._waiting if request not in batch]
         self._running = True
         self._changed.release()
-        error: BaseException | None = None
-        answers: list[tuple[Tensor, ...]] = []
         try:
-            answers = self._compute(batch)
-        except BaseException as raised:  # noqa: BLE001 - whoever asked shall have it
-            error = raised
+            self._answer(batch)
         finally:
             self._changed.acquire()
             self._running = False
-        for number, request in enumerate(batch):
-            request.error = error
-            request.answer = answers[number] if error is None else ()
+        for request in batch:
             request.done = True
         self._changed.notify_all()
+
+    def _answer(self, batch: Sequence[_Request]) -> None:
+        """Answer each request, by an error if need be; one that has none spoils no other's."""
+        try:
+            answers = self._compute(batch)  # and those of what the batch was filled up with
+            for request, answer in zip(batch, answers, strict=False):
+                request.answer = answer
+        except BaseException as error:  # noqa: BLE001 - whoever asked shall have it
+            if len(batch) == 1:
+                batch[0].error = error
+            else:
+                for request in batch:
+                    self._answer([request])
 
     def _compute(self, batch: Sequence[_Request]) -> list[tuple[Tensor, ...]]:
         """What each request asks for."""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from isegm.errors import InputError
+from isegm.errors import SettingError
 from isegm.wording import names
 
 CENTRE = "centre"
@@ -48,16 +48,16 @@ def parse_click_model(text: str) -> ClickModel:
     for part in names(text):
         name, _, value = (word.strip() for word in part.partition("="))
         if name in parts:
-            raise InputError(f"--click-model: {name} is given twice; keep one")
+            raise SettingError("click_model", f"{name} is given twice; keep one")
         if name == CENTRE:
-            raise InputError(
-                f"--click-model: {CENTRE} leaves nothing to chance; give it alone or leave it out"
+            raise SettingError(
+                "click_model", f"{CENTRE} leaves nothing to chance; give it alone or leave it out"
             )
         if name not in ("random", "jitter", "wrong") or (name == "random" and part != name):
-            raise InputError(f"--click-model: must be {CLICK_MODELS}, not {part!a}")
+            raise SettingError("click_model", f"must be {CLICK_MODELS}, not {part!a}")
         parts[name] = value
     if not parts:
-        raise InputError(f"--click-model: must be {CLICK_MODELS}, not {text!a}")
+        raise SettingError("click_model", f"must be {CLICK_MODELS}, not {text!a}")
     return ClickModel(
         random="random" in parts,
         jitter=_number(parts, "jitter", 1e6, "above 0 and at most 1000000 pixels, like jitter=3"),
@@ -74,5 +74,5 @@ def _number(parts: dict[str, str], name: str, most: float, allowed: str) -> floa
     except ValueError:
         number = math.nan
     if not 0 < number <= most:
-        raise InputError(f"--click-model: {name} must be {allowed}, not {parts[name]!a}")
+        raise SettingError("click_model", f"{name} must be {allowed}, not {parts[name]!a}")
     return number

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +29,7 @@ from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation.figures import figures_of
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.workers import Results, evaluate_dataset, predictor_for
+from isegm.evaluation.workers import Results, Task, contender_of, evaluate_dataset
 from isegm.inference.load import prepare_network
 from isegm.model.build import PRESETS
 from isegm.model.checkpoint import save_checkpoint
@@ -293,19 +292,17 @@ class Trainer:
         nocs: dict[str, float] = {}
         if epoch % self.run.validate_every == 0:
             network = prepare_network(model.eval())
+            contender = contender_of(network, self.run.protocol, self.device)
             for dataset in self.run.validation:
                 started = time.perf_counter()
                 kept = Results()
-                evaluate_dataset(
-                    partial(predictor_for, network, dataset, self.run.protocol),
-                    self.device,
-                    dataset,
-                    self.run.protocol,
-                    self.processes,
-                    job=f"validation/{self.step}/{dataset.name}",
-                    missing=range(len(dataset)),
-                    keeper=kept,
+                task = Task(
+                    key=f"validation/{self.step}/{dataset.name}",
+                    dataset=dataset,
+                    indices=range(len(dataset)),
+                    protocol=self.run.protocol,
                 )
+                evaluate_dataset(task, contender, self.processes, kept)
                 results = self.processes.gather(kept.results)
                 if results is not None:
                     seconds = time.perf_counter() - started

@@ -95,7 +95,7 @@ def test_the_mode_may_be_anywhere(evaluate_model, line):
         ("EMC-Click RITM", "unrecognized arguments: RITM"),
         ("EMC-Click --n-clicks=many", "argument --n-clicks: invalid int value: 'many'"),
         ("EMC-Click --n-clicks=0", "--n-clicks: must be at least 1, not 0"),
-        ("EMC-Click --n-clicks=2 --min-n-clicks=3", "--min-n-clicks: must be 1 to --n-clicks, not 3"),
+        ("EMC-Click --n-clicks=2 --min-n-clicks=3", "--min-n-clicks: must be 1 to n_clicks, not 3"),
         ("EMC-Click --thresh=1.5", "--thresh: must be at least 0 and below 1, not 1.5"),
         ("EMC-Click --target-iou=-1", "--target-iou: must be above 0, not -1.0"),
         ("EMC-Click --eval-mode=ritm", "--eval-mode: must be emc-click, cvpr or fixed<pixels>"),
@@ -104,7 +104,7 @@ def test_the_mode_may_be_anywhere(evaluate_model, line):
             "EMC-Click --click-model=jitter",
             "--click-model: jitter must be above 0 and at most 1000000 pixels",
         ),
-        ("EMC-Click --seeds=2", "--seeds: with --click-model=centre every seed places the same clicks"),
+        ("EMC-Click --seeds=2", "--seeds: with the click model centre every seed places the same clicks"),
         ("EMC-Click --gpus=0,a", "--gpus: must be different whole numbers like 0,1, not '0,a'"),
         ("EMC-Click --gpus=1,1", "--gpus: must be different whole numbers like 0,1, not '1,1'"),
         ("EMC-Click --gpus=", "--gpus: must be different whole numbers like 0,1, not ''"),
@@ -115,7 +115,7 @@ def test_the_mode_may_be_anywhere(evaluate_model, line):
             "--checkpoint: name at least one, such as --checkpoint=hr32.pth, or leave it out",
         ),
         ("EMC-Click --checkpoint=hr32 --exp-path=a", "--exp-path: cannot go with --checkpoint"),
-        ("EMC-Click --checkpoint=hr18", "weights/hr18: no such checkpoint; check its name and --model_dir"),
+        ("EMC-Click --checkpoint=hr18", "weights/hr18: no such checkpoint; check its name and folder"),
         ("EMC-Click --checkpoint=hr32 --model_dir=./nowhere/", "nowhere/hr32: no such checkpoint"),
         ("EMC-Click --exp-path=run1", "experiments/run1/checkpoints: no checkpoint here named *.pth"),
         ("EMC-Click --checkpoint=hr32 --config-path=none.yml", "none.yml: no such config file"),
@@ -435,7 +435,7 @@ def test_a_checkpoint_called_as_the_baseline_is_refused_beside_it(evaluate_model
     arguments = [*QUICK, "--checkpoint=geodesic", "--baseline"]
     assert evaluate_model.main(arguments) == 2
     err = capsys.readouterr().err
-    assert err.endswith(": error: --baseline: a checkpoint is called geodesic, too; give it a --model-name\n")
+    assert err.endswith(": error: --baseline: a checkpoint is called geodesic, too; give it another name\n")
     assert err.count("\n") == 1
     assert not (workspace / "run").exists()
     assert evaluate_model.main([*arguments, "--model-name=mine"]) == 0

@@ -268,7 +268,7 @@ def test_a_process_that_hangs_is_named_and_the_run_ends(forks, place, plain):
     assert run.processes[0].exitcode == 2
     assert re.search(
         r"error: no sample was finished for 6 s; process 1 on \S+ is at (no sample of )?hr32/many.*"
-        r"; look what holds it, or allow more by --timeout; --resume goes on with what is missing\n$",
+        r"; look what holds it, or allow more time; what is done is kept\n$",
         run.printed("err"),
     )
     run.signal(signal.SIGKILL, 1)
@@ -288,7 +288,7 @@ def test_a_first_process_that_hangs_is_named_by_the_others(forks, place):
     assert run.processes[1].exitcode == 2
     assert re.search(
         r"error: process 0 on \S+ has not told [a-z ]+ for 6 s: it hangs; look what it does there, or "
-        r"allow more by --timeout\n$",
+        r"allow more time\n$",
         run.printed("err", 1),
     )
     run.signal(signal.SIGKILL, 0)

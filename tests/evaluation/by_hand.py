@@ -21,8 +21,9 @@ class ScriptedPredictor:
         self.placed = []
         self.first = np.zeros(image.shape[:2], np.bool_) if initial_mask is None else initial_mask
 
-    def click(self, row: float, col: float, positive: bool) -> None:
+    def click(self, row: float, col: float, positive: bool) -> npt.NDArray[np.float32]:
         self.placed.append(Click(row, col, positive))
+        return np.full(self.first.shape, 0.25, np.float32)
 
     @property
     def clicks(self) -> tuple[Click, ...]:

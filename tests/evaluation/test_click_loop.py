@@ -108,7 +108,7 @@ def test_seconds_are_one_a_click_and_the_first_has_the_preparation(monkeypatch):
 
         def click(self, row, col, positive):
             clock[0] += 1 + len(self.placed)
-            super().click(row, col, positive)
+            return super().click(row, col, positive)
 
     result, _ = run([row_of(1), row_of(2), row_of(8)], predictor=Slow)
     assert result.seconds == (101, 2, 3)

@@ -1,30 +1,19 @@
 import hashlib
-import io
 import json
-import re
-import sys
-from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 import isegm
-from isegm.config import Config
 from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation import evaluate as module
 from isegm.evaluation.click_loop import SamplePictures
-from isegm.evaluation.evaluate import (
-    Checkpoint,
-    Evaluation,
-    default_folder,
-    evaluate,
-    find_checkpoints,
-    find_experiment,
-    open_datasets,
-)
+from isegm.evaluation.evaluate import Evaluated, evaluate
 from isegm.evaluation.output import Wanted
+from isegm.evaluation.plan import Checkpoint, Evaluation
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleFailure
 from isegm.inference.geodesic import GeodesicSegmenter
@@ -38,122 +27,6 @@ def touch(*paths):
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-
-
-def found(names, folder, model_name=None):
-    return [(c.name, c.path) for c in find_checkpoints(names, folder, model_name)]
-
-
-@pytest.mark.parametrize("name", ["hr32", "hr32.pth", "epoch.10", "epoch.10.pth"])
-def test_a_checkpoint_is_found_with_and_without_its_extension(tmp_path, name):
-    touch(tmp_path / "hr32.pth", tmp_path / "epoch.10.pth")
-    stem = name.removesuffix(".pth")
-    assert found([name], tmp_path) == [(stem, tmp_path / f"{stem}.pth")]
-
-
-def test_a_checkpoint_may_be_a_path_of_its_own(tmp_path, monkeypatch):
-    touch(tmp_path / "elsewhere" / "a.pth", tmp_path / "weights" / "b.pth")
-    monkeypatch.chdir(tmp_path)
-    assert found(["elsewhere/a", "b"], Path("weights")) == [
-        ("a", Path("elsewhere/a.pth")),
-        ("b", Path("weights/b.pth")),
-    ]
-    assert found([str(tmp_path / "elsewhere" / "a.pth")], Path("weights")) == [
-        ("a", tmp_path / "elsewhere" / "a.pth")
-    ]
-
-
-def test_the_checkpoints_folder_comes_before_the_current_one(tmp_path, monkeypatch):
-    touch(tmp_path / "a.pth", tmp_path / "weights" / "a.pth")
-    monkeypatch.chdir(tmp_path)
-    assert found(["a.pth"], Path("weights")) == [("a", Path("weights/a.pth"))]
-
-
-@pytest.mark.parametrize(
-    ("names", "model_name", "line"),
-    [
-        (["c"], None, "{}/c: no such checkpoint; check its name and --model_dir"),
-        (["a", "a.pth"], None, "--checkpoint: a is named twice; results are kept by this name"),
-        (["a", "b"], "mine", "--model-name: one name for 2 checkpoints; evaluate them one by one"),
-        (["a"], "", "--model-name: must be usable as the name of a file, not ''"),
-        (["a"], "x/../y", "--model-name: must be usable as the name of a file, not 'x/../y'"),
-        (["a"], "x\ny", "--model-name: must be usable as the name of a file, not 'x\\ny'"),
-    ],
-)
-def test_checkpoints_that_cannot_be_told_are_refused(tmp_path, names, model_name, line):
-    touch(tmp_path / "a.pth", tmp_path / "b.pth")
-    with pytest.raises(InputError) as caught:
-        find_checkpoints(names, tmp_path, model_name)
-    assert str(caught.value) == line.format(tmp_path)
-
-
-def test_a_checkpoint_can_be_given_a_name(tmp_path):
-    touch(tmp_path / "a.pth")
-    assert found(["a"], tmp_path, "my network") == [("my network", tmp_path / "a.pth")]
-
-
-def test_a_training_runs_checkpoints_are_found_by_folder_and_prefix(tmp_path):
-    place = tmp_path / "experiments" / "liver" / "run1" / "checkpoints"
-    touch(*(place / name for name in ("020.pth", "010.pth", "last.pth", "log.txt")))
-    config = Config(tmp_path / "config.yml", {"EXPS_PATH": tmp_path / "experiments"})
-    assert find_experiment("liver/run1", config) == [str(place / f"{n}.pth") for n in ("010", "020", "last")]
-    assert find_experiment("liver/run1:0", config) == [str(place / f"{n}.pth") for n in ("010", "020")]
-    assert find_experiment("liver/run1:last", config) == [str(place / "last.pth")]
-    for nothing, prefix in (("liver/run1:030", "030"), ("liver/run2", "")):
-        with pytest.raises(InputError) as caught:
-            find_experiment(nothing, config)
-        where = config.path.parent / "experiments" / nothing.partition(":")[0] / "checkpoints"
-        assert str(caught.value) == f"{where}: no checkpoint here named {prefix}*.pth; check --exp-path"
-
-
-@pytest.fixture
-def config(tmp_path):
-    """Two whole data sets, one that is not, and one that is not there."""
-    organs = ("lung", "liver", "broken")
-    touch(*(tmp_path / organ / kind / "a.png" for organ in organs for kind in ("images", "masks")))
-    touch(tmp_path / "broken" / "images" / "alone.png", tmp_path / "broken" / "masks" / "orphan.png")
-    places = {f"{organ.upper()}_PATH": tmp_path / organ for organ in (*organs, "absent")}
-    return Config(tmp_path / "config.yml", places)
-
-
-def test_data_sets_come_in_the_order_asked_for(config):
-    assert [dataset.name for dataset in open_datasets(["liver", "LUNG"], config)] == ["liver", "lung"]
-
-
-def test_by_default_all_that_exist_are_opened(config, tmp_path):
-    (tmp_path / "broken" / "images" / "alone.png").unlink()
-    (tmp_path / "broken" / "masks" / "orphan.png").unlink()
-    assert [dataset.name for dataset in open_datasets([], config)] == ["lung", "liver", "broken"]
-
-
-def test_everything_wrong_with_any_data_set_is_listed_at_once(config, tmp_path):
-    with pytest.raises(InputError) as caught:
-        open_datasets(["broken", "lung", "absent", "Lung", "unheard-of"], config)
-    images, masks = tmp_path / "broken" / "images", tmp_path / "broken" / "masks"
-    alone, orphan, absent, twice, unknown = str(caught.value).splitlines()
-    assert alone.startswith(f"{images / 'alone.png'}: has no mask of the same name in {masks}")
-    assert orphan.startswith(f"{masks / 'orphan.png'}: has no image of the same name in {images}")
-    assert absent.startswith(f"absent: there is no folder {tmp_path / 'absent'}")
-    assert twice == "--datasets: lung is named twice"
-    assert unknown.startswith("'unheard-of': no such data set in ")
-
-
-def test_no_data_set_at_all_is_an_error(tmp_path):
-    config = Config(tmp_path / "config.yml", {"LUNG_PATH": tmp_path / "lung"})
-    with pytest.raises(InputError, match="none of its data sets is there"):
-        open_datasets([], config)
-
-
-def test_the_default_folder_is_new_each_time_and_says_what_was_run(tmp_path):
-    config = Config(tmp_path / "config.yml", {"EXPS_PATH": tmp_path / "experiments"})
-    checkpoints = [Checkpoint("a", Path("a.pth")), Checkpoint("b", Path("b.pth"))]
-    folders = {default_folder(checkpoints, Protocol(eval_mode="cvpr"), config) for _ in range(5)}
-    assert len(folders) == 5
-    for folder in folders:
-        assert folder.parent == tmp_path / "experiments" / "evaluation_logs"
-        assert re.fullmatch(r"a\+b_cvpr_\d{8}-\d{6}-[0-9a-f]{4}", folder.name)
-    many = [Checkpoint("x" * 60, Path("x.pth"))] * 10
-    assert len(default_folder(many, Protocol(), config).name) < 200
 
 
 class Named:
@@ -190,12 +63,12 @@ def evaluation(tmp_path, monkeypatch):
         model.name = "hr18s"
         return model
 
-    def run(new_segmenter, device, dataset, protocol, processes, job, missing, keeper, batched, seed):
-        events.append(("run", job, device, new_segmenter, batched, seed))
+    def run(task, contender, processes, keeper, show):
+        events.append(("run", task, contender))
         mask = row_of(4).astype(np.bool_)
-        for index in missing:
-            name = dataset.names[index]
-            if (dataset.name, name) == ("liver", "b"):
+        for index in task.indices:
+            name = task.dataset.names[index]
+            if (task.dataset.name, name) == ("liver", "b"):
                 line = "liver/b.png: not a readable picture; is it complete?"
                 keeper.keep_failure(index, SampleFailure(name, line))
             else:
@@ -226,24 +99,28 @@ CPU = torch.device("cpu")
 
 
 def jobs_of(events):
-    return [event[1] for event in events if event[0] == "run"]
+    return [task.key for task, _ in runs_of(events)]
 
 
-def test_every_network_is_evaluated_on_every_data_set(evaluation, tmp_path, capsys):
+def runs_of(events):
+    return [event[1:] for event in events if event[0] == "run"]
+
+
+def test_every_network_is_evaluated_on_every_data_set(evaluation, tmp_path):
     make, events = evaluation
-    assert evaluate(make(datasets=("lung", "spleen"), print_scores=True), CPU, ALONE) == 0
+    found = evaluate(make(datasets=("lung", "spleen"), mean_scores=True), CPU, ALONE)
+    assert (found.samples, found.problems) == (8, [])
     jobs = jobs_of(events)
     assert jobs == ["a/lung", "a/spleen", "b/lung", "b/spleen"]
     document = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [(row["model"], row["dataset"]) for row in document["results"]] == [
         ("a", "lung"), ("a", "spleen"), ("b", "lung"), ("b", "spleen")
     ]  # fmt: skip
-    printed = capsys.readouterr().out
-    assert printed.startswith((tmp_path / "run" / "results.txt").read_text())
-    assert [line for line in printed.splitlines() if "mIoU" in line] == [
+    assert found.text.startswith((tmp_path / "run" / "results.txt").read_text())
+    assert [line for line in found.text.splitlines() if "mIoU" in line] == [
         f"{job.replace('/', ' on ')}: mIoU@1=90.00%; mIoU@2=90.00%" for job in jobs
     ]
-    assert printed.endswith(f"are in {tmp_path / 'run'}\n")
+    assert found.text.endswith(f"are in {tmp_path / 'run'}")
 
 
 def test_networks_are_loaded_as_the_settings_say(evaluation, monkeypatch):
@@ -261,7 +138,7 @@ def test_networks_are_loaded_as_the_settings_say(evaluation, monkeypatch):
         "compiled": False,
     }
     assert loaded == [("a", settings), ("b", settings)]
-    assert [event[4] for event in events if event[0] == "run"] == [None, None]
+    assert [contender.batched for _, contender in runs_of(events)] == [None, None]
 
 
 def test_a_batch_is_shared_by_all_samples_of_a_data_set(evaluation, tmp_path):
@@ -269,19 +146,20 @@ def test_a_batch_is_shared_by_all_samples_of_a_data_set(evaluation, tmp_path):
     evaluate(make("a", batch_size=5, compiled=True), CPU, ALONE)
     [(_, _, settings)] = [event for event in events if event[0] == "load"]
     assert (settings["threads"], settings["compiled"]) == (None, True)
-    runs = [event for event in events if event[0] == "run"]
-    assert [event[4].size for event in runs] == [5, 5]
-    assert all(event[3].args[0] is event[4] for event in runs)
+    contenders = [contender for _, contender in runs_of(events)]
+    assert [contender.batched.size for contender in contenders] == [5, 5]
+    for contender in contenders:
+        assert contender.new_segmenter(Named("lung")).network is contender.batched
     device = json.loads((tmp_path / "run" / "results.json").read_text())["device"]
     assert (device["samples_at_once"], device["batch_size"], device["compiled"]) == (5, 5, True)
 
 
-def test_each_of_several_users_has_a_row_and_their_spread_a_line(evaluation, tmp_path, capsys):
+def test_each_of_several_users_has_a_row_and_their_spread_a_line(evaluation, tmp_path):
     make, events = evaluation
     protocol = Protocol(n_clicks=2, click_model="jitter=2", seeds=3)
-    assert evaluate(make("a", datasets=("lung", "spleen"), protocol=protocol), CPU, ALONE) == 0
+    found = evaluate(make("a", datasets=("lung", "spleen"), protocol=protocol), CPU, ALONE)
     assert jobs_of(events) == [f"a/{name}/seed_{seed}" for name in ("lung", "spleen") for seed in range(3)]
-    assert [event[5] for event in events if event[0] == "run"] == [0, 1, 2] * 2
+    assert [task.seed for task, _ in runs_of(events)] == [0, 1, 2] * 2
     document = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [(row["dataset"], row["seed"]) for row in document["results"]] == [
         (name, seed) for name in ("lung", "spleen") for seed in range(3)
@@ -291,7 +169,7 @@ def test_each_of_several_users_has_a_row_and_their_spread_a_line(evaluation, tmp
         (dataset, name, seed) for dataset in ("lung", "spleen") for seed in range(3) for name in "ab"
     ]
     assert (tmp_path / "run" / "predictions" / "spleen" / "seed_2" / "b.png").is_file()
-    printed = capsys.readouterr().out.splitlines()
+    printed = found.text.splitlines()
     assert [row.split("|")[2].strip() for row in printed if row.startswith("|")][1:4] == [
         "lung #0", "lung #1", "lung #2"
     ]  # fmt: skip
@@ -342,10 +220,10 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
     assert {"python", "numpy", "torchvision", "platform"} <= set(document["versions"])
 
 
-def test_samples_without_a_result_are_told_at_the_end(evaluation, capsys):
+def test_samples_without_a_result_are_told(evaluation):
     make, _ = evaluation
-    assert evaluate(make("a"), CPU, ALONE) == 1
-    assert capsys.readouterr().err == "liver/b.png: not a readable picture; is it complete?\n"
+    found = evaluate(make("a"), CPU, ALONE)
+    assert (found.samples, found.problems) == (3, ["liver/b.png: not a readable picture; is it complete?"])
 
 
 def test_a_bad_checkpoint_is_told_before_the_first_is_evaluated(evaluation, tmp_path):
@@ -379,31 +257,18 @@ def test_earlier_results_survive_a_checkpoint_that_cannot_replace_them(evaluatio
     assert (tmp_path / "run" / "results.json").read_bytes() == b"x"
 
 
-def test_the_table_has_left_this_process_before_the_others_may_end(evaluation, monkeypatch):
+def test_nobody_speaks_and_only_the_first_process_writes(evaluation, tmp_path, capsys, monkeypatch):
     make, _ = evaluation
-    out = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
-    seen = []
-
-    class Watching(Processes):
-        def from_first(self, value, what):
-            seen.append(out.getvalue().decode())
-            return value
-
-    evaluate(make("a"), CPU, Watching(0, 1, 0, 1, None))
-    assert "NoC@90%" in seen[-1]
-
-
-def test_only_the_first_process_writes_and_speaks(evaluation, tmp_path, capsys, monkeypatch):
-    make, _ = evaluation
-    told = iter([1, [], [], 0])  # the start, what is done of either data set, the exit status
+    evaluate(make("a"), CPU, ALONE)
+    shutil.rmtree(tmp_path / "run")
+    told = iter([1, [], [], 3, ["b.png"]])  # the start, what is done of either data set, how it ended
 
     class Second(Processes):
         def from_first(self, value, what):
             return next(told)
 
     monkeypatch.setattr(module, "evaluate_dataset", lambda *_, **__: None)
-    assert evaluate(make("a"), CPU, Second(1, 2, 1, 2, None)) == 0
+    assert evaluate(make("a"), CPU, Second(1, 2, 1, 2, None)) == Evaluated("", 3, ["b.png"])
     assert not (tmp_path / "run").exists()
     assert capsys.readouterr() == ("", "")
 
@@ -411,9 +276,9 @@ def test_only_the_first_process_writes_and_speaks(evaluation, tmp_path, capsys, 
 # --- the segmentation without weights
 
 
-def test_the_baselines_rows_come_after_the_networks_on_every_data_set(evaluation, tmp_path, capsys):
+def test_the_baselines_rows_come_after_the_networks_on_every_data_set(evaluation, tmp_path):
     make, events = evaluation
-    assert evaluate(make(datasets=("lung", "spleen"), baseline=True), CPU, ALONE) == 0
+    found = evaluate(make(datasets=("lung", "spleen"), baseline=True), CPU, ALONE)
     jobs = ["a/lung", "a/spleen", "b/lung", "b/spleen", "geodesic/lung", "geodesic/spleen"]
     assert jobs_of(events) == jobs
     document = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -422,7 +287,7 @@ def test_the_baselines_rows_come_after_the_networks_on_every_data_set(evaluation
     assert [checkpoint["name"] for checkpoint in document["checkpoints"]] == ["a", "b"]
     lines = (tmp_path / "run" / "samples.jsonl").read_text().splitlines()
     assert [json.loads(line)["model"] for line in lines] == ["a"] * 4 + ["b"] * 4 + ["geodesic"] * 4
-    table = capsys.readouterr().out.splitlines()
+    table = found.text.splitlines()
     assert [row.split("|")[1].strip() for row in table if row.startswith("|")][1:] == [
         "a", "a", "b", "b", "geodesic", "geodesic"
     ]  # fmt: skip
@@ -439,24 +304,24 @@ def test_the_baseline_is_computed_on_the_cpu_and_has_the_protocols_threshold(eva
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
     gpu = torch.device("cuda:1")
     evaluate(make("a", baseline=True), gpu, ALONE)
-    assert [(job, device) for _, job, device, *_ in (e for e in events if e[0] == "run")] == [
+    assert [(task.key, contender.device) for task, contender in runs_of(events)] == [
         ("a/lung", gpu),
         ("a/liver", gpu),
         ("geodesic/lung", CPU),
         ("geodesic/liver", CPU),
     ]
-    new_segmenter = events[-1][3]
-    segmenters = new_segmenter(), new_segmenter()
+    task, contender = runs_of(events)[-1]
+    segmenters = contender.new_segmenter(task.dataset), contender.new_segmenter(task.dataset)
     assert segmenters[0] is not segmenters[1]
     for segmenter in segmenters:
         assert isinstance(segmenter, GeodesicSegmenter)
         assert segmenter.threshold == 0.49
 
 
-def test_samples_that_the_baseline_has_no_result_of_are_told_too(evaluation, capsys):
+def test_samples_that_the_baseline_has_no_result_of_are_told_too(evaluation):
     make, _ = evaluation
-    assert evaluate(make("a", datasets=("liver",), baseline=True), CPU, ALONE) == 1
-    assert capsys.readouterr().err == "liver/b.png: not a readable picture; is it complete?\n" * 2
+    found = evaluate(make("a", datasets=("liver",), baseline=True), CPU, ALONE)
+    assert found.problems == ["liver/b.png: not a readable picture; is it complete?"] * 2
 
 
 @pytest.fixture
@@ -464,8 +329,8 @@ def painting(evaluation, monkeypatch):
     """The evaluation, whose contenders leave masks: of one pixel the first, of two the second, and so on."""
     contenders = []
 
-    def run(new_segmenter, device, dataset, protocol, processes, job, missing, keeper, batched, seed):
-        name = job.partition("/")[0]
+    def run(task, contender, processes, keeper, show):
+        name = task.key.partition("/")[0]
         if name not in contenders:
             contenders.append(name)
         mask = row_of(contenders.index(name) + 1).astype(np.bool_)
@@ -517,7 +382,7 @@ def test_a_checkpoint_of_the_baselines_name_is_refused_beside_it(evaluation, tmp
     touch(earlier)
     with pytest.raises(InputError) as caught:
         evaluate(make(names, baseline=True, replace=True), CPU, ALONE)
-    assert str(caught.value) == "--baseline: a checkpoint is called geodesic, too; give it a --model-name"
+    assert str(caught.value) == "baseline: a checkpoint is called geodesic, too; give it another name"
     assert events == []
     assert earlier.read_bytes() == b"x"
-    assert evaluate(make(names, datasets=("lung",), replace=True), CPU, ALONE) == 0
+    assert evaluate(make(names, datasets=("lung",), replace=True), CPU, ALONE).problems == []

@@ -64,37 +64,37 @@ def test_other_modes_are_refused_when_the_protocol_is_made(mode):
     with pytest.raises(InputError) as caught:
         Protocol(eval_mode=mode)
     assert str(caught.value) == (
-        f"--eval-mode: must be emc-click, cvpr or fixed<pixels> (fixed448, say), not {mode!r}"
+        f"eval_mode: must be emc-click, cvpr or fixed<pixels> (fixed448, say), not {mode!r}"
     )
 
 
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({"n_clicks": 0}, "--n-clicks: must be at least 1, not 0"),
-        ({"min_n_clicks": 0}, "--min-n-clicks: must be 1 to --n-clicks, not 0"),
-        ({"n_clicks": 3, "min_n_clicks": 4}, "--min-n-clicks: must be 1 to --n-clicks, not 4"),
-        ({"target_iou": 0.0}, "--target-iou: must be above 0, not 0.0"),
-        ({"target_iou": float("nan")}, "--target-iou: must be above 0, not nan"),
-        ({"thresh": -0.1}, "--thresh: must be at least 0 and below 1, not -0.1"),
-        ({"thresh": 1.0}, "--thresh: must be at least 0 and below 1, not 1.0"),
-        ({"thresh": float("nan")}, "--thresh: must be at least 0 and below 1, not nan"),
-        ({"clicks_limit": 0}, "--clicks-limit: must be at least 1, not 0"),
-        ({"metric": "nsd"}, "--metric: must be iou or dice, not nsd"),
+        ({"n_clicks": 0}, "n_clicks: must be at least 1, not 0"),
+        ({"min_n_clicks": 0}, "min_n_clicks: must be 1 to n_clicks, not 0"),
+        ({"n_clicks": 3, "min_n_clicks": 4}, "min_n_clicks: must be 1 to n_clicks, not 4"),
+        ({"target_iou": 0.0}, "target_iou: must be above 0, not 0.0"),
+        ({"target_iou": float("nan")}, "target_iou: must be above 0, not nan"),
+        ({"thresh": -0.1}, "thresh: must be at least 0 and below 1, not -0.1"),
+        ({"thresh": 1.0}, "thresh: must be at least 0 and below 1, not 1.0"),
+        ({"thresh": float("nan")}, "thresh: must be at least 0 and below 1, not nan"),
+        ({"clicks_limit": 0}, "clicks_limit: must be at least 1, not 0"),
+        ({"metric": "nsd"}, "metric: must be iou or dice, not nsd"),
         (
             {"precision": "half"},
-            "--precision: must be float32, float64, bfloat16, float16, not half",
+            "precision: must be float32, float64, bfloat16, float16, not half",
         ),
-        ({"backend": "tf"}, "--backend: must be torch, onnxruntime, openvino, not tf"),
+        ({"backend": "tf"}, "backend: must be torch, onnxruntime, openvino, not tf"),
         (
             {"click_model": "middle"},
-            "--click-model: must be centre, or any of random, jitter=PIXELS and wrong=PROBABILITY, with "
+            "click_model: must be centre, or any of random, jitter=PIXELS and wrong=PROBABILITY, with "
             "commas between them, not 'middle'",
         ),
-        ({"seeds": 0, "click_model": "random"}, "--seeds: must be at least 1, not 0"),
+        ({"seeds": 0, "click_model": "random"}, "seeds: must be at least 1, not 0"),
         (
             {"seeds": 2},
-            "--seeds: with --click-model=centre every seed places the same clicks; leave it out, or choose "
+            "seeds: with the click model centre every seed places the same clicks; leave it out, or choose "
             "another click model",
         ),
     ],

@@ -5,8 +5,11 @@ import socket
 import threading
 import time
 from collections import Counter
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,8 +21,11 @@ from isegm.evaluation import workers as run
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleFailure, SampleResult
 from isegm.evaluation.workers import (
+    Contender,
+    Progress,
     Results,
-    _progress,
+    Task,
+    contender_of,
     evaluate_dataset,
     predictor_for,
     samples_at_once,
@@ -38,6 +44,7 @@ class Rows:
 
     def __init__(self, count=8, broken=()):
         self.names = tuple(f"row{i}" for i in range(count))
+        self.records = [SimpleNamespace(files=(Path(f"{name}.png"),)) for name in self.names]
         self.broken = broken
 
     def __len__(self):
@@ -74,10 +81,10 @@ def cores(monkeypatch):
 
 
 def evaluate(
-    dataset, processes=None, save=lambda *_: None, protocol=PROTOCOL, device=CPU, segmenter=None, missing=None
+    dataset, processes=None, save=lambda *_: None, protocol=PROTOCOL, contender=None, missing=None, show=None
 ):
     """The results by number, and in its order."""
-    segmenter = segmenter or partial(predictor_for, torch.nn.Linear(1, 1), dataset, protocol)
+    contender = contender or contender_of(torch.nn.Linear(1, 1), protocol, CPU)
     processes = processes or Processes(0, 1, 0, 1, None)
     missing = range(len(dataset)) if missing is None else missing
 
@@ -87,7 +94,8 @@ def evaluate(
             save(*what)
 
     kept = Saving()
-    evaluate_dataset(segmenter, device, dataset, protocol, processes, "job", missing, kept)
+    task = Task(key="job", dataset=dataset, indices=missing, protocol=protocol)
+    evaluate_dataset(task, contender, processes, kept, show or (lambda _: None))
     return dict(sorted(kept.results.items()))
 
 
@@ -115,6 +123,95 @@ def test_a_sample_that_cannot_be_read_leaves_the_others_as_they_are(cores):
     assert results[4] == SampleFailure("row4", "row4.png: not a readable picture; is it complete?")
     done = {index: result.scores for index, result in results.items() if isinstance(result, SampleResult)}
     assert done == {index: SCORES[index] for index in (1, 2, 3, 5, 6, 7)}
+
+
+def poisoned(poison):
+    """A segmenter that fails on rows of 5 and 6 object pixels, as told; others are segmented as usual."""
+
+    class Poisoned(ScriptedPredictor):
+        def set_image(self, image, initial_mask):
+            super().set_image(image, initial_mask)
+            self.poisoned = image[0, 0, 0] in (5, 6)
+
+        def click(self, row, col, positive):
+            probability = super().click(row, col, positive)
+            return poison(probability) if self.poisoned else probability
+
+    return Contender(new_segmenter=lambda _: Poisoned([row_of(4)] * 3), device=CPU)
+
+
+class Marked(Rows):
+    """The rows, with the number of object pixels as grey value."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        sample.image[:] = index % 8 + 1
+        return sample
+
+
+def raising(error):
+    def poison(_):
+        raise error
+
+    return poison
+
+
+@pytest.mark.parametrize(
+    ("poison", "said"),
+    [
+        (
+            raising(RuntimeError("mat1 and mat2\nshapes")),
+            "evaluating it failed (RuntimeError: mat1 and mat2); try again",
+        ),
+        (
+            raising(ZeroDivisionError()),
+            "evaluating it failed (ZeroDivisionError: no reason given); try again",
+        ),
+        (raising(InputError("too long and narrow")), "too long and narrow"),
+        (raising(MemoryError()), "not enough memory; use fewer processes or"),
+        (
+            raising(
+                RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+            ),
+            "not enough memory; use fewer",
+        ),
+        (raising(torch.OutOfMemoryError("CUDA out of memory.")), "not enough memory; use fewer"),
+        (lambda probability: probability * np.nan, "the network's output is not finite; compute in a higher"),
+        (lambda probability: probability / 0, "the network's output is not finite; compute in a higher"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+def test_whatever_goes_wrong_in_a_sample_is_its_own_failure(cores, poison, said):
+    results = evaluate(Marked(), contender=poisoned(poison))
+    assert list(results) == list(range(8))
+    for index, result in results.items():
+        if index in (4, 5):
+            assert isinstance(result, SampleFailure)
+            assert result.problem.startswith(f"row{index}.png: {said}")
+            assert "\n" not in result.problem
+        else:
+            assert result.scores == SCORES[index]
+
+
+def test_a_segmenter_that_failed_is_as_good_as_new_for_the_next_sample(cores):
+    cores(1)
+    results = evaluate(Marked(count=24), contender=poisoned(raising(RuntimeError("once"))))
+    assert [index for index, result in results.items() if isinstance(result, SampleFailure)] == [
+        4, 5, 12, 13, 20, 21
+    ]  # fmt: skip
+    assert [result.scores for index, result in results.items() if index % 8 not in (4, 5)] == [
+        scores for index, scores in enumerate(SCORES * 3) if index % 8 not in (4, 5)
+    ]
+
+
+def test_a_picture_that_cannot_be_drawn_is_its_samples_failure(cores):
+    def save(sample, *_):
+        if sample.name == "row5":
+            raise InputError("vis/row5.jpg: OpenCV cannot write a (1, 70000, 3) uint8 picture in this format")
+
+    results = evaluate(Rows(), save=save)
+    assert results[5].problem.startswith("row5.png: vis/row5.jpg: OpenCV cannot write")
+    assert sum(isinstance(result, SampleResult) for result in results.values()) == 7
 
 
 def test_each_sample_is_saved_once_with_its_own_result(cores):
@@ -166,13 +263,16 @@ def test_each_thread_has_a_segmenter_of_its_own(cores):
             asked.setdefault(self, set()).add(thread)
             super().set_image(image, initial_mask)
 
-    results = evaluate(Rows(count=40), segmenter=lambda: Asked([row_of(4)] * 3))
+    contender = Contender(new_segmenter=lambda _: Asked([row_of(4)] * 3), device=CPU)
+    results = evaluate(Rows(count=40), contender=contender)
     assert [result.scores for result in results.values()] == SCORES * 5
     assert [len(threads) for threads in asked.values()] == [1] * 4
 
 
 def test_what_computes_on_a_gpu_has_one_sample_at_a_time_however_many_cores_there_are(cores, predictors):
-    results = evaluate(Rows(), device=torch.device("cuda:0"))
+    results = evaluate(
+        Rows(), contender=contender_of(torch.nn.Linear(1, 1), PROTOCOL, torch.device("cuda:0"))
+    )
     assert [result.scores for result in results.values()] == SCORES
     assert len(predictors) == 1
 
@@ -181,15 +281,13 @@ def test_there_are_no_more_samples_than_are_in_the_data_set(cores):
     assert len(evaluate(Rows(count=1))) == 1
 
 
-def test_all_processes_take_part_and_wait_for_the_slowest(cores, capfd):
+def test_all_processes_take_part_and_wait_for_the_slowest(cores):
     store = dist.HashStore()
-    shares = {}
+    shares, shown = {}, {0: [], 1: []}
 
     def process(rank):
         processes = Processes(rank, 2, rank, 2, store)
-        shares[rank] = evaluate(Rows(count=240, broken=(3,)), processes)
-        if rank == 0:
-            assert _progress(processes, "job")[0] == 240
+        shares[rank] = evaluate(Rows(count=240, broken=(3,)), processes, show=shown[rank].append)
 
     threads = [threading.Thread(target=process, args=(rank,)) for rank in range(2)]
     for thread in threads:
@@ -199,9 +297,18 @@ def test_all_processes_take_part_and_wait_for_the_slowest(cores, capfd):
     assert shares[0]
     assert shares[1]
     assert sorted([*shares[0], *shares[1]]) == list(range(240))
-    bars = re.findall(r"(\d+)/240 .*NoC@75 (\d\.\d\d)", capfd.readouterr().err.replace("\r", "\n"))
-    assert bars
-    assert all(1 <= float(clicks) <= 3 for _, clicks in bars)
+    # Of every 8 rows 5 want 3 clicks and 3 want one, and the fourth row of all, which wanted one, is broken.
+    assert shown[0][-1] == Progress("rows", 240, 240, f"NoC@75 {(30 * (5 * 3 + 3) - 1) / 239:.2f}")
+    assert shown[1] == []  # only the first process shows
+
+
+def test_progress_counts_what_earlier_starts_have_done(cores):
+    shown = []
+    evaluate(Rows(), missing=[2, 3], show=shown.append)
+    assert shown[-1] == Progress("rows", 8, 8, "NoC@75 1.00")
+    assert all(6 <= progress.done <= progress.total == 8 for progress in shown)
+    evaluate(Rows(broken=(2,)), missing=[2], show=shown.append)
+    assert shown[-1] == Progress("rows", 8, 8, "")
 
 
 @pytest.mark.parametrize(
@@ -216,10 +323,20 @@ def test_a_gpu_works_on_one_sample_at_a_time(cores):
     assert samples_at_once(torch.device("cuda:0"), Processes(0, 1, 0, 1, None)) == 1
 
 
-def test_every_sample_is_computed_by_one_thread(cores):
-    seen = []
-    evaluate(Rows(), save=lambda *_: seen.append(torch.get_num_threads()))
-    assert seen == [1] * 8
+def test_every_sample_is_computed_by_one_thread_and_the_process_is_left_as_it_was(cores):
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        torch.set_num_threads(3)
+        cv2.setNumThreads(3)
+        seen = []
+        evaluate(Rows(), save=lambda *_: seen.append((torch.get_num_threads(), cv2.getNumThreads())))
+        assert seen == [(1, 1)] * 8
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (3, 3)
+        with ThreadPoolExecutor(1) as pool:  # so are threads that begin later
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
 
 
 @pytest.mark.parametrize(("target", "shown"), [(0.85, 0.85), (0.9, 0.9), (0.95, 0.9), (1.01, 0.9)])
@@ -248,7 +365,7 @@ def test_a_sample_that_hangs_is_named_with_its_process(cores):
     assert started.is_set()
     assert re.fullmatch(
         rf"no sample was finished for 0.5 s; process 0 on {host} is at job row5; look what holds it, or "
-        "allow more by --timeout; --resume goes on with what is missing",
+        "allow more time; what is done is kept",
         str(caught.value),
     )
 

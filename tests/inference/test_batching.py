@@ -109,3 +109,32 @@ def test_a_failure_reaches_all_who_asked_and_nobody_waits_for_ever(network):
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(ask, (0, 1), timeout=60)) == [True, True]
+
+
+def test_who_cannot_be_answered_fails_alone(network):
+    class Poisoned(Counting):
+        def encode(self, image, points):
+            if (image.amin(dim=(1, 2, 3)) > 1).any():  # a white picture, normalised
+                raise RuntimeError("poisoned")
+            return super().encode(image, points)
+
+    batched = BatchedNetwork(Poisoned(network), 4)
+    ready = threading.Barrier(3)
+
+    def ask(value):
+        predictor = Predictor(batched, size=64)
+        with batched.member():
+            ready.wait()
+            predictor.set_image(np.full((40, 52, 3), value, np.uint8))
+            try:
+                return predictor.click(3, 4)
+            except RuntimeError as error:
+                return str(error)
+
+    with ThreadPoolExecutor(3) as pool:
+        black, white, grey = pool.map(ask, (0, 255, 90), timeout=60)
+    assert white == "poisoned"
+    alone = Predictor(BatchedNetwork(network, 4), size=64)
+    for value, probability in ((0, black), (90, grey)):
+        alone.set_image(np.full((40, 52, 3), value, np.uint8))
+        np.testing.assert_array_equal(probability, alone.click(3, 4))

@@ -67,7 +67,7 @@ def test_only_centre_leaves_nothing_to_chance():
 def test_what_is_no_model_is_told_in_one_line(text, complaint):
     with pytest.raises(InputError) as caught:
         parse_click_model(text)
-    assert str(caught.value).startswith("--click-model: ")
+    assert str(caught.value).startswith("click_model: ")
     assert complaint in str(caught.value)
 
 

@@ -503,9 +503,10 @@ def no_steps(monkeypatch):
 def test_validation_asks_the_averaged_network_by_the_runs_protocol(data, tmp_path, monkeypatch):
     asked, prepared = [], []
 
-    def evaluate_dataset(new_segmenter, device, dataset, protocol, processes, job, missing, keeper):
-        asked.append((new_segmenter(), device, dataset.name, protocol, job))
-        assert list(missing) == list(range(len(dataset)))
+    def evaluate_dataset(task, contender, processes, keeper):
+        predictor = contender.new_segmenter(task.dataset)
+        asked.append((predictor, contender.device, task.dataset.name, task.protocol, task.key))
+        assert list(task.indices) == list(range(len(task.dataset)))
         keeper.results |= results(0.95)
 
     def prepare(model):
@@ -531,7 +532,7 @@ def test_validation_asks_the_averaged_network_by_the_runs_protocol(data, tmp_pat
 def test_the_best_checkpoint_is_not_replaced_by_a_worse_one(data, tmp_path, monkeypatch):
     outcomes = [results(0.5, 0.85), results(0.95), results(0.5, 0.95), results(0.5, 0.5)]
     monkeypatch.setattr(
-        trainer_module, "evaluate_dataset", lambda *_, keeper, **__: keeper.results.update(outcomes.pop(0))
+        trainer_module, "evaluate_dataset", lambda *args: args[-1].results.update(outcomes.pop(0))
     )
     recipe = replace(RECIPE, epoch_samples=2, epochs=4, ema_decay=0.0)
 
@@ -566,9 +567,7 @@ def test_validation_every_other_epoch(data, tmp_path):
 @pytest.mark.usefixtures("no_steps")
 def test_held_out_files_that_cannot_be_read_are_told_once(data, tmp_path, monkeypatch, capsys):
     outcome = results(0.95) | {1: SampleFailure("b", "b.png: not a readable picture; is it complete?")}
-    monkeypatch.setattr(
-        trainer_module, "evaluate_dataset", lambda *_, keeper, **__: keeper.results.update(outcome)
-    )
+    monkeypatch.setattr(trainer_module, "evaluate_dataset", lambda *args: args[-1].results.update(outcome))
     small_trainer(data, tmp_path, replace(RECIPE, epoch_samples=2, epochs=2)).train()
     line = "not validated: b.png: not a readable picture; is it complete?"
     assert capsys.readouterr().err.count(line) == 1

@@ -1,11 +1,10 @@
-"""Networks for the tests: untrained ones, and the reference ones where their data are at hand.
+"""Networks for the tests: untrained ones, and those with the original implementation's outputs.
 
-The reference data are not part of the repository: a folder ``shared`` beside the checkout. Without it the
-tests that need it are skipped.
+What is too large for the repository, real scans and the larger networks' outputs, lies in a folder ``shared``
+beside the checkout. Without it the tests that need it are skipped.
 """
 
 import functools
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -24,12 +23,15 @@ def shared():
 
 
 @pytest.fixture(scope="session")
-def parity(shared):
-    """The folder of outputs of the original implementation."""
-    folder = shared / "parity"
-    if not folder.is_dir():
-        pytest.skip("the original implementation's outputs are not at hand")
-    return folder
+def parity():
+    """``parity(name)``: the file of that name with outputs of the original implementation."""
+
+    def find(name):
+        places = (Path(__file__).parent / "parity" / name, SHARED / "parity" / name)
+        path = next(filter(Path.is_file, places), None)
+        return path or pytest.skip(f"the original implementation's {name} is not at hand")
+
+    return find
 
 
 @pytest.fixture(scope="session")
@@ -45,17 +47,14 @@ def reference_file(parity, tmp_path_factory, one_thread):
     """``reference_file(name)``: a checkpoint file, as released ones are, with the references' weights."""
     import torch
 
-    spec = importlib.util.spec_from_file_location("reference_weights", parity / "weights.py")
-    weights = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(weights)
+    from tests.parity.weights import checkpoint
+
     folder = tmp_path_factory.mktemp("references")
 
     @functools.cache
     def write(name):
-        checkpoint = weights.checkpoint(name)
-        entry = checkpoint["config"]["params"]["norm_mean_std"]
-        entry["value"] = tuple(map(tuple, entry["value"]))
-        torch.save(checkpoint, folder / f"{name}.pth")
+        content = checkpoint(parity(f"manifest_{name}.json"), parity(f"bn_{name}.npz"))
+        torch.save(content, folder / f"{name}.pth")
         return folder / f"{name}.pth"
 
     return write

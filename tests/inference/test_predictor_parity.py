@@ -16,7 +16,7 @@ def set_up(reference, model):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_simulated_clicks_and_probabilities_are_the_originals(name, parity, reference_model):
-    reference = np.load(parity / f"predictor_{name}.npz")
+    reference = np.load(parity(f"predictor_{name}.npz"))
     predictor = set_up(reference, reference_model(name))
     truth = reference["mask"].astype(np.int8)
     simulator = NextClick(truth)
@@ -35,7 +35,7 @@ def test_simulated_clicks_and_probabilities_are_the_originals(name, parity, refe
 
 @pytest.mark.parametrize("name", ["hr18s", "segb0"])
 def test_odd_sizes_negative_first_click_and_clicks_on_the_border(name, parity, reference_model):
-    reference = np.load(parity / f"predictor_odd_{name}.npz")
+    reference = np.load(parity(f"predictor_odd_{name}.npz"))
     predictor = set_up(reference, reference_model(name))
     for index, (row, col, positive) in enumerate(reference["clicks"]):
         probability = predictor.click(row, col, bool(positive))

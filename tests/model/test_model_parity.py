@@ -9,7 +9,7 @@ from isegm.model.build import PRESETS
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_output_is_the_originals(name, parity, reference_model):
-    model, reference = reference_model(name), np.load(parity / f"model_{name}.npz")
+    model, reference = reference_model(name), np.load(parity(f"model_{name}.npz"))
     images = torch.from_numpy(reference["images"]).permute(0, 3, 1, 2).double() / 255
     images = torch.cat([images, torch.zeros_like(images[:, :1])], dim=1)  # and no previous mask
     points = torch.from_numpy(reference["points"])

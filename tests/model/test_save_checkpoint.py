@@ -35,7 +35,7 @@ def test_what_is_saved_is_loaded_bit_for_bit(name, tmp_path):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_tensors_are_strictly_the_manifests(name, parity, tmp_path):
-    manifest = json.loads((parity / f"manifest_{name}.json").read_text())["tensors"]
+    manifest = json.loads(parity(f"manifest_{name}.json").read_text())["tensors"]
     save_checkpoint(tmp_path / "net.pth", build(name), {})
     tensors = read_tensors(tmp_path / "net.pth")
     assert {key: list(tensor.shape) for key, tensor in tensors.items()} == manifest
@@ -43,7 +43,7 @@ def test_tensors_are_strictly_the_manifests(name, parity, tmp_path):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_config_says_what_the_manifests_does(name, parity):
-    manifest = json.loads((parity / f"manifest_{name}.json").read_text())["config"]
+    manifest = json.loads(parity(f"manifest_{name}.json").read_text())["config"]
     config = released_config(PRESETS[name])
     assert config["class"] == manifest["class"]
     for key, entry in config["params"].items():

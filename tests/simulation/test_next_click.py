@@ -24,7 +24,7 @@ def mask_of(*rows):
 
 
 def test_clicks_are_the_originals(parity):
-    reference = np.load(parity / "clicks.npz")
+    reference = np.load(parity("clicks.npz"))
     for truth, masks, clicks in zip(reference["gt"], reference["pred"], reference["clicks"], strict=True):
         simulator = NextClick(truth)
         for mask, (row, col, positive) in zip(masks, clicks, strict=True):

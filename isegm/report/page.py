@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from isegm.plots import INK, PAPER, RULE, Plot
 from isegm.tables import Table, visible
@@ -34,27 +33,27 @@ class Page:
 
 
 def render(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the template shows
-    """A page.
+    """Make a page.
 
     Args:
         template: The name of a file in ``templates``.
-        values: What it shows. Every text is escaped and shown as it is, control characters as a sign.
+        values: What it shows. Every text is escaped, and what would act without being seen is replaced.
     """
     return _environment().get_template(template).render(values)
 
 
-def inline(plot: Plot) -> Markup:
-    """A plot for a page: as wide as its place, in the page's font and its colours for ink and paper."""
+def inline(plot: Plot) -> str:
+    """Return a plot's SVG for a page: as wide as its place, in the page's font, ink and paper."""
     svg = plot.svg[plot.svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (width|height)="[^"]*pt"', "", svg, count=2)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
-    return Markup(svg.replace("<svg", '<svg role="img"', 1).strip())  # noqa: S704 - matplotlib has escaped it
+    return svg.replace("<svg", '<svg role="img"', 1).strip()
 
 
 def file_names(names: Sequence[str]) -> dict[str, str]:
-    """A different name for each that every file system takes."""
+    """Return a different name for each that every file system takes."""
     found: dict[str, str] = {}
     for name in names:
         plain = "".join(
@@ -81,5 +80,5 @@ def _environment() -> Environment:
 
 
 def _shown(value: object) -> object:
-    """What is written for a value of a template: of a text that is not markup already, what can be seen."""
+    """Replace what cannot be seen in a value that a template shows; markup is of our own making."""
     return visible(value) if type(value) is str else value

@@ -33,6 +33,7 @@ class AnnotatedPicture:
     """One picture of an annotation file.
 
     Attributes:
+        name: The picture's file without its suffix; with its folders where another one is called the same.
         image: The picture.
         annotations: The annotation file.
         height: By the annotation file.
@@ -41,16 +42,12 @@ class AnnotatedPicture:
             gigabytes as objects.
     """
 
+    name: str
     image: Path
     annotations: Path
     height: int
     width: int
     objects: bytes
-
-    @property
-    def name(self) -> str:
-        """The picture's file without its suffix."""
-        return self.image.stem
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -112,6 +109,7 @@ def find_coco(
     objects = _objects_by_picture(given, wanted, entries, left_out)
     found: list[AnnotatedPicture] = []
     paths = _find_images({key: entries[key] for key in objects}, images)
+    stems = Counter(path.stem for path in paths.values())
     for key, own in objects.items():
         if all(crowd for _, crowd in own):
             continue
@@ -120,7 +118,11 @@ def find_coco(
             continue
         packed = zlib.compress(json.dumps(own).encode(), 1)
         _, height, width = entries[key]
-        found.append(AnnotatedPicture(paths[key], annotations, height, width, packed))
+        path = paths[key]
+        name = (
+            path.stem if stems[path.stem] == 1 else "_".join(path.relative_to(images).with_suffix("").parts)
+        )
+        found.append(AnnotatedPicture(name, path, annotations, height, width, packed))
     reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.most_common())
     if not found:
         why = f" of {len(given)}: {reasons}" if reasons else "; is it the file of a training set?"
@@ -345,4 +347,8 @@ def _names(entry: Mapping[str, Json]) -> list[str]:
         parts = PurePosixPath(url.partition("://")[2]).parts
         names += ["/".join(parts[-2:]), *parts[-1:]]
     paths = [PurePosixPath(name) for name in names]
-    return [str(path) for path in paths if path.name and not path.is_absolute() and ".." not in path.parts]
+    return [
+        str(path)
+        for path in paths
+        if path.name and str(path).isprintable() and not path.is_absolute() and ".." not in path.parts
+    ]

@@ -1,16 +1,18 @@
 """Which data sets there are: the benchmarks, and any other row of the config file as a folder of its own."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from isegm.config import Config
-from isegm.datasets.dataset import Dataset, Record, whole_pictures
+from isegm.datasets.coco import find_coco
+from isegm.datasets.dataset import Dataset, DatasetProblems, Record, single_objects, whole_pictures
 from isegm.datasets.davis585 import find_davis585
 from isegm.datasets.instances import PASCAL_VOC, SBD
 from isegm.datasets.picture_pairs import find_folder, find_pairs, read_any_colour, read_bright, read_trimap
-from isegm.errors import InputError
+from isegm.errors import InputError, InputWarning
 from isegm.masks import Labels
 
 _SUFFIX = "_PATH"
@@ -48,20 +50,20 @@ _BENCHMARKS = (
 
 
 def available_datasets(config: Config) -> list[str]:
-    """The names of the data sets whose folder exists, in the order of the config file.
+    """The names of the data sets whose folder (or annotation file) exists, in the order of the config file.
 
-    Nothing in the folders is looked at: :func:`open_dataset` tells whether a data set is whole.
+    Nothing in them is looked at: :func:`open_dataset` tells whether a data set is whole.
 
     Raises:
         InputError: A row takes the name of a benchmark that another row holds (``D585_SP_PATH``).
     """
-    return [entry.name for entry in _entries(config) if config.places[entry.key].is_dir()]
+    return [entry.name for entry in _entries(config) if _is_there(config.places[entry.key])]
 
 
 def open_dataset(name: str, config: Config) -> Dataset:
     """Find a data set's samples and check, without decoding pictures, that all files are there and pair.
 
-    SBD and PascalVOC are the exception: their label pictures are read to see which objects there are.
+    SBD, PascalVOC and COCO's format are the exception: their labels are read to see which objects there are.
 
     Args:
         name: A benchmark's name or that of any other row ``<NAME>_PATH``, in any case. It is looked up in
@@ -74,12 +76,12 @@ def open_dataset(name: str, config: Config) -> Dataset:
     """
     entry = _entry(name, config)
     folder = config.places[entry.key]
-    if not folder.is_dir():
+    if not _is_there(folder):
         raise InputError(
             f"{entry.name}: there is no folder {folder}; put the data set there or change {entry.key} in "
             f"{config.path}"
         )
-    return Dataset(entry.name, entry.find(folder), folder)
+    return Dataset(entry.name, entry.find(folder), folder if folder.is_dir() else None)
 
 
 def open_folder(folder: Path) -> Dataset:
@@ -88,7 +90,42 @@ def open_folder(folder: Path) -> Dataset:
     Raises:
         DatasetProblems: Its files do not fit together; every problem is listed.
     """
-    return Dataset(folder.resolve().name, whole_pictures(find_folder(folder)), folder)
+    return Dataset(folder.resolve().name, _find_whole(folder), folder)
+
+
+def _is_annotation_file(place: Path) -> bool:
+    return place.suffix.lower() == ".json"
+
+
+def _is_there(place: Path) -> bool:
+    return place.is_file() if _is_annotation_file(place) else place.is_dir()
+
+
+def _find_whole(folder: Path) -> list[Record]:
+    """The samples of a folder with ``images/`` and ``masks/``."""
+    return whole_pictures(find_folder(folder))
+
+
+def _find_annotated(annotations: Path) -> list[Record]:
+    """The samples of an annotation file of COCO's format, one an object.
+
+    Beside it, or beside its folder ``annotations``, lies a folder ``images``, or that of each picture's
+    address (``val2017``). A warning says what is left out.
+
+    Raises:
+        InputError: As :func:`isegm.datasets.coco.find_coco`.
+    """
+    root = annotations.parent
+    root = root.parent if root.name == "annotations" else root
+    images = root / "images"
+    pictures, notes = find_coco(annotations, images if images.is_dir() else root)
+    for note in notes:
+        warnings.warn(InputWarning(note), stacklevel=2)
+    problems: list[str] = []
+    records = single_objects(pictures, problems)
+    if problems:
+        raise DatasetProblems(problems)
+    return records
 
 
 def _entry(name: str, config: Config) -> _Entry:
@@ -114,10 +151,11 @@ def _entries(config: Config) -> list[_Entry]:
         InputError: A row of the user's own takes the name of a benchmark that another row holds.
     """
     entries: list[_Entry] = []
-    for key in config.dataset_places:
+    for key, place in config.dataset_places.items():
         name = key.removesuffix(_SUFFIX).lower()
         benchmarks = [entry for entry in _BENCHMARKS if entry.key == key]
         if not benchmarks and any(entry.name.lower() == name for entry in _BENCHMARKS):
             raise InputError(f"{config.path}: {key} would give a second data set {name}; rename the row")
-        entries += benchmarks or [_Entry(name, key, lambda folder: whole_pictures(find_folder(folder)))]
+        find = _find_annotated if _is_annotation_file(place) else _find_whole
+        entries += benchmarks or [_Entry(name, key, find)]
     return entries

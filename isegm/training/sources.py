@@ -10,6 +10,7 @@ A source is written ``KIND:PATH:option=value:...@WEIGHT``; options and weight ma
     lvis:lvis_v1_train.json:images=coco@3
     sbd:datasets/SBD
     voc:datasets/PascalVOC:split=trainval:shrink=320
+    data:liver                                               a data set of config.yml
     phantom                                                  generated CT slices, no files at all
 
 The weight (1 if not given) is the source's share of the pictures, relative to the others'. The kind ends at
@@ -27,6 +28,8 @@ from typing import Literal, cast
 import cv2
 import numpy as np
 
+from isegm.config import read_config
+from isegm.datasets import open_dataset
 from isegm.datasets.coco import find_coco
 from isegm.datasets.instances import PASCAL_VOC, SBD
 from isegm.datasets.picture_pairs import find_folder
@@ -34,7 +37,7 @@ from isegm.datasets.volume_slices import find_slices
 from isegm.errors import InputError
 from isegm.masks import MaskReading
 from isegm.training.ct_appearance import WindowJitter
-from isegm.training.picture_source import CONTENTS, PictureSource
+from isegm.training.picture_source import CONTENTS, Content, PictureSource
 from isegm.training.scenes import Scene, Source
 from isegm.volumes.organs import ORGANS, window_of
 from isegm.volumes.windows import WINDOWS, Window, parse_window
@@ -246,9 +249,7 @@ def _weight(spec: SourceSpec, text: str) -> float:
 
 
 def _open_folder(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike
-    content = spec.options.get("content", "auto")
-    if content not in CONTENTS:
-        raise spec.complain(f"content={content}: must be {' or '.join(CONTENTS)}")
+    content = _content(spec)
     kind = spec.options.get("read", "auto")
     if kind not in ("auto", "labels", "binary"):
         raise spec.complain(f"read={kind}: must be labels or binary")
@@ -262,6 +263,19 @@ def _open_folder(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all
         known=MaskReading(cast("Literal['auto', 'labels', 'binary']", kind), ignored),
     )
     return PictureSource(spec.text, pictures, content)
+
+
+def _open_data(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike
+    dataset = open_dataset(spec.path, read_config(Path(spec.options.get("config", "config.yml"))))
+    pictures = list(dict.fromkeys(record.picture for record in dataset.records))
+    return PictureSource(spec.text, pictures, _content(spec))
+
+
+def _content(spec: SourceSpec) -> Content:
+    content = spec.options.get("content", "auto")
+    if content not in CONTENTS:
+        raise spec.complain(f"content={content}: must be {' or '.join(CONTENTS)}")
+    return content
 
 
 def _open_nifti(spec: SourceSpec, cache: Path) -> Source:
@@ -349,6 +363,7 @@ KINDS: Mapping[str, _Kind] = {
     "lvis": _COCO,
     "sbd": _Kind(_SPLIT, _open_sbd, "PATH"),
     "voc": _Kind(_SPLIT, _open_voc, "PATH"),
+    "data": _Kind(frozenset({"config", "content", "shrink"}), _open_data, "NAME"),
     "phantom": _Kind(frozenset({"size", "family", "jitter"}), _open_phantom),
 }
 """What can be written before the first colon."""

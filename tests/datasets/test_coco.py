@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from isegm.datasets import Dataset
+from isegm.datasets import Dataset, available_datasets, open_dataset
 from isegm.datasets.coco import clean_segmentation, find_coco, paint
 from isegm.datasets.dataset import single_objects
-from isegm.errors import InputError
+from isegm.errors import InputError, InputWarning
 from isegm.training.sources import open_mixture
 
 coco_masks = pytest.importorskip("pycocotools.mask")
@@ -218,6 +218,41 @@ def test_objects_by_number(write):
     assert samples.names == ("a_2", "a_3")
     np.testing.assert_array_equal(samples[0].truth, box(2, 3, 12, 23) - box(20, 5, 30, 15).astype(int))
     np.testing.assert_array_equal(samples[1].truth, box(20, 30, 38, 55) - box(20, 5, 30, 15).astype(int))
+
+
+@pytest.mark.parametrize("annotations", ["annotations/instances_val2017.json", "instances.json"])
+@pytest.mark.parametrize("images", ["images", "train2017"])
+def test_a_row_of_the_config_file_may_name_an_annotation_file(
+    write, tmp_path, config_of, annotations, images
+):
+    path, folder = write([{"segmentation": GOOD}, {"segmentation": []}, {"segmentation": GOOD}])
+    content = json.loads(path.read_text())
+    content["images"][0]["coco_url"] = "http://images.cocodataset.org/train2017/a.jpg"
+    path.unlink()
+    folder.rename(tmp_path / images)
+    place = tmp_path / annotations
+    place.parent.mkdir(exist_ok=True)
+    config = config_of(COCO_VAL_PATH=place, LVIS_PATH=tmp_path / "none.json")
+    assert available_datasets(config) == []
+    place.write_text(json.dumps(content))
+    assert available_datasets(config) == ["coco_val"]
+    with pytest.warns(InputWarning, match="left out of 3 objects: 1 without an outline"):
+        dataset = open_dataset("coco_val", config)
+    assert dataset.names == ("a_2",)  # the later of two equal objects is in front
+    assert dataset.folder is None
+    np.testing.assert_array_equal(dataset[0].truth, box(2, 3, 12, 23))
+
+
+def test_pictures_of_one_name_in_several_folders_stay_apart(write, save):
+    entries = [
+        {"id": i, "file_name": name, "height": HEIGHT, "width": WIDTH}
+        for i, name in ((10, "x/1.png"), (11, "y/1.png"), (12, "y/2.png"))
+    ]
+    path, images = write([{"segmentation": GOOD, "image_id": i} for i in (10, 11, 12)], images=entries)
+    for entry in entries:
+        save(images / entry["file_name"], np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    pictures, _ = find_coco(path, images)
+    assert [picture.name for picture in pictures] == ["x_1", "y_1", "2"]
 
 
 def test_training_says_what_was_left_out(write):

@@ -5,7 +5,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from isegm.config import Config
+from isegm.config import read_config
 from isegm.datasets import open_dataset
 from isegm.datasets.instances import PASCAL_VOC, SBD
 from isegm.datasets.picture_pairs import find_folder
@@ -144,10 +144,28 @@ def test_training_sees_what_the_evaluation_reads(tmp_path, save):
     """A benchmark's pictures, in the benchmark's own reading: 128 is ignored, above is the object."""
     save(tmp_path / "data_GT" / "a.jpg", np.full((10, 30, 3), 90, np.uint8))
     save(tmp_path / "boundary_GT" / "a.png", grid(64, 128, 255))
-    dataset = open_dataset("GrabCut", Config(tmp_path / "config.yml", {"GRABCUT_PATH": tmp_path}))
-    source = PictureSource("GrabCut", [record.picture for record in dataset.records], "photo")
-    assert blocks_of(source.draw(np.random.default_rng(0)).labels) == [0, -1, 1]
-    np.testing.assert_array_equal(dataset[0].truth, source.draw(np.random.default_rng(0)).labels)
+    (tmp_path / "config.yml").write_text("GRABCUT_PATH: .\n")
+    text = f"data:GrabCut:config={tmp_path / 'config.yml'}:content=photo"
+    scene = open_mixture([text], tmp_path).draw(np.random.default_rng(0))
+    assert blocks_of(scene.labels) == [0, -1, 1]
+    sample = open_dataset("GrabCut", read_config(tmp_path / "config.yml"))[0]
+    np.testing.assert_array_equal(sample.truth, scene.labels)
+    np.testing.assert_array_equal(sample.image, scene.image)
+
+
+def test_a_data_set_of_many_objects_a_picture_gives_each_picture_once(tmp_path, save, monkeypatch):
+    for name in "ab":
+        save(tmp_path / "img" / f"{name}.jpg", np.zeros((10, 30, 3), np.uint8))
+        (tmp_path / "inst").mkdir(exist_ok=True)
+        struct = {"Segmentation": grid(0, 1, 2)}
+        scipy.io.savemat(tmp_path / "inst" / f"{name}.mat", {"GTinst": struct})
+    (tmp_path / "val.txt").write_text("a\nb\n")
+    (tmp_path / "config.yml").write_text("SBD_PATH: .\n")
+    monkeypatch.chdir(tmp_path)
+    (source,) = open_mixture(["data:sbd"], tmp_path).sources
+    assert [picture.name for picture in source.pictures] == ["a", "b"]
+    with pytest.raises(InputError, match=r"'liver': no such data set in config\.yml"):
+        open_mixture(["data:liver"], tmp_path)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the published data beside the checkout")

@@ -205,6 +205,7 @@ WRITTEN = {
     "lvis": "lvis:x.json:images=y",
     "sbd": "sbd:x",
     "voc": "voc:x",
+    "data": "data:x",
 }
 
 

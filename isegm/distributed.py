@@ -353,7 +353,7 @@ def choose_device(
         return torch.device("cpu"), None
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if there == 0:
-        return torch.device("cpu"), "no GPU is usable here: computing on the CPU (--cpu asks for it)"
+        return torch.device("cpu"), "no GPU is usable here: computing on the CPU"
     if gpus is None and there == 1:  # srun shows each process its own; without such a mask all share it
         shared = local_size > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ
         warning = f"{local_size} processes share the only GPU here; one alone would use it better"

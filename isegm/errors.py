@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 
-_SPACE = "free some space and run it again (an evaluation with --resume)"
+_SPACE = "free some space and run it again; evaluations and trainings can be resumed"
 _FIXES = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,

@@ -5,10 +5,10 @@
 ``results.json``                             every figure, all settings, the checkpoints' SHA-256, versions
 ``samples.jsonl``                            a line a sample, in data-set order
 ``predictions/<dataset>/<name>.png``         final masks, 0 and 255
-``vis/<dataset>/<name>.jpg``                 the image with mask, truth and clicks (``--vis``)
-``vis/<dataset>/<name>_probability.png``     the probability, 0 to 255 (``--vis``)
-``ious/<dataset>.csv``                       IoU after every click, a row a sample (``--save-ious``)
-``iou_analysis/<dataset>.csv``, ``.png``     mean IoU against clicks (``--iou-analysis``)
+``vis/<dataset>/<name>.jpg``                 the image with mask, truth and clicks, if wanted
+``vis/<dataset>/<name>_probability.png``     the probability, 0 to 255, if wanted
+``ious/<dataset>.csv``                       IoU after every click, a row a sample, if wanted
+``iou_analysis/<dataset>.csv``, ``.png``     mean IoU against clicks, if wanted
 ``journal/``                                 what is done, sample by sample (``isegm/evaluation/journal.py``)
 ===========================================  =============================================================
 

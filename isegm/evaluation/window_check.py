@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from isegm.datasets import Dataset
-from isegm.errors import InputError
+from isegm.errors import InputError, InputProblems
 from isegm.extract.manifest import read_manifest
 from isegm.inference.onnx_pair import read_pair
 from isegm.model.checkpoint import read_metadata
@@ -112,7 +112,7 @@ def check_windows(
     trained = {name: trained_windows(path) for name, path in checkpoints.items()}
     warnings = window_warnings(data, trained)
     if strict and warnings:
-        raise InputError("\n".join(f"--strict: {warning}" for warning in warnings))
+        raise InputProblems(warnings)
     return WindowReport(data, trained, warnings)
 
 

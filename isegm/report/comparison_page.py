@@ -108,7 +108,7 @@ def make_comparison(runs: Sequence[Run]) -> Page:
         if run.metric != runs[0].metric:
             raise InputError(
                 f"{run.folder}: counts {run.measure}, and {runs[0].folder} {runs[0].measure}; such clicks "
-                "cannot be compared: evaluate both with one --metric"
+                "cannot be compared: evaluate both by one metric"
             )
     contenders = contenders_of(runs)
     names = list(dict.fromkeys(name for contender in contenders for name in contender.groups))

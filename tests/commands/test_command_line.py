@@ -63,8 +63,8 @@ def test_a_mains_own_status_and_arguments_pass_through(status, capsys):
         ),
         (
             OSError(28, "No space left on device"),
-            "tool.py: error: No space left on device; free some space and run it again (an evaluation with "
-            "--resume)",
+            "tool.py: error: No space left on device; free some space and run it again; evaluations "
+            "and trainings can be resumed",
         ),
         (OSError("odd"), "tool.py: error: odd"),
         (

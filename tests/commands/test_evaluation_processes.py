@@ -21,7 +21,7 @@ SETTINGS = (
     "--datasets=kidney, lung"
 )
 TORCHRUN = "python -m torch.distributed.run"
-WARNING = "warning: no GPU is usable here: computing on the CPU (--cpu asks for it)"
+WARNING = "warning: no GPU is usable here: computing on the CPU"
 OUR_TRACEBACK = re.compile(r'File ".*(isegm|evaluate_model)')
 """torchrun reports a failure by a traceback of its own."""
 

@@ -236,7 +236,7 @@ def test_the_whole_check_from_files_and_strictly(data, checkpoint):
         "warnings": list(report.warnings),
     }
     assert report.lines() == [f"warning: {report.warnings[0]}"]
-    with pytest.raises(InputError, match=r"^--strict: bones: its CT is windowed at level 400"):
+    with pytest.raises(InputError, match=r"^bones: its CT is windowed at level 400"):
         check_windows(paths, datasets, strict=True)
     check_windows({"released": paths["released"]}, datasets, strict=True)
     check_windows(paths, datasets[::2], strict=True)

@@ -26,6 +26,10 @@ from isegm.errors import InputError
 from isegm.limits import MOST_PICTURE_BYTES, MOST_PIXELS, check_bytes, read_bytes
 from isegm.storage import write_bytes
 
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
+PICTURE_SUFFIXES = JPEG_SUFFIXES | {".png", ".bmp", ".tif", ".tiff"}
+"""What files of pictures are called, in lower case."""
+
 PNG = b"\x89PNG\r\n\x1a\n"
 """How a PNG begins."""
 

@@ -14,7 +14,6 @@ import numpy.typing as npt
 import torch
 
 from isegm.benchmark.timing import REFERENCE
-from isegm.datasets.listing import PICTURE_SUFFIXES
 from isegm.errors import InputError, InputWarning
 from isegm.inference.load import BACKENDS, check_settings, load_network
 from isegm.inference.network import Network
@@ -25,7 +24,7 @@ from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import load_model, save_checkpoint
 from isegm.model.emc_click import EMCClick
 from isegm.phantom.patients import random_slice
-from isegm.pictures import read_image
+from isegm.pictures import PICTURE_SUFFIXES, read_image
 from isegm.volumes.windows import WINDOWS, apply_window
 
 _SIDE = 512

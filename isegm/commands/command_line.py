@@ -4,6 +4,7 @@ import argparse
 import functools
 import io
 import os
+import re
 import sys
 import time
 import traceback
@@ -208,6 +209,18 @@ def numbers(text: str | None, option: str) -> list[int] | None:
     if not parts or not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
         raise InputError(f"{option}: must be different whole numbers like 0,1, not {text!r}")
     return [int(part) for part in parts]
+
+
+def shield_negative_levels(argv: Sequence[str] | None) -> list[str]:
+    """Let ``--window -500,1400`` through argparse, which takes a leading minus for an option.
+
+    A space put before such an argument hides the minus; whoever parses windows drops it again.
+
+    Args:
+        argv: Command-line arguments without the program's name; None takes the process's own.
+    """
+    given = sys.argv[1:] if argv is None else argv
+    return [f" {argument}" if re.match(r"-[\d.]+,", argument) else argument for argument in given]
 
 
 def report_problems(problems: Sequence[str]) -> int:

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.commands.command_line import Parser, command, report_problems
+from isegm.commands.command_line import Parser, command, report_problems, shield_negative_levels
 from isegm.errors import InputError
 from isegm.volumes.organs import ORGANS, find_organ
-from isegm.volumes.windows import WINDOWS, parse_window, shield_negative_levels
+from isegm.volumes.windows import WINDOWS, parse_window
 from isegm.wording import counted
 
 
@@ -84,7 +84,7 @@ def build_parser() -> Parser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; return its exit status."""
-    arguments = build_parser().parse_args(shield_negative_levels(sys.argv[1:] if argv is None else argv))
+    arguments = build_parser().parse_args(shield_negative_levels(argv))
     from isegm.extract.slices import Extraction, extract
 
     window = None if arguments.window is None else parse_window(arguments.window)

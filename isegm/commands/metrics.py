@@ -24,11 +24,11 @@ T = TypeVar("T")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; returns 0, or 1 if a file was unmatched or unusable, or 2 if nothing could be done."""
     arguments = vars(build_parser().parse_args(argv))
-    from isegm.compare.folders import Settings, compare, describe, write_reports
+    from isegm.compare.folders import Settings, compare, summary_text, write_reports
 
     comparison = compare(Settings(**arguments))
     write_reports(comparison)
-    print(describe(comparison))
+    print(summary_text(comparison))
     print(f"Reports in {comparison.settings.folder}")
     return report_problems([*comparison.unmatched, *comparison.problems])
 

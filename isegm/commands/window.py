@@ -9,12 +9,11 @@ Volumes are NIfTI files::
 Writes a volume of the same name for each, and windows.json; see docs/ct.md.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.commands.command_line import Parser, command, report_problems
-from isegm.volumes.windows import WINDOWS, Window, shield_negative_levels
+from isegm.commands.command_line import Parser, command, report_problems, shield_negative_levels
+from isegm.volumes.windows import WINDOWS, Window
 from isegm.wording import counted
 
 
@@ -38,7 +37,7 @@ def build_parser() -> Parser:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; return its exit status."""
-    arguments = build_parser().parse_args(shield_negative_levels(sys.argv[1:] if argv is None else argv))
+    arguments = build_parser().parse_args(shield_negative_levels(argv))
     from isegm.extract.normalize import normalize, parse_windows
 
     windows = parse_windows(arguments.organ)

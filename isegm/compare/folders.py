@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from isegm._version import __version__
-from isegm.compare.mask_pairs import Pair, find_pairs, mask_name
-from isegm.compare.mask_reading import Spacing, read_pair, read_spacings
+from isegm.compare.mask_pairs import Pair, mask_name, pair_masks
+from isegm.compare.mask_reading import Spacing, read_mask_pair, read_spacings
 from isegm.compare.score_files import table, write_rows, write_summary
 from isegm.compare.score_plots import plot_against_area
 from isegm.compare.scores import Scores, score
@@ -104,14 +104,14 @@ def compare(settings: Settings) -> Comparison:
 
     Raises:
         InputError: A report exists and may not be overwritten, nothing can be paired (see
-            :func:`isegm.compare.mask_pairs.find_pairs`), labels are given for pictures, or the manifest is
+            :func:`isegm.compare.mask_pairs.pair_masks`), labels are given for pictures, or the manifest is
             malformed.
         InputProblems: No pair at all could be compared.
     """
     existing = [path for path in _report_paths(settings) if path.exists()]
     if existing and not settings.force:
         raise InputError(f"{existing[0]}: exists; use force to overwrite it, or another folder")
-    pairing = find_pairs(settings.truth_path, settings.prediction_path)
+    pairing = pair_masks(settings.truth_path, settings.prediction_path)
     pictures = [pair.truth for pair in pairing.pairs if not is_volume(pair.truth)]
     if settings.labels is not None and pictures:
         raise InputError(f"{pictures[0]}: is a picture; labels are for NIfTI volumes")
@@ -134,7 +134,7 @@ def compare(settings: Settings) -> Comparison:
     return Comparison(settings, rows, summarise_scores(rows), unmatched, problems)
 
 
-def describe(comparison: Comparison) -> str:
+def summary_text(comparison: Comparison) -> str:
     """The summary for the terminal: what was compared, the table, its units and conventions."""
     settings, rows = comparison.settings, comparison.rows
     small = sum(not row.included for row in rows)
@@ -168,7 +168,7 @@ def write_reports(comparison: Comparison) -> None:
 def _attempt(pair: Pair, manifest: dict[str, Spacing], settings: Settings) -> Scores | str:
     """The row of a pair, or the line that says why it has none."""
     try:
-        masks = read_pair(pair, manifest, settings.labels, settings.spacing)
+        masks = read_mask_pair(pair, manifest, settings.labels, settings.spacing)
     except InputError as error:
         return str(error)
     except OSError as error:  # no permission, say

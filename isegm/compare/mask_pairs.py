@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isegm.errors import InputError
+from isegm.pictures import PICTURE_SUFFIXES
 from isegm.storage import warn_of_links
 from isegm.volumes import files
-
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Pairing:
     unmatched: list[Path]
 
 
-def find_pairs(truth_path: Path, prediction_path: Path) -> Pairing:
+def pair_masks(truth_path: Path, prediction_path: Path) -> Pairing:
     """Pair the masks of two folders by exact stem, or two files as they are.
 
     Masks are PNG, JPEG, BMP and TIFF pictures and NIfTI volumes; ``.nii.gz`` is one suffix. A pair of files,

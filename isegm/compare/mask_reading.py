@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class MaskPair:
     spacing: npt.NDArray[np.float64] | None
 
 
-def read_pair(
+def read_mask_pair(
     pair: Pair,
     manifest: dict[str, Spacing],
     labels: Sequence[int] | None = None,
@@ -113,7 +114,7 @@ def _spacing_by_name(rows: "csv.DictReader[str]", path: Path) -> dict[str, Spaci
         raise InputError(f"{path}: has no column {', '.join(missing)}; write it again or give the spacing")
     spacings: dict[str, Spacing] = {}
     for row in rows:
-        name, *cells = (row[column] or "" for column in _COLUMNS)
+        name, *cells = (unicodedata.normalize("NFC", row[column] or "") for column in _COLUMNS)
         if not any(cell.strip() for cell in cells):
             continue
         try:

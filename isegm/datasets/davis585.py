@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 from isegm.datasets.dataset import DatasetProblems, Record
-from isegm.datasets.listing import JPEG_SUFFIXES, by_stem, list_files, list_folders
+from isegm.datasets.listing import by_stem, list_files, list_folders
 from isegm.datasets.picture import PictureFiles
 from isegm.datasets.picture_pairs import read_bright
+from isegm.pictures import JPEG_SUFFIXES
 
 _INITIAL_PREFIX = "init_"
 _MASK_NAME = re.compile(r"\w+_(?P<frame>\d+)", re.ASCII)

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from isegm.datasets.dataset import DatasetProblems, Record, single_objects
-from isegm.datasets.listing import JPEG_SUFFIXES, files_of
+from isegm.datasets.listing import files_of
 from isegm.datasets.matlab import read_struct_field
 from isegm.datasets.picture import PictureFiles
 from isegm.errors import InputError
 from isegm.limits import MOST_PICTURE_BYTES, MOST_TEXT_BYTES, read_bytes, read_text
 from isegm.masks import Labels
-from isegm.pictures import read_palette
+from isegm.pictures import JPEG_SUFFIXES, read_palette
 
 VOC_BORDER = 255
 

@@ -5,14 +5,12 @@ A link is followed, wherever it leads, but one that leads out of the data set is
 """
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from isegm.storage import warn_of_links
-
-JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
-PICTURE_SUFFIXES = JPEG_SUFFIXES | {".png", ".bmp", ".tif", ".tiff"}
 
 
 def list_files(folder: Path, problems: list[str]) -> list[Path]:
@@ -31,6 +29,8 @@ def list_folders(folder: Path, problems: list[str]) -> list[Path]:
 def by_stem(files: Iterable[Path], suffixes: frozenset[str], problems: list[str]) -> dict[str, Path]:
     """File by stem (the name without its last suffix), for files with one of ``suffixes`` in any case.
 
+    Composed and decomposed characters (as in archives made on a Mac) give the same stem.
+
     Notes as problems two files of one stem, of which the first is kept, and a name that cannot be printed,
     which would break reports and is left out.
 
@@ -44,7 +44,7 @@ def by_stem(files: Iterable[Path], suffixes: frozenset[str], problems: list[str]
         if file.suffix.lower() not in suffixes:
             continue
         if file.stem.isprintable():
-            found[file.stem].append(file)
+            found[unicodedata.normalize("NFC", file.stem)].append(file)
         else:
             problems.append(f"{file.parent}: {file.name!a} is not printable; rename the file")
     for same in found.values():

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from isegm.datasets.dataset import DatasetProblems
-from isegm.datasets.listing import PICTURE_SUFFIXES, files_of
+from isegm.datasets.listing import files_of
 from isegm.datasets.picture import PictureFiles
 from isegm.masks import Labels, MaskReading, read_labels
-from isegm.pictures import read_grey, read_image
+from isegm.pictures import PICTURE_SUFFIXES, read_grey, read_image
 from isegm.reading import NOTHING_SAID, Reading, read_reading
 
 

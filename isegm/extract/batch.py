@@ -18,7 +18,7 @@ from tqdm import tqdm
 from isegm.errors import InputError, InputWarning, warn_together
 
 
-class Job(Protocol):
+class VolumeJob(Protocol):
     """What is to be done with one volume; it travels to another process, so it must pickle."""
 
     @property
@@ -26,12 +26,12 @@ class Job(Protocol):
         """The volume, as problem lines name it."""
 
 
-J = TypeVar("J", bound=Job)
+J = TypeVar("J", bound=VolumeJob)
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[R]):
+class JobOutcome(Generic[R]):
     """What became of a job: a result, or the problem in one line.
 
     Attributes:
@@ -47,7 +47,7 @@ class Outcome(Generic[R]):
 
 def run_batch(
     work: Callable[[J], R], jobs: Sequence[J], workers: int | None, title: str
-) -> Iterator[tuple[int, Outcome[R]]]:
+) -> Iterator[tuple[int, JobOutcome[R]]]:
     """Do ``work(job)`` for every job; a job that fails does not keep the others from being done.
 
     ``InputError``, ``OSError`` and ``MemoryError`` become problems, and so does the death of the process
@@ -86,18 +86,18 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _here(work: Callable[[J], R], jobs: Sequence[J]) -> Iterator[tuple[int, Outcome[R]]]:
+def _here(work: Callable[[J], R], jobs: Sequence[J]) -> Iterator[tuple[int, JobOutcome[R]]]:
     for index, job in enumerate(jobs):
         yield index, _attempt(work, job)
 
 
 def _in_processes(
     work: Callable[[J], R], jobs: Sequence[J], processes: int
-) -> Iterator[tuple[int, Outcome[R]]]:
+) -> Iterator[tuple[int, JobOutcome[R]]]:
     lost = []
     with _pool(processes) as pool:
         with _ctrl_c_held_back():
-            futures: dict[Future[Outcome[R]], int] = {
+            futures: dict[Future[JobOutcome[R]], int] = {
                 pool.submit(_attempt_as_worker, work, job): index for index, job in enumerate(jobs)
             }
         try:
@@ -121,7 +121,7 @@ def _in_processes(
             except BrokenProcessPool:
                 yield (
                     index,
-                    Outcome(None, f"{jobs[index].path}: its process was killed; is there enough memory?"),
+                    JobOutcome(None, f"{jobs[index].path}: its process was killed; is there enough memory?"),
                 )
 
 
@@ -167,7 +167,7 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what 
     os._exit(1)
 
 
-def _attempt_as_worker(work: Callable[[J], R], job: J) -> Outcome[R]:
+def _attempt_as_worker(work: Callable[[J], R], job: J) -> JobOutcome[R]:
     global _is_working
     _is_working = True
     try:
@@ -178,7 +178,7 @@ def _attempt_as_worker(work: Callable[[J], R], job: J) -> Outcome[R]:
         _is_working = False
 
 
-def _attempt(work: Callable[[J], R], job: J) -> Outcome[R]:
+def _attempt(work: Callable[[J], R], job: J) -> JobOutcome[R]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InputWarning)
         outcome = _result_or_problem(work, job)
@@ -186,12 +186,12 @@ def _attempt(work: Callable[[J], R], job: J) -> Outcome[R]:
     return replace(outcome, warnings=tuple(one for one in messages if isinstance(one, Warning)))
 
 
-def _result_or_problem(work: Callable[[J], R], job: J) -> Outcome[R]:
+def _result_or_problem(work: Callable[[J], R], job: J) -> JobOutcome[R]:
     try:
-        return Outcome(work(job))
+        return JobOutcome(work(job))
     except InputError as error:
-        return Outcome(None, str(error))
+        return JobOutcome(None, str(error))
     except OSError as error:
-        return Outcome(None, f"{error.filename or job.path}: {error.strerror or error}")
+        return JobOutcome(None, f"{error.filename or job.path}: {error.strerror or error}")
     except MemoryError:
-        return Outcome(None, f"{job.path}: not enough memory; try fewer workers")
+        return JobOutcome(None, f"{job.path}: not enough memory; try fewer workers")

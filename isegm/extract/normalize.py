@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.errors import InputError
-from isegm.extract.batch import Outcome, run_batch
+from isegm.extract.batch import JobOutcome, run_batch
 from isegm.limits import MOST_TEXT_BYTES, read_text
 from isegm.storage import write_text
 from isegm.volumes.files import list_volumes, open_volume, stem
@@ -157,7 +157,7 @@ def normalize(
         else:
             jobs.append(NormalizeJob(path, output, window, force))
 
-    outcomes: dict[int, Outcome[None]] = {}
+    outcomes: dict[int, JobOutcome[None]] = {}
     try:
         # One by one, so that what was done before an interrupt is known.
         for index, outcome in run_batch(normalize_volume, jobs, workers, "windows"):

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.errors import FileWarning, InputError
-from isegm.extract.batch import Outcome, run_batch
+from isegm.extract.batch import JobOutcome, run_batch
 from isegm.extract.manifest import Row, read_manifest, write_manifest
 from isegm.extract.volume_pairs import VolumePair, pair_volumes
 from isegm.pictures import write_image
@@ -130,7 +130,7 @@ def extract(
         except InputError as error:
             problems.append(str(error))
 
-    outcomes: dict[int, Outcome[list[Row]]] = {}
+    outcomes: dict[int, JobOutcome[list[Row]]] = {}
     try:
         # One by one, so that what was done before an interrupt is known.
         for index, outcome in run_batch(extract_volume, jobs, workers, extraction.organ.name):

@@ -1,4 +1,4 @@
-"""Which image a label volume belongs to, and what a patient's pictures are called."""
+"""Pairing label volumes with their images, and naming the pictures of each pair."""
 
 import re
 from collections import Counter
@@ -124,7 +124,7 @@ def _pair_patients(folder: Path, organ: str) -> tuple[list[VolumePair], list[str
 
 
 def _name_of_two(label: Path, image: Path) -> str:
-    """What a patient's pictures are called.
+    """Name the pictures of a label and an image that were not paired by name.
 
     Where the label lies in the folder of its image, or below, that folder tells patients apart, since the
     names of the files may be the same in all of them.

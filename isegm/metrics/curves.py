@@ -1,4 +1,4 @@
-"""What a curve of IoU or Dice by clicks comes to: Dice from IoU and back, and the area below it."""
+"""Curves of IoU or Dice by clicks: Dice from IoU and back, and the area below a curve."""
 
 import math
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]
-Truth = npt.NDArray[np.bool_] | npt.NDArray[np.integer]
+_Truth = npt.NDArray[np.bool_] | npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Counts:
         return self.true_positive + self.false_negative
 
 
-def count(prediction: Mask, truth: Truth) -> Counts:
+def count(prediction: Mask, truth: _Truth) -> Counts:
     """Count where two masks agree and where they do not.
 
     Args:
@@ -89,7 +89,7 @@ def recall(counts: Counts) -> float:
     return _ratio(counts.true_positive, counts.truth_area)
 
 
-def mask_iou(prediction: Mask, truth: Truth) -> float:
+def mask_iou(prediction: Mask, truth: _Truth) -> float:
     """IoU over the pixels not labelled -1, as the click loop needs it after every click.
 
     Args:
@@ -106,7 +106,7 @@ def mask_iou(prediction: Mask, truth: Truth) -> float:
     return iou(count(prediction, truth))
 
 
-def mask_dice(prediction: Mask, truth: Truth) -> float:
+def mask_dice(prediction: Mask, truth: _Truth) -> float:
     """Dice over the pixels not labelled -1; arguments, NaN and errors as :func:`mask_iou`."""
     return dice(count(prediction, truth))
 

@@ -34,7 +34,7 @@ _MOST_VESSEL_MM = 4.0
 
 @dataclass(frozen=True)
 class Tissue:
-    """What a tissue looks like.
+    """How a tissue looks.
 
     Attributes:
         low: HU of its mean, at the least.
@@ -141,7 +141,7 @@ PHASES: dict[str, dict[str, tuple[float, float]]] = {
         "lung vessel": (60, 110),
     },
 }
-# Tissues whose contrasts a domain-randomised scan draws anew.
+# Tissues whose contrasts a domain-randomised scan draws at random.
 _RANDOMISED = (
     *("liver", "liver tumour", "spleen", "pancreas", "kidney cortex", "kidney medulla", "muscle", "vein"),
     *(

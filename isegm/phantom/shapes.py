@@ -237,7 +237,7 @@ class VesselTree:
         return cls(np.concatenate(starts), np.concatenate(ends), np.concatenate(radii))
 
     def cut(self, z: float, thickness: float) -> Tubes:
-        """What a slice of that thickness about ``z`` shows of the tree: dots, and streaks in the plane."""
+        """The part of the tree in a slice of that thickness about ``z``: dots, and streaks in the plane."""
         low, high = self.starts[:, 2], self.ends[:, 2]
         rise = high - low
         rise = np.where(np.abs(rise) < 1e-6, 1e-6, rise)

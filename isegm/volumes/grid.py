@@ -32,7 +32,7 @@ def common_grid(first: Volume, second: Volume) -> Volume:
     holds = first if first.has_orientation and not second.has_orientation else second
     for volume in (first, second):
         if (volume.has_orientation or volume is holds) and _is_singular(volume.affine):
-            raise InputError(f"{volume.path}: its affine is singular or NaN; correct its sform or qform")
+            raise InputError(f"{volume.path}: its affine is singular or NaN; correct its header")
     if first.has_orientation and second.has_orientation:
         apart = _furthest(first.affine - second.affine, first.shape)
         if apart > GRID_TOLERANCE * min(second.spacing_mm):
@@ -42,8 +42,8 @@ def common_grid(first: Volume, second: Volume) -> Volume:
             )
     else:
         lacking = first if second.has_orientation else second
-        taken = f"that of {holds.path.name}" if holds.has_orientation else "LAS"
-        text = f"says nothing of its orientation (sform and qform code 0); {taken} is taken"
+        taken = "the other volume's" if holds.has_orientation else "LAS"
+        text = f"does not say how it lies in the patient; {taken} is taken"
         warnings.warn(FileWarning(lacking.path, text), stacklevel=2)
     return holds
 

@@ -178,6 +178,8 @@ def _read_header(path: Path, is_pair: bool) -> Any:  # noqa: ANN401 - nibabel ha
         content = stream.read(Nifti2Header.sizeof_hdr)
         kinds: Any = (Nifti1PairHeader, Nifti2PairHeader) if is_pair else (Nifti1Header, Nifti2Header)
         kind = next((kind for kind in kinds if kind.may_contain_header(content)), None)
+        if content.startswith(GZIP_MAGIC):
+            raise InputError(f"{path}: compressed twice; decompress it once")
         if kind is None:
             raise InputError(f"{path}: not a NIfTI file; is it complete, and of this format?")
         bare = kind(content[: kind.sizeof_hdr], check=False)

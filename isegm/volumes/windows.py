@@ -6,8 +6,6 @@ volume: nothing that happens to be in a volume moves it.
 
 import functools
 import math
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,17 +69,6 @@ def parse_window(text: str) -> Window:
             f"window {text.strip()!r}: give {names}, or level,width in HU (40,350, say)"
         ) from None
     return Window(level, width)
-
-
-def shield_negative_levels(argv: Sequence[str]) -> list[str]:
-    """Let ``--window -500,1400`` through argparse, which takes a leading minus for an option.
-
-    A space put before such an argument hides the minus; :func:`parse_window` drops it again.
-
-    Args:
-        argv: Command-line arguments without the program's name.
-    """
-    return [f" {argument}" if re.match(r"-[\d.]+,", argument) else argument for argument in argv]
 
 
 def apply_window(

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from isegm.commands import command_line
-from isegm.commands.command_line import Parser, command, report_problems
+from isegm.commands.command_line import Parser, command, report_problems, shield_negative_levels
 from isegm.errors import InputError, InputWarning
+from isegm.volumes.windows import Window, parse_window
 
 
 @pytest.fixture(autouse=True)
@@ -287,3 +288,14 @@ def test_problems_are_listed_one_a_line_and_make_the_status_one(capsys):
     assert capsys.readouterr() == ("", "")
     assert report_problems(["a.png: cut", "b.png: gone"]) == 1
     assert capsys.readouterr() == ("", "a.png: cut\nb.png: gone\n")
+
+
+def test_a_negative_level_passes_argparse():
+    parser = Parser()
+    parser.add_argument("organ")
+    parser.add_argument("--window")
+    parser.add_argument("-5", action="store_true")
+    parsed = parser.parse_args(shield_negative_levels(["-500,1400", "--window", "-426.5,1000", "-5"]))
+    assert parse_window(parsed.organ) == Window(-500, 1400)
+    assert parse_window(parsed.window) == Window(-426.5, 1000)
+    assert shield_negative_levels(["--window=-500,1400", "-x"]) == ["--window=-500,1400", "-x"]

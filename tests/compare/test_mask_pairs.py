@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from isegm.compare.mask_pairs import Pair, find_pairs, mask_name
+from isegm.compare.mask_pairs import Pair, mask_name, pair_masks
 from isegm.errors import InputError
 
 
@@ -36,7 +36,7 @@ def test_only_equal_stems_are_pairs(tmp_path):
     truth = make(tmp_path / "t", "case_1.png", "case_10.png", "b.nii.gz", ".hidden.png", "manifest.csv")
     prediction = make(tmp_path / "p", "case_1.jpg", "case_100.png", "b.nii", "other.png", ".hidden.png")
     make(prediction / "sub.png")
-    pairing = find_pairs(truth, prediction)
+    pairing = pair_masks(truth, prediction)
     assert pairing.pairs == [
         Pair("b", truth / "b.nii.gz", prediction / "b.nii"),
         Pair("case_1", truth / "case_1.png", prediction / "case_1.jpg"),
@@ -48,31 +48,31 @@ def test_only_equal_stems_are_pairs(tmp_path):
 def test_composed_and_decomposed_characters_are_the_same_name(tmp_path, suffix):
     names = [unicodedata.normalize(form, f"hígado_1{suffix}") for form in ("NFC", "NFD")]
     truth, prediction = make(tmp_path / "t", names[0]), make(tmp_path / "p", names[1])
-    assert find_pairs(truth, prediction).pairs == [Pair("hígado_1", truth / names[0], prediction / names[1])]
+    assert pair_masks(truth, prediction).pairs == [Pair("hígado_1", truth / names[0], prediction / names[1])]
 
 
 def test_two_files_are_a_pair_whatever_their_names(tmp_path):
     make(tmp_path, "truth.nii.gz", "mine.nii")
     truth, prediction = tmp_path / "truth.nii.gz", tmp_path / "mine.nii"
-    assert find_pairs(truth, prediction).pairs == [Pair("truth", truth, prediction)]
+    assert pair_masks(truth, prediction).pairs == [Pair("truth", truth, prediction)]
 
 
 def test_two_files_of_one_stem_are_refused(tmp_path):
     truth = make(tmp_path / "t", "a.png", "a.jpg")
     with pytest.raises(InputError, match=r"a\.png: a\.jpg has the same stem; keep one"):
-        find_pairs(truth, make(tmp_path / "p", "a.png"))
+        pair_masks(truth, make(tmp_path / "p", "a.png"))
 
 
 def test_no_pair_is_refused(tmp_path):
     with pytest.raises(InputError, match="none of its 1 masks has the name of one of the 0"):
-        find_pairs(make(tmp_path / "t"), make(tmp_path / "p", "a.png"))
+        pair_masks(make(tmp_path / "t"), make(tmp_path / "p", "a.png"))
 
 
 def test_paths_must_exist_and_be_of_one_kind(tmp_path):
     folder = make(tmp_path / "t", "a.png", "notes.txt")
     with pytest.raises(InputError, match="absent: no such file or folder"):
-        find_pairs(folder, tmp_path / "absent")
+        pair_masks(folder, tmp_path / "absent")
     with pytest.raises(InputError, match="two folders or two files"):
-        find_pairs(folder, folder / "a.png")
+        pair_masks(folder, folder / "a.png")
     with pytest.raises(InputError, match=r"notes\.txt: not a mask"):
-        find_pairs(folder / "notes.txt", folder / "a.png")
+        pair_masks(folder / "notes.txt", folder / "a.png")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from isegm.compare.mask_pairs import Pair
-from isegm.compare.mask_reading import read_pair, read_spacings
+from isegm.compare.mask_reading import read_mask_pair, read_spacings
 from isegm.compare.scores import score
 from isegm.errors import FileWarning, InputError
 from isegm.volumes.files import open_volume
@@ -30,41 +30,41 @@ def pair(tmp_path):
 
 def refusal(pair, **options):
     with pytest.raises(InputError) as caught:
-        read_pair(pair, {}, **options)
+        read_mask_pair(pair, {}, **options)
     line = str(caught.value)
     assert "\n" not in line
     return line
 
 
 def test_volumes_come_with_their_spacing(pair):
-    masks = read_pair(pair, {})
+    masks = read_mask_pair(pair, {})
     np.testing.assert_array_equal(masks.truth, CUBE > 0)
     np.testing.assert_array_equal(masks.prediction, CUBE > 0)
     assert masks.spacing.tolist() == [0.5, 0.75, 3.0]
 
 
 def test_labels_choose_the_object(pair):
-    np.testing.assert_array_equal(read_pair(pair, {}, labels=(2,)).truth, CUBE == 2)
-    np.testing.assert_array_equal(read_pair(pair, {}, labels=(1, 2)).truth, CUBE > 0)
+    np.testing.assert_array_equal(read_mask_pair(pair, {}, labels=(2,)).truth, CUBE == 2)
+    np.testing.assert_array_equal(read_mask_pair(pair, {}, labels=(1, 2)).truth, CUBE > 0)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("unknown", 1), ("meter", 1000), ("micron", 0.001)])
 def test_the_header_says_the_unit(pair, unit, factor):
     volume(pair.truth, unit=unit)
     volume(pair.prediction, unit=unit)
-    assert read_pair(pair, {}).spacing == pytest.approx(np.array([0.5, 0.75, 3]) * factor)
+    assert read_mask_pair(pair, {}).spacing == pytest.approx(np.array([0.5, 0.75, 3]) * factor)
 
 
 @pytest.mark.parametrize("values", [CUBE.astype(np.float32), CUBE.astype(np.float64), CUBE.astype(">i2")])
 def test_labels_may_have_any_number_type(pair, values):
     volume(pair.prediction, values)
-    np.testing.assert_array_equal(read_pair(pair, {}).prediction, CUBE > 0)
+    np.testing.assert_array_equal(read_mask_pair(pair, {}).prediction, CUBE > 0)
 
 
 def test_a_volume_of_one_slice_is_a_picture(pair):
     for path in (pair.truth, pair.prediction):
         volume(path, CUBE[:, :, 1:2])
-    masks = read_pair(pair, {})
+    masks = read_mask_pair(pair, {})
     np.testing.assert_array_equal(masks.truth, CUBE[:, :, 1] > 0)
     assert masks.spacing.tolist() == [0.5, 0.75]
 
@@ -73,7 +73,7 @@ def test_a_volume_of_one_slice_is_a_picture(pair):
 def test_so_is_one_slice_along_another_axis(pair, part, spacing):
     for path in (pair.truth, pair.prediction):
         volume(path, CUBE[part])
-    masks = read_pair(pair, {})
+    masks = read_mask_pair(pair, {})
     np.testing.assert_array_equal(masks.truth, CUBE[part].squeeze() > 0)
     assert masks.spacing.tolist() == spacing
 
@@ -86,7 +86,7 @@ def test_axes_not_at_right_angles_are_measured_as_they_lie(pair):
     truth[2, 3, 1] = prediction[2, 3, 5] = 1
     volume(pair.truth, truth, tilted)
     volume(pair.prediction, prediction, tilted)
-    row = score("c", read_pair(pair, {}), 2)
+    row = score("c", read_mask_pair(pair, {}), 2)
     assert row.hd95 == pytest.approx(4 * np.hypot(3, 2.5))
     assert row.truth_area_mm == pytest.approx(0.5 * 0.75 * 3)  # the parallelepiped's base times its height
 
@@ -97,22 +97,22 @@ def test_a_turned_volume_has_the_spacing_of_its_axes(pair):
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     for path in (pair.truth, pair.prediction):
         volume(path, affine=turn @ AFFINE)
-    assert read_pair(pair, {}).spacing == pytest.approx([0.5, 0.75, 3])
+    assert read_mask_pair(pair, {}).spacing == pytest.approx([0.5, 0.75, 3])
 
 
 def test_the_truth_s_affine_holds_for_a_prediction_without_one(pair):
     nibabel.save(nibabel.Nifti1Image(CUBE, None), pair.prediction)
-    with pytest.warns(FileWarning, match=r"prediction\.nii: says nothing of its orientation"):
-        assert read_pair(pair, {}).spacing.tolist() == [0.5, 0.75, 3]
+    with pytest.warns(FileWarning, match=r"prediction\.nii: does not say how it lies in the patient"):
+        assert read_mask_pair(pair, {}).spacing.tolist() == [0.5, 0.75, 3]
 
 
 def test_a_trailing_axis_of_length_1_is_dropped(pair):
     volume(pair.prediction, CUBE[..., None])
-    np.testing.assert_array_equal(read_pair(pair, {}).prediction, CUBE > 0)
+    np.testing.assert_array_equal(read_mask_pair(pair, {}).prediction, CUBE > 0)
 
 
 def test_given_spacing_goes_before_the_header(pair):
-    assert read_pair(pair, {}, spacing=(1, 2, 3)).spacing.tolist() == [1, 2, 3]
+    assert read_mask_pair(pair, {}, spacing=(1, 2, 3)).spacing.tolist() == [1, 2, 3]
     assert "has 3 axes, but 2 spacings are given" in refusal(pair, spacing=(1.0, 1.0))
 
 
@@ -140,7 +140,7 @@ def test_another_grid_is_refused(pair):
 
 def test_headers_of_one_grid_may_differ_by_rounding(pair):
     volume(pair.prediction, affine=AFFINE + 1e-5)
-    assert read_pair(pair, {}).prediction.any()
+    assert read_mask_pair(pair, {}).prediction.any()
 
 
 @pytest.mark.parametrize(

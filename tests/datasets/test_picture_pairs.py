@@ -1,4 +1,5 @@
 import random
+import unicodedata
 
 import numpy as np
 import pytest
@@ -85,6 +86,12 @@ def test_suffixes_may_differ_and_other_files_do_not_count(tmp_path, save):
         ("c.d", "c.d.bmp", "c.d.tiff"),
         ("e", "e.tif", "e.jpeg"),
     ]
+
+
+def test_composed_and_decomposed_characters_are_the_same_name(tmp_path, save):
+    for folder, form in (("images", "NFC"), ("masks", "NFD")):
+        save(tmp_path / folder / unicodedata.normalize(form, "hígado.png"), GREY_LEVELS)
+    assert [picture.name for picture in find_folder(tmp_path)] == ["hígado"]
 
 
 def test_every_problem_is_listed_at_once_in_a_stable_order(tmp_path, save):

@@ -209,6 +209,27 @@ def test_a_cache_that_was_cut_off_is_made_again(ct, tmp_path):
         open_it(tmp_path)
 
 
+def test_what_is_odd_of_a_volume_is_said_each_time(ct, tmp_path, save_nifti):
+    save_nifti(tmp_path / "imagesTr" / "case.nii.gz", (ct[0] + 1300).astype(np.uint16))
+    for _ in range(2):  # the second time from the cache
+        _, notes = find_slices(tmp_path, None, cache=tmp_path / "cache", objects=None, window=WIDE, workers=1)
+        (note,) = notes
+        assert "imagesTr/case.nii.gz: its values are not like HU" in note
+
+
+def test_one_folder_a_patient(tmp_path, save_nifti):
+    for number in range(3):
+        folder = tmp_path / "set" / f"s{number}"
+        save_nifti(folder / "ct.nii.gz", np.full((4, 4, 3), -1000 + 500 * number, np.int16))
+        save_nifti(folder / "segmentations" / "liver.nii.gz", np.ones((4, 4, 3), np.uint8))
+        save_nifti(folder / "segmentations" / "spleen.nii.gz", np.zeros((4, 4, 3), np.uint8))
+    slices, _ = find_slices(
+        tmp_path / "set", None, organ="liver", cache=tmp_path / "cache", objects=None, window=WIDE, workers=1
+    )
+    assert [each.name for each in slices] == [f"s{n}_liver_{k:03d}" for n in range(3) for k in range(3)]
+    assert [int(each.read().pixels[0, 0]) for each in slices[::3]] == [-1000, -500, 0]
+
+
 def test_no_slice_holds_what_is_wanted(ct, tmp_path):
     with pytest.raises(InputError, match=r"no volume holds what is wanted; the labels are \[1, 4\]"):
         open_it(tmp_path, [[2]])

@@ -402,9 +402,9 @@ def test_an_affine_may_be_rounded(ct, save, extract, tmp_path):
 @pytest.mark.parametrize(
     ("image_codes", "label_codes", "said"),
     [
-        ((0, 0), (0, 0), "imagesTr/case_7.nii.gz: says nothing of its orientation"),
-        ((0, 0), (2, 0), "imagesTr/case_7.nii.gz: says nothing of its orientation"),
-        ((1, 0), (0, 0), "labelsTr/case_7.nii.gz: says nothing of its orientation"),
+        ((0, 0), (0, 0), "imagesTr/case_7.nii.gz: does not say how it lies in the patient"),
+        ((0, 0), (2, 0), "imagesTr/case_7.nii.gz: does not say how it lies in the patient"),
+        ((1, 0), (0, 0), "labelsTr/case_7.nii.gz: does not say how it lies in the patient"),
     ],
 )
 def test_a_header_without_orientation_is_noted(ct, image_codes, label_codes, said, save, extract, tmp_path):

@@ -313,9 +313,9 @@ def _extract_volume(path):
 
 def _read_mask_volume(path):
     from isegm.compare.mask_pairs import Pair
-    from isegm.compare.mask_reading import read_pair
+    from isegm.compare.mask_reading import read_mask_pair
 
-    read_pair(Pair("volume", path, path), {})
+    read_mask_pair(Pair("volume", path, path), {})
 
 
 def _volume_seeds():

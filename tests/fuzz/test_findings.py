@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from isegm.compare.mask_pairs import Pair
-from isegm.compare.mask_reading import read_pair
+from isegm.compare.mask_reading import read_mask_pair
 from isegm.datasets.coco import clean_segmentation, find_coco
 from isegm.errors import InputError
 from isegm.masks import read_mask
@@ -30,12 +30,12 @@ def nifti(path, place, kind, *values):
 @pytest.mark.parametrize("shape", [(0, 3, 2), (4, 0, 2), (4, 3, 0), (-4, 3, 2), (4, 3, -1)])
 def test_a_mask_volume_without_voxels(tmp_path, shape):
     with pytest.raises(InputError, match=r"a\.nii: "):
-        read_pair(nifti(tmp_path / "a.nii", 42, "h", *shape), {})
+        read_mask_pair(nifti(tmp_path / "a.nii", 42, "h", *shape), {})
 
 
 def test_a_unit_that_nifti_does_not_have_means_millimetres(tmp_path):
     pair = nifti(tmp_path / "a.nii", 123, "B", 7)
-    assert read_pair(pair, {}).spacing.tolist() == [1.0, 1.0, 1.0]
+    assert read_mask_pair(pair, {}).spacing.tolist() == [1.0, 1.0, 1.0]
     assert open_volume(pair.truth).spacing_mm == (1.0, 1.0, 1.0)
 
 
@@ -46,7 +46,7 @@ def test_a_header_extension_without_a_length(tmp_path, length):
     struct.pack_into("<f", head, 108, 384)
     path = tmp_path / "a.nii"
     path.write_bytes(head + b"\1\0\0\0" + struct.pack("<ii", length, 6) + bytes(24) + content[352:])
-    for read in (open_volume, lambda path: read_pair(Pair("a", path, path), {})):
+    for read in (open_volume, lambda path: read_mask_pair(Pair("a", path, path), {})):
         with pytest.raises(InputError, match=f"a.nii: a header extension claims {length} bytes"):
             read(path)
 

@@ -55,10 +55,10 @@ def test_other_shapes_are_refused(opened):
 @pytest.mark.parametrize(
     ("codes", "other_codes", "holds", "said"),
     [
-        ((0, 0), (2, 0), 1, r"first\.nii: says nothing .*; that of second\.nii is taken"),
-        ((0, 0), (0, 1), 1, r"first\.nii: says nothing .*; that of second\.nii is taken"),
-        ((1, 0), (0, 0), 0, r"second\.nii: says nothing .*; that of first\.nii is taken"),
-        ((0, 0), (0, 0), 1, r"second\.nii: says nothing .*; LAS is taken"),
+        ((0, 0), (2, 0), 1, r"first\.nii: does not say .*; the other volume's is taken"),
+        ((0, 0), (0, 1), 1, r"first\.nii: does not say .*; the other volume's is taken"),
+        ((1, 0), (0, 0), 0, r"second\.nii: does not say .*; the other volume's is taken"),
+        ((0, 0), (0, 0), 1, r"second\.nii: does not say .*; LAS is taken"),
     ],
 )
 def test_one_without_orientation_takes_the_other_s(codes, other_codes, holds, said, opened):

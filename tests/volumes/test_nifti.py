@@ -232,6 +232,12 @@ def test_other_bytes_after_a_gzip_stream_are_left_out_with_a_word(rest, gzipped)
         np.testing.assert_array_equal(read(volume), array)
 
 
+def test_a_file_that_was_compressed_twice(gzipped):
+    path, _, content = gzipped
+    path.write_bytes(gzip.compress(content))
+    assert "compressed twice; decompress it once" in refusal(path)
+
+
 def test_other_bytes_in_the_place_of_voxels_are_damage(gzipped):
     path, _, content = gzipped
     plain = gzip.decompress(content)

@@ -1,10 +1,8 @@
-import argparse
-
 import numpy as np
 import pytest
 
 from isegm.errors import InputError
-from isegm.volumes.windows import WINDOWS, Window, apply_window, parse_window, shield_negative_levels
+from isegm.volumes.windows import WINDOWS, Window, apply_window, parse_window
 
 
 def test_named_windows():
@@ -107,14 +105,3 @@ def test_parsing():
 def test_what_is_no_window(text):
     with pytest.raises(InputError, match="window"):
         parse_window(text)
-
-
-def test_a_negative_level_passes_argparse():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("organ")
-    parser.add_argument("--window")
-    parser.add_argument("-5", action="store_true")
-    parsed = parser.parse_args(shield_negative_levels(["-500,1400", "--window", "-426.5,1000", "-5"]))
-    assert parse_window(parsed.organ) == Window(-500, 1400)
-    assert parse_window(parsed.window) == Window(-426.5, 1000)
-    assert shield_negative_levels(["--window=-500,1400", "-x"]) == ["--window=-500,1400", "-x"]

@@ -37,9 +37,9 @@ from isegm.errors import InputError
 from isegm.evaluation.protocol import EVAL_MODES, Protocol
 from isegm.model.build import PRESETS, build_model
 from isegm.model.pretrained import load_pretrained
-from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.recipe import Recipe
 from isegm.training.recipes import RECIPES
+from isegm.training.samples import samples_of
 from isegm.training.sources import open_mixture
 from isegm.training.state import STATE_FILE
 from isegm.training.trained_windows import windows_of
@@ -115,14 +115,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             "windows": windows_of(recipe.sources),
         },
     )
-    settings = SampleSettings(
-        crop=(recipe.crop_height, recipe.crop_width),
-        shorter_side=recipe.shorter_side,
-        scale=(recipe.min_scale, recipe.max_scale),
-        min_object_pixels=recipe.min_object_pixels,
-        merge_probability=recipe.merge_probability,
-    )
-
     with join_processes(device, timeout=CACHE_SECONDS, collectives=True) as processes:
         cache = args.cache or args.folder / "cache"
         mixture = open_mixture(recipe.sources, cache) if processes.rank == 0 else None
@@ -131,12 +123,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if processes.rank == 0:
             for note in mixture.notes:
                 print(f"note: {note}", file=sys.stderr)
-        samples = TrainingSamples(mixture, settings, recipe.seed)
         torch.manual_seed(recipe.seed)
         model = build_model(PRESETS[recipe.preset])
         if recipe.pretrained and not args.resume:
             load_pretrained(model, Path(recipe.pretrained))
-        Trainer(model.to(device), recipe, samples, run, processes).train()
+        Trainer(model.to(device), recipe, samples_of(recipe, mixture), run, processes).train()
     return 0
 
 

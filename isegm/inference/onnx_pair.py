@@ -5,9 +5,10 @@ as it wants templates), and any number of clicks. Their tensors are those of
 :meth:`isegm.inference.torch_network.InferenceModel.encode` and ``correct``:
 
 - first stage: ``image`` (B, 3, H, W), normalised, and ``points`` (B, 2N, 3) to ``image_share`` and
-  ``feature_share`` (B, M, h, w) and ``coarse`` (B, 1, h, w);
-- correction head: ``points``, ``image_share``, ``feature_share`` and ``previous`` (B, 1, h, w) to ``logits``
-  (B, 1, h, w).
+  ``feature_share`` (B, M, h, w) and ``coarse``;
+- correction head: ``points``, ``image_share``, ``feature_share`` and ``previous`` to ``logits``.
+
+``coarse``, ``previous`` and ``logits`` are masks, (B, 1, h, w) or, with a finer head, (B, 1, 2h, 2w).
 
 Everything is float32. Each file says in its metadata what it belongs to.
 """
@@ -45,7 +46,8 @@ HEAD_INPUTS = ("points", "image_share", "feature_share", "previous")
 
 # The first opset with everything that the networks need, so that old runtimes can read the files, too.
 _OPSET = 17
-_MAPS = ("image_share", "feature_share", "coarse", "previous", "logits")
+_SHARES = ("image_share", "feature_share")
+_MASKS = ("coarse", "previous", "logits")
 _PREFIX = "isegm."
 
 
@@ -219,7 +221,8 @@ def _export(
     axes = {
         "image": {0: "B", 2: "H", 3: "W"},
         "points": {0: "B", 1: "2N"},
-        **{name: {0: "B", 2: "h", 3: "w"} for name in _MAPS},
+        **{name: {0: "B", 2: "h", 3: "w"} for name in _SHARES},
+        **{name: {0: "B", 2: "mask height", 3: "mask width"} for name in _MASKS},
     }
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         path = Path(folder) / "network.onnx"

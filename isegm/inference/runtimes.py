@@ -135,11 +135,11 @@ class OpenVinoNetwork(_RuntimeNetwork):
         """Run the correction head."""
         shares = (_array(share.permute(0, 2, 3, 1)) for share in (encoded.image, encoded.features))
         inputs = dict(zip(HEAD_INPUTS, (_array(points), *shares, _array(previous)), strict=True))
-        return self._run(self._head(previous), **inputs)[0]
+        return self._run(self._head(encoded.image, previous), **inputs)[0]
 
-    def _head(self, previous: Tensor) -> "openvino.CompiledModel":
-        """The correction head for maps of the batch, height and width of ``previous``."""
-        batch, _, height, width = previous.shape
+    def _head(self, share: Tensor, previous: Tensor) -> "openvino.CompiledModel":
+        """The correction head for maps of the batch, height and width of ``share``."""
+        batch, _, height, width = share.shape
         size = (batch, height, width) if height == width else None
         ready = self._heads.get(size)  # without the lock: nobody waits for another size's compiling
         if ready is not None:
@@ -150,9 +150,9 @@ class OpenVinoNetwork(_RuntimeNetwork):
                 if size:
                     fixed = {
                         name: [batch, model.input(name).partial_shape[1], height, width]
-                        for name in HEAD_INPUTS[1:]
+                        for name in ENCODED_NAMES[:2]
                     }
-                    model.reshape({**fixed, "points": [batch, -1, 3]})
+                    model.reshape({**fixed, "previous": list(previous.shape), "points": [batch, -1, 3]})
                 while len(self._heads) >= _HEADS_KEPT:
                     del self._heads[next(iter(self._heads))]
                 self._heads[size] = self._compile(self._channels_last(model, "input"))

@@ -38,7 +38,7 @@ class Encoded(NamedTuple):
     Attributes:
         image: The image's share of the head's first block, (B, M, h, w).
         features: The cached features' share of the block that takes them in, (B, M, h, w).
-        coarse: Logits of the first stage's mask, (B, 1, h, w).
+        coarse: Logits of the first stage's mask, (B, 1, h, w), or finer if the head's masks are.
     """
 
     image: Tensor
@@ -110,10 +110,10 @@ class InferenceModel(nn.Module):
             points: All clicks, (B, 2N, 3), in network-input pixels, in single precision at least. Pictures
                 of a batch may have different numbers of them: unused rows at the end change nothing.
             encoded: What :meth:`encode` gave.
-            previous: Logits of the previous mask, (B, 1, h, w); at first ``encoded.coarse``.
+            previous: Logits of the previous mask, of the size of ``encoded.coarse``; at first that.
 
         Returns:
-            Logits of the corrected mask, (B, 1, h, w).
+            Logits of the corrected mask, of that size, too.
         """
         return self.head(points, encoded, previous)
 
@@ -149,6 +149,7 @@ class InferenceHead(nn.Module):
         self.decoding_block1 = Share(head.refine_fusion1)
         self.decoding_block2 = Share(head.refine_fusion2)
         self.predict = NarrowConv(head.refine_pred)
+        self.shuffle = head.shuffle
 
     def prepare(self, image: Tensor, cached: Tensor) -> tuple[Tensor, Tensor]:
         """Compute what does not change between the clicks on an image.
@@ -164,7 +165,7 @@ class InferenceHead(nn.Module):
 
     def forward(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
         """Correct the previous mask; see :meth:`InferenceModel.correct`."""
-        mask = enlarge(previous).sigmoid()  # (B, 1, H, W)
+        mask = enlarge(previous, STRIDE // self.shuffle.upscale_factor).sigmoid()  # (B, 1, H, W)
         maps = torch.cat([draw_disks(points, *mask.shape[2:]).to(mask.dtype), mask], dim=1)  # (B, 3, H, W)
         current = self.mask_block(self.mask_share(unshuffle(maps), encoded.image).relu_()).relu_()
         features = self.fused_block(self.current_share(current, encoded.features).relu_()).relu_()
@@ -172,7 +173,7 @@ class InferenceHead(nn.Module):
         correlated = self.correlate(features, chosen)
         attended = self.attend(features, chosen)
         x = self.correlated_share(correlated, self.attended_share(attended)).relu_()
-        return self.predict(self.decoding_block2(self.decoding_block1(x).relu_()).relu_())
+        return self.shuffle(self.predict(self.decoding_block2(self.decoding_block1(x).relu_()).relu_()))
 
     def choose(self, features: Tensor, points: Tensor) -> Tensor:
         """The features at the templates, positive first, (B, 2K, M), chosen as ``select_templates`` does.
@@ -275,20 +276,22 @@ class PointwiseConv(nn.Linear):
 
 
 class NarrowConv(nn.Module):
-    """A 3x3 convolution to one channel: what each of its 9 taps makes of a pixel, then their sum in place.
+    """A 3x3 convolution to few channels: what each of its 9 taps makes of a pixel, then their sum in place.
 
     Reading its input once instead of 9 times, it is several times faster.
 
     Args:
-        conv: From some channels to one, padded by 1.
+        conv: From some channels to fewer, padded by 1.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.taps = nn.Conv2d(conv.in_channels, 9, 1, bias=False)
-        self.taps.weight.data = conv.weight.data[0].flatten(1).t()[:, :, None, None].clone()
-        self.gather = nn.Conv2d(9, 1, 3, padding=1)
-        self.gather.weight.data = torch.eye(9).to(conv.weight.data).view(1, 9, 3, 3)
+        out = conv.out_channels
+        self.taps = nn.Conv2d(conv.in_channels, 9 * out, 1, bias=False)
+        taps = conv.weight.data.flatten(2).transpose(1, 2).flatten(0, 1)  # (9 out, in)
+        self.taps.weight.data = taps[:, :, None, None].clone()
+        self.gather = nn.Conv2d(9 * out, out, 3, padding=1, groups=out)
+        self.gather.weight.data = torch.eye(9).to(taps).view(1, 9, 3, 3).repeat(out, 1, 1, 1)
         _set_bias(self.gather, conv.bias)
 
     @property
@@ -297,7 +300,7 @@ class NarrowConv(nn.Module):
         return self.taps.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the convolution, (B, in, h, w) -> (B, 1, h, w)."""
+        """Apply the convolution, (B, in, h, w) -> (B, out, h, w)."""
         return self.gather(self.taps(x))
 
 
@@ -407,21 +410,21 @@ def to_map(pixels: Tensor, like: Tensor) -> Tensor:
     return torch.unflatten(pixels, 1, like.shape[2:]).permute(0, 3, 1, 2)
 
 
-def enlarge(x: Tensor) -> Tensor:
-    """Resize maps (B, C, h, w) to (B, C, H, W) as ``resize`` does, by two matrix products.
+def enlarge(x: Tensor, factor: int) -> Tensor:
+    """Resize maps to ``factor`` times their height and width as ``resize`` does, by two matrix products.
 
     Of all the ways to say it, the one that every runtime is fast at.
     """
-    down, across = (_interpolation(side, x) for side in x.shape[2:])  # (H, h) and (W, w)
+    down, across = (_interpolation(side, factor, x) for side in x.shape[2:])  # (H, h) and (W, w)
     return down @ x @ across.t()
 
 
-def _interpolation(side: int, like: Tensor) -> Tensor:
-    """What each of STRIDE * ``side`` pixels takes of each of ``side`` pixels, corners aligned."""
+def _interpolation(side: int, factor: int, like: Tensor) -> Tensor:
+    """What each of ``factor * side`` pixels takes of each of ``side`` pixels, corners aligned."""
     dtype = torch.promote_types(like.dtype, torch.float32)
-    fine = torch.arange(STRIDE * side, dtype=dtype, device=like.device)
+    fine = torch.arange(factor * side, dtype=dtype, device=like.device)
     coarse = torch.arange(side, dtype=dtype, device=like.device)
-    at = fine * ((side - 1) / (STRIDE * side - 1))
+    at = fine * ((side - 1) / (factor * side - 1))
     return (1 - (at.unsqueeze(1) - coarse).abs()).clamp_min(0).to(like.dtype)
 
 

@@ -1,7 +1,8 @@
-"""The five published networks: the one place where they are named and composed."""
+"""The networks, five published and one of this project: the one place where they are named and composed."""
 
 from dataclasses import dataclass
 
+from isegm.model.backbones.efficientnet_lite import EfficientNetLiteConfig
 from isegm.model.backbones.first_stage import FirstStageConfig
 from isegm.model.backbones.hrnet import HRNetConfig
 from isegm.model.backbones.segformer import SegFormerConfig
@@ -11,7 +12,7 @@ from isegm.model.emc_click import EMCClick
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One published network."""
+    """One network."""
 
     name: str
     """What users call it, and what its released file is called."""
@@ -23,6 +24,9 @@ class Preset:
 
 _SMALL_HEAD = CorrectionConfig(width=64, templates=64)
 _LARGE_HEAD = CorrectionConfig(width=96, templates=96)
+
+PUBLISHED = ("hr18s", "hr18", "hr32", "segb0", "segb3")
+"""The presets of the original, whose files it released."""
 
 PRESETS = {
     preset.name: preset
@@ -55,6 +59,11 @@ PRESETS = {
                 version="b3", widths=(64, 128, 320, 512), depths=(3, 4, 18, 3), decoder_channels=512
             ),
             correction=_LARGE_HEAD,
+        ),
+        Preset(
+            name="lite0",
+            first_stage=EfficientNetLiteConfig(),
+            correction=CorrectionConfig(width=32, templates=32, fineness=2),
         ),
     )
 }

@@ -19,6 +19,9 @@ from isegm.model.layers import resize
 MEAN = (0.485, 0.456, 0.406)
 STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 
+MASK_LOGIT = 5.0
+"""A mask from elsewhere as logits of the previous mask: this inside it, and its negative outside."""
+
 
 class EMCClickOutput(NamedTuple):
     """Logits at the input's size, (B, 1, H, W) each, and what the next click needs.
@@ -41,7 +44,7 @@ class EMCClickState(NamedTuple):
 
     Attributes:
         features: The first stage's feature map, (B, C, h, w).
-        previous: Logits of the last mask, (B, 1, h, w).
+        previous: Logits of the last mask, (B, 1, h, w), or finer if the correction head's masks are.
     """
 
     features: Tensor

@@ -1,5 +1,6 @@
 """Starting from weights that others trained: the backbone's ImageNet file, or a whole checkpoint."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -16,7 +17,8 @@ def load_pretrained(model: EMCClick, path: Path) -> None:
     Args:
         model: The network; changed in place.
         path: A checkpoint of the same network, or the released ImageNet file of its backbone (HRNet's
-            ``hrnetv2_w18_imagenet_pretrained.pth``, the Mix Transformer's ``mit_b0.pth``, and so on).
+            ``hrnetv2_w18_imagenet_pretrained.pth``, the Mix Transformer's ``mit_b0.pth``,
+            ``efficientnet-lite0-57934424.pth``, and so on).
 
     Raises:
         InputError: The file cannot be read, or lacks a tensor of the backbone, has one of another shape, or
@@ -32,8 +34,9 @@ def load_pretrained(model: EMCClick, path: Path) -> None:
     _load_backbone(model, path, tensors)
 
 
-def _load_backbone(model: EMCClick, path: Path, tensors: dict[str, Tensor]) -> None:
+def _load_backbone(model: EMCClick, path: Path, tensors: Mapping[str, Tensor]) -> None:
     config = PRESETS[model.name].first_stage
+    tensors = config.from_imagenet(tensors)
     own = model.feature_extractor.state_dict()
     names = {name: called for name in own if (called := config.imagenet_name(name)) is not None}
     for name, called in names.items():

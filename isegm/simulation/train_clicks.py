@@ -15,12 +15,13 @@ from isegm.geometry import Click
 from isegm.simulation.distance import Depth, measure_depth
 
 
-def first_click(target: npt.NDArray[np.bool_], rng: np.random.Generator) -> Click:
+def first_click(target: npt.NDArray[np.bool_], rng: np.random.Generator, *, anywhere: bool = False) -> Click:
     """Click on the object's inner part: any pixel deeper than the greatest depth / 1.7, all alike.
 
     Args:
         target: The object, (H, W).
         rng: Where the choice comes from.
+        anywhere: Click any pixel of the object, near its edge, too.
 
     Returns:
         The click, in whole pixels, positive.
@@ -29,7 +30,7 @@ def first_click(target: npt.NDArray[np.bool_], rng: np.random.Generator) -> Clic
         ValueError: The object has no pixel.
     """
     depth = measure_depth(target)
-    click = _choose(depth, 100 * depth.greatest / 289, rng, positive=True)
+    click = _choose(depth, 0 if anywhere else 100 * depth.greatest / 289, rng, positive=True)
     if click is None:
         raise ValueError("an object without a pixel cannot be clicked")
     return click

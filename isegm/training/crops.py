@@ -37,6 +37,8 @@ class SampleSettings:
     """Objects of fewer pixels in the crop are not chosen."""
     merge_probability: float = 0.15
     """How often two objects of a crop, where it has two, are taken as one."""
+    off_centre_probability: float = 0.0
+    """How often the first click may be anywhere in the object, not in its inner part only."""
     flip_probability: float = 0.5
     """How often a sample is mirrored left to right."""
     colour_probability: float = 0.75
@@ -54,7 +56,12 @@ class SampleSettings:
         Raises:
             InputError: A field is out of its range.
         """
-        probabilities = (self.merge_probability, self.flip_probability, self.colour_probability)
+        probabilities = (
+            self.merge_probability,
+            self.off_centre_probability,
+            self.flip_probability,
+            self.colour_probability,
+        )
         for holds, what in (
             (min(self.crop) >= 1, f"crop {self.crop}: both sides must be at least 1 pixel"),
             (self.shorter_side >= 0, f"shorter_side {self.shorter_side}: must be at least 0"),
@@ -222,7 +229,8 @@ def _make_sample(
         image = _cut(image, rows, cols, settings.crop, cv2.INTER_LINEAR)
         if rng.random() < settings.flip_probability:
             image, label = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(label[:, ::-1])
-        click = first_click(label == 1, rng)
+        off_centre = settings.off_centre_probability > 0 and rng.random() < settings.off_centre_probability
+        click = first_click(label == 1, rng, anywhere=off_centre)
         return TrainingSample(image, label, (int(click.row), int(click.col)), tuple(problems))
     return None
 

@@ -6,20 +6,19 @@ Training with Mask Guidance for Interactive Segmentation", 2021, section 3.3).
 Letters: B batch, H and W height and width in pixels. Labels are 1 object, 0 background, -1 ignored.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from isegm.model.click_maps import is_click
 
 ALPHA = 0.5
 """Weight of both classes in the focal loss."""
 
 GAMMA = 2
 """How strongly the focal loss turns to pixels that are not yet right."""
-
-AUXILIARY_WEIGHT = 0.4
-"""Share of the auxiliary mask's loss."""
 
 _EPSILON = 1e-12
 
@@ -64,26 +63,101 @@ def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return loss.where(labels != -1, 0.0).mean(dim=(1, 2, 3))
 
 
-def total_loss(
-    coarse: Tensor, auxiliary: Tensor | None, corrected: Sequence[Tensor], labels: Tensor
-) -> dict[str, Tensor]:
-    """The losses of one training pass, each the mean over the batch.
+def soft_iou_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """1 minus the IoU of the probabilities with the object, which a small object weighs in as a large one.
 
     Args:
-        coarse: Logits of the first stage's mask at the input's size, (B, 1, H, W).
-        auxiliary: Those of the mask that guides OCR; None where there is none.
-        corrected: Those of the correction head's masks, one or more; their losses are averaged.
+        logits: (B, 1, H, W).
         labels: (B, 1, H, W).
 
     Returns:
-        ``coarse``, ``auxiliary`` (if there is one), ``corrected``, and their weighted sum ``total``.
+        One value a sample, (B,); 0 where no pixel is valid.
     """
-    losses = {
-        "coarse": normalised_focal_loss(coarse, labels).mean(),
-        "corrected": torch.stack([normalised_focal_loss(mask, labels) for mask in corrected]).mean(),
-    }
-    total = losses["coarse"] + losses["corrected"]
+    probability = logits.sigmoid().where(labels != -1, 0.0)
+    truth = (labels == 1).to(probability.dtype)
+    common = (probability * truth).sum(dim=(1, 2, 3))
+    union = probability.sum(dim=(1, 2, 3)) + truth.sum(dim=(1, 2, 3)) - common
+    return 1 - (common + 1) / (union + 1)
+
+
+def clicked_loss(logits: Tensor, points: Tensor) -> Tensor:
+    """Binary cross-entropy of the clicked pixels: a positive click is in the mask, a negative one is not.
+
+    Args:
+        logits: (B, 1, H, W).
+        points: (B, 2N, 3), in pixels of the logits.
+
+    Returns:
+        One value a sample, (B,), the mean over its clicks; 0 without clicks.
+    """
+    height, width = logits.shape[2:]
+    rows = points[..., 0].round().long().clamp(0, height - 1)
+    columns = points[..., 1].round().long().clamp(0, width - 1)
+    at_clicks = logits.flatten(1).gather(1, rows * width + columns)  # (B, 2N)
+    positive, negative = at_clicks.chunk(2, dim=1)
+    loss = F.softplus(torch.cat([-positive, negative], dim=1))
+    placed = is_click(points)
+    return loss.where(placed, 0.0).sum(1) / placed.sum(1).clamp_min(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """How much each loss counts beside the focal losses. The defaults are the published ones."""
+
+    auxiliary: float = 0.4
+    """Cross-entropy of the auxiliary mask."""
+    soft_iou: float = 0.0
+    """Soft IoU loss of every mask; of the auxiliary one, half of it."""
+    clicked: float = 0.0
+    """Cross-entropy of the clicked pixels of a corrected mask."""
+    worse: float = 0.0
+    """By how much a corrected mask's soft IoU is below that of the mask before."""
+
+
+def first_stage_losses(
+    coarse: Tensor, auxiliary: Tensor | None, labels: Tensor, weights: LossWeights
+) -> dict[str, Tensor]:
+    """The losses of the first stage's masks, each the mean over the batch.
+
+    Args:
+        coarse: Logits at the input's size, (B, 1, H, W).
+        auxiliary: Those of the auxiliary mask; None where there is none.
+        labels: (B, 1, H, W).
+        weights: What each counts.
+
+    Returns:
+        ``coarse``, ``auxiliary`` (if there is one), and their weighted sum ``total``.
+    """
+    losses = {"coarse": normalised_focal_loss(coarse, labels).mean()}
+    if weights.soft_iou:
+        losses["coarse"] = losses["coarse"] + weights.soft_iou * soft_iou_loss(coarse, labels).mean()
+    total = losses["coarse"]
     if auxiliary is not None:
         losses["auxiliary"] = cross_entropy_loss(auxiliary, labels).mean()
-        total = total + AUXILIARY_WEIGHT * losses["auxiliary"]
+        total = total + weights.auxiliary * losses["auxiliary"]
+        if weights.soft_iou:
+            total = total + weights.soft_iou / 2 * soft_iou_loss(auxiliary, labels).mean()
     return losses | {"total": total}
+
+
+def corrected_loss(
+    corrected: Tensor, before: Tensor | None, points: Tensor, labels: Tensor, weights: LossWeights
+) -> Tensor:
+    """The loss of a corrected mask, the mean over the batch.
+
+    Args:
+        corrected: Logits at the input's size, (B, 1, H, W).
+        before: Those of the mask before the last click, without gradient; None for the first click.
+        points: All clicks, (B, 2N, 3).
+        labels: (B, 1, H, W).
+        weights: What each part counts.
+    """
+    loss = normalised_focal_loss(corrected, labels).mean()
+    if weights.soft_iou or weights.worse:
+        soft_iou = soft_iou_loss(corrected, labels)
+        loss = loss + weights.soft_iou * soft_iou.mean()
+        if weights.worse and before is not None:
+            loss = loss + weights.worse * F.relu(soft_iou - soft_iou_loss(before, labels)).mean()
+    if weights.clicked:
+        loss = loss + weights.clicked * clicked_loss(corrected, points).mean()
+    return loss

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.datasets.picture import Picture
-from isegm.training.ct_appearance import WindowJitter, vary_tone
+from isegm.training.ct_appearance import WindowJitter, random_window, vary_tone
+from isegm.training.phantom_source import only_visible
 from isegm.training.scenes import Scene
 
 Content = Literal["auto", "ct", "photo"]
@@ -29,6 +30,7 @@ class PictureSource:
         content: What those show that have grey values or colours.
         jitter: How far the windows of those that have HU are varied.
         notes: Lines that the user should read.
+        any_window: Show HU in windows that depend on the objects, not on what was asked for.
     """
 
     name: str
@@ -36,6 +38,7 @@ class PictureSource:
     content: Content = "auto"
     jitter: WindowJitter = USUAL_JITTER
     notes: tuple[str, ...] = ()
+    any_window: bool = False
 
     def draw(self, rng: np.random.Generator) -> Scene:
         """Draw a picture (:meth:`isegm.training.scenes.Source.draw`).
@@ -43,6 +46,10 @@ class PictureSource:
         Of HU the window is drawn, too; of CT that was windowed before the tone is varied instead.
         """
         picture = self.pictures[int(rng.integers(len(self.pictures)))].read()
+        if picture.window is not None and self.any_window:
+            hu = float(rng.choice(picture.pixels[picture.labels > 0]))
+            image = picture.image(random_window(hu, self.jitter, rng))
+            return Scene(image, only_visible(picture.labels, image[:, :, 0]), is_ct=True)
         if picture.window is not None:
             return Scene(picture.image(self.jitter.draw(picture.window, rng)), picture.labels, is_ct=True)
         image = picture.image()

@@ -11,7 +11,7 @@ class Recipe:
     """The settings of a training run. The defaults are the published ones; each is also a flag."""
 
     preset: str
-    """Which network: hr18s, hr18, hr32, segb0 or segb3."""
+    """Which network: hr18s, hr18, hr32, segb0, segb3 or lite0."""
     sources: tuple[str, ...]
     """Where training pictures come from, mixed by weight (docs/training.md has the grammar)."""
     seed: int = 0
@@ -21,6 +21,8 @@ class Recipe:
     """Pixels of a training picture; a multiple of 4."""
     crop_width: int = 480
     """Pixels of a training picture; a multiple of 4."""
+    first_crops: tuple[str, ...] = ()
+    """Smaller ones to begin with, ``PART:PICTURES``: that part of each side until so many were seen."""
     shorter_side: int = 0
     """Pixels to which a picture's shorter side is resized first, as the evaluation does; 0 leaves it."""
     min_scale: float = 0.75
@@ -31,13 +33,24 @@ class Recipe:
     """Smaller objects (after the crop) are not trained on."""
     merge_probability: float = 0.15
     """How often two objects of a picture are taken as one."""
+    off_centre_probability: float = 0.0
+    """How often the first click may be anywhere in the object, not in its inner part only."""
+    previous_mask_share: float = 0.0
+    """Part of the pictures that begin with a faulty mask; not with ``loss_after`` the last click alone."""
 
     max_extra_clicks: int = 23
     """The number of clicks after the first is drawn from 0 to this ..."""
     click_decay: float = 0.8
     """... with a probability proportional to this to its power."""
     loss_after: str = "last"
-    """After which clicks the corrected mask's loss is taken: the ``last`` (published), or ``every`` one."""
+    """After which clicks the corrected mask's loss is taken: the ``last`` (published), ``every`` one, or
+    ``some``: the first, the last and one between."""
+    soft_iou_weight: float = 0.0
+    """What the masks' soft IoU loss counts, beside the focal loss."""
+    clicked_weight: float = 0.0
+    """What cross-entropy of the clicked pixels counts."""
+    worse_weight: float = 0.0
+    """What it counts if a click makes a mask's soft IoU worse."""
 
     batch_size: int = 32
     """Pictures an optimiser step, over all processes and accumulated parts."""
@@ -52,7 +65,7 @@ class Recipe:
     backbone_multiplier: float = 0.1
     """Learning rate of the first stage (its OCR layers excepted) as a part of the whole."""
     schedule: str = "milestones"
-    """``milestones`` (x 0.1 at each), or ``cosine`` (down to 0)."""
+    """``milestones`` (x 0.1 at each), ``cosine`` (down to 0), or ``constant``."""
     milestones: tuple[int, ...] = (200, 220)
     """Epochs after which the learning rate is divided by 10."""
     warmup_steps: int = 0
@@ -64,7 +77,7 @@ class Recipe:
     precision: str = "float32"
     """``float32``, or ``bfloat16`` for autocast."""
     pretrained: str = ""
-    """ImageNet weights of the backbone (HRNet's or MiT's released file), or a checkpoint to fine-tune."""
+    """ImageNet weights of the backbone (its released file), or a checkpoint to fine-tune."""
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -82,18 +95,55 @@ class Recipe:
         _require(0 < self.min_scale <= self.max_scale, "min_scale", scales, "above 0 and at most max_scale")
         for name in ("min_object_pixels", "batch_size", "accumulate", "epochs", "epoch_samples"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("shorter_side", "max_extra_clicks", "warmup_steps", "clip_norm"):
+        weights = ("soft_iou_weight", "clicked_weight", "worse_weight")
+        for name in ("shorter_side", "max_extra_clicks", "warmup_steps", "clip_norm", *weights):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         _require(self.max_extra_clicks <= 23, "max_extra_clicks", self.max_extra_clicks, "at most 23")
-        _require(0 <= self.merge_probability <= 1, "merge_probability", self.merge_probability, "0 to 1")
+        for name in ("merge_probability", "off_centre_probability", "previous_mask_share"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
         _require(0 < self.click_decay <= 1, "click_decay", self.click_decay, "above 0 and at most 1")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _require(self.backbone_multiplier >= 0, "backbone_multiplier", self.backbone_multiplier, "at least 0")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 or more and below 1")
-        schedules, precisions = ("milestones", "cosine"), ("float32", "bfloat16")
-        _require(self.schedule in schedules, "schedule", self.schedule, " or ".join(schedules))
-        _require(self.loss_after in ("last", "every"), "loss_after", self.loss_after, "last or every")
+        schedules, precisions = ("milestones", "cosine", "constant"), ("float32", "bfloat16")
+        _require(self.schedule in schedules, "schedule", self.schedule, ", ".join(schedules))
+        _require(
+            self.loss_after in ("last", "every", "some"), "loss_after", self.loss_after, "last, every or some"
+        )
+        _require(
+            self.loss_after != "last" or not self.previous_mask_share,
+            "previous_mask_share",
+            self.previous_mask_share,
+            "0 with --loss-after=last",
+        )
+        _ = self.crop_stages
         _require(self.precision in precisions, "precision", self.precision, " or ".join(precisions))
+
+    @property
+    def crop_stages(self) -> tuple[tuple[float, int], ...]:
+        """Parts of the crop's sides, each with the number of pictures before which it is used.
+
+        They grow, and end before the whole crop.
+
+        Raises:
+            InputError: ``first_crops`` is not written so.
+        """
+        stages: list[tuple[float, int]] = []
+        for text in self.first_crops:
+            part, _, pictures = text.partition(":")
+            try:
+                stage = (float(part), int(pictures))
+            except ValueError:
+                stage = (0.0, 0)
+            before = stages[-1] if stages else (0.0, 0)
+            _require(
+                before[0] < stage[0] < 1 and before[1] < stage[1],
+                "first_crops",
+                text,
+                "PART:PICTURES, a part of the crop below 1 and a number of pictures that grow: 0.5:30000",
+            )
+            stages.append(stage)
+        return tuple(stages)
 
     @property
     def epoch_steps(self) -> int:

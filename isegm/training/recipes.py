@@ -1,9 +1,10 @@
 """The recipes: each a function that returns its settings, any of which a flag can override."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
-from isegm.model.build import PRESETS
+from isegm.model.build import PUBLISHED
 from isegm.training.recipe import Recipe
 
 COCO_LVIS = (
@@ -49,6 +50,54 @@ def ct(preset: str = "hr18s") -> Recipe:
     )
 
 
+def lite0() -> Recipe:
+    """The light network from its ImageNet weights, on few CPU cores: it may be stopped at any time.
+
+    The learning rate is constant and the weights are averaged, so that nobody has to know beforehand for how
+    long; ``cool-down`` makes a release of what came of it. Crops begin at half of the evaluation's size. Of
+    the clicks three are graded, whatever their number, so that there can be many. A part of the pictures
+    begins with a faulty mask, as volumes do with a neighbouring slice's. Real CT and photographs join by
+    ``--sources``.
+    """
+    return Recipe(
+        preset="lite0",
+        sources=("phantom",),
+        crop_height=384,
+        crop_width=384,
+        first_crops=("0.5:30000", "0.667:80000"),
+        shorter_side=384,
+        min_scale=0.8,
+        max_scale=1.7,
+        min_object_pixels=250,
+        merge_probability=0.1,
+        off_centre_probability=0.3,
+        previous_mask_share=0.15,
+        max_extra_clicks=19,
+        click_decay=0.82,
+        loss_after="some",
+        soft_iou_weight=0.5,
+        clicked_weight=0.05,
+        worse_weight=0.5,
+        batch_size=16,
+        epochs=1000,
+        epoch_samples=4000,
+        learning_rate=8e-4,
+        backbone_multiplier=0.1,
+        schedule="constant",
+        warmup_steps=100,
+        clip_norm=2.0,
+        ema_decay=0.999,
+        precision="bfloat16",
+    )
+
+
+def cool_down() -> Recipe:
+    """The end of ``lite0``: from its checkpoint (``--pretrained``) to weights to release, cosine to 0."""
+    return dataclasses.replace(
+        lite0(), first_crops=(), epochs=5, learning_rate=4e-4, schedule="cosine", warmup_steps=50
+    )
+
+
 def fine_tune() -> Recipe:
     """A few epochs on a folder of one's own, from a checkpoint (``--pretrained``), all layers gently."""
     return Recipe(
@@ -76,7 +125,9 @@ def fine_tune() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    **{name: partial(published, name) for name in PRESETS},
+    **{name: partial(published, name) for name in PUBLISHED},
     "ct": ct,
+    "lite0": lite0,
+    "cool-down": cool_down,
     "fine-tune": fine_tune,
 }

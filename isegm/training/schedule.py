@@ -13,6 +13,8 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     """The learning rate of an optimiser step, counted from 0."""
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
     if recipe.schedule == "cosine":
         progress = (step - recipe.warmup_steps) / max(1, recipe.total_steps - recipe.warmup_steps)
         return recipe.learning_rate * (1 + math.cos(math.pi * progress)) / 2

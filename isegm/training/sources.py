@@ -42,6 +42,9 @@ from isegm.training.scenes import Scene, Source
 from isegm.volumes.organs import ORGANS, window_of
 from isegm.volumes.windows import WINDOWS, Window, parse_window
 
+RANDOM_WINDOW = "random"
+"""What is written in place of a window for another one in each picture."""
+
 _OPTION = re.compile(r":(?=[a-z]+=)")
 _WEIGHT = re.compile(r"@([-+.\w]*)$", re.ASCII)
 
@@ -145,6 +148,38 @@ class Shrunk:
         return Scene(image, labels, scene.is_ct)
 
 
+@dataclass(frozen=True)
+class Turned:
+    """A source some of whose pictures are turned by 90, 180 or 270 degrees.
+
+    Attributes:
+        source: Where scenes come from.
+        probability: How often they are turned.
+    """
+
+    source: Source
+    probability: float
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.source.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The source's notes."""
+        return self.source.notes
+
+    def draw(self, rng: np.random.Generator) -> Scene:
+        """Draw a scene, and turn it now and then (:meth:`isegm.training.scenes.Source.draw`)."""
+        scene = self.source.draw(rng)
+        if rng.random() >= self.probability:
+            return scene
+        quarters = int(rng.integers(1, 4))
+        image = np.ascontiguousarray(np.rot90(scene.image, quarters))
+        return Scene(image, np.ascontiguousarray(np.rot90(scene.labels, quarters)), scene.is_ct)
+
+
 def open_mixture(texts: Sequence[str], cache: Path) -> Mixture:
     """Open sources as the user wrote them.
 
@@ -201,16 +236,23 @@ def open_source(spec: SourceSpec, cache: Path) -> Source:
         InputError: An option's value cannot be used, or the source cannot be opened.
     """
     source = KINDS[spec.kind].open(spec, cache)
-    side = spec.options.get("shrink")
-    return source if side is None else Shrunk(source, _integer(spec, "shrink", side, least=32))
+    if (side := spec.options.get("shrink")) is not None:
+        source = Shrunk(source, _integer(spec, "shrink", side, least=32))
+    if (probability := spec.options.get("turn")) is not None:
+        source = Turned(source, _probability(spec, "turn", probability))
+    return source
 
 
-def nifti_window(spec: SourceSpec) -> Window:
+def nifti_window(spec: SourceSpec) -> Window | None:
     """The window of a source of volumes, before it is varied: the given one, or else the organ's.
+
+    None if it is ``random``: any window in which the objects can be seen.
 
     Raises:
         InputError: The given one is none.
     """
+    if spec.options.get("window") == RANDOM_WINDOW:
+        return None
     if "window" in spec.options:
         return parse_window(spec.options["window"])
     organ = spec.options.get("organ")
@@ -295,18 +337,18 @@ def _open_nifti(spec: SourceSpec, cache: Path) -> Source:
         known = ", ".join(ORGANS)
         raise spec.complain(f"organ={organ}: not one of {known}; give its label values by labels=1+2, say")
     images = spec.options.get("images")
-    jitter = window_jitter(spec)
+    jitter, window = window_jitter(spec), nifti_window(spec)
     slices, notes = find_slices(
         Path(spec.path),
         Path(images) if images else None,
         organ=organ,
         cache=cache,
         objects=objects,
-        window=nifti_window(spec),
+        window=window or window_of(""),
     )
     if organ in ORGANS and ORGANS[organ].note:
         notes.insert(0, f"source {spec.text}: {ORGANS[organ].note}")
-    return PictureSource(spec.text, slices, "ct", jitter, tuple(notes))
+    return PictureSource(spec.text, slices, "ct", jitter, tuple(notes), any_window=window is None)
 
 
 def _open_coco(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike
@@ -341,21 +383,33 @@ def _open_phantom(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - al
     return PhantomSource(spec.text, height, width, window_jitter(spec), family)
 
 
+def _probability(spec: SourceSpec, option: str, text: str) -> float:
+    try:
+        probability = float(text)
+    except ValueError:
+        probability = math.nan
+    if not 0 <= probability <= 1:
+        raise spec.complain(f"{option}={text}: must be a number from 0 to 1")
+    return probability
+
+
 def _integer(spec: SourceSpec, option: str, text: str, *, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
         raise spec.complain(f"{option}={spec.options[option]}: {text!r} is no whole number from {least} on")
     return int(text)
 
 
-_COCO = _Kind(frozenset({"images", "categories", "shrink"}), _open_coco, "ANNOTATIONS.json:images=FOLDER")
-_SPLIT = frozenset({"split", "shrink"})
+_COCO = _Kind(
+    frozenset({"images", "categories", "shrink", "turn"}), _open_coco, "ANNOTATIONS.json:images=FOLDER"
+)
+_SPLIT = frozenset({"split", "shrink", "turn"})
 
 KINDS: Mapping[str, _Kind] = {
     "folder": _Kind(
-        frozenset({"images", "masks", "content", "read", "ignore", "shrink"}), _open_folder, "PATH"
+        frozenset({"images", "masks", "content", "read", "ignore", "shrink", "turn"}), _open_folder, "PATH"
     ),
     "nifti": _Kind(
-        frozenset({"images", "organ", "labels", "window", "jitter", "shrink"}),
+        frozenset({"images", "organ", "labels", "window", "jitter", "shrink", "turn"}),
         _open_nifti,
         "PATH:organ=NAME",
     ),
@@ -363,7 +417,7 @@ KINDS: Mapping[str, _Kind] = {
     "lvis": _COCO,
     "sbd": _Kind(_SPLIT, _open_sbd, "PATH"),
     "voc": _Kind(_SPLIT, _open_voc, "PATH"),
-    "data": _Kind(frozenset({"config", "content", "shrink"}), _open_data, "NAME"),
-    "phantom": _Kind(frozenset({"size", "family", "jitter"}), _open_phantom),
+    "data": _Kind(frozenset({"config", "content", "shrink", "turn"}), _open_data, "NAME"),
+    "phantom": _Kind(frozenset({"size", "family", "jitter", "turn"}), _open_phantom),
 }
 """What can be written before the first colon."""

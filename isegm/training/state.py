@@ -86,9 +86,11 @@ def load_state(folder: Path, recipe: Recipe) -> TrainingState:
         if is_out_of_memory(error):
             raise
         raise InputError(f"{path}: unreadable ({type(error).__name__}); start anew") from None
-    now = plain_recipe(recipe)
-    for name, value in now.items():
-        before = state.recipe.get(name)
+    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    for name, value in plain_recipe(recipe).items():
+        before = state.recipe.get(
+            name, defaults[name]
+        )  # a run from before there was the setting had its default
         if before != value and name not in _MAY_CHANGE:
             flag = f"--{name.replace('_', '-')}"
             raise InputError(f"{path}: was trained with {flag} {before}, not {value}; resume with the same")

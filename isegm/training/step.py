@@ -1,27 +1,30 @@
-"""One training pass: simulated clicks on cached features, then losses on all masks.
+"""Training passes: simulated clicks on cached features, and losses on all masks.
 
 Source: EMC-Click, section 3.4, and section 4.1 for the numbers.
 
 Letters: B batch, H and W height and width in pixels, h = H / 4 and w = W / 4.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isegm.geometry import Click
 from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.click_maps import encode_clicks
-from isegm.model.emc_click import EMCClick, EMCClickState
+from isegm.model.emc_click import MASK_LOGIT, EMCClick, EMCClickState
 from isegm.model.layers import resize
 from isegm.simulation.train_clicks import next_click
 from isegm.training.crops import TrainingSample
-from isegm.training.losses import total_loss
+from isegm.training.faulty_masks import faulty_mask
+from isegm.training.losses import LossWeights, corrected_loss, first_stage_losses
 
 MAX_CLICKS = 24
 """Clicks of each polarity that a training picture can hold."""
@@ -36,12 +39,15 @@ class Batch(NamedTuple):
     Attributes:
         image: RGB in [0, 1], (B, 3, H, W).
         label: 1 object, 0 background, -1 ignored, (B, 1, H, W) int8.
-        first_clicks: One a picture, positive.
+        first_clicks: One a picture.
+        previous: What another hand or tool gave before the first click, as logits (B, 1, H, W); NaN in
+            pictures without such a mask. None if none has one.
     """
 
     image: Tensor
     label: Tensor
     first_clicks: list[Click]
+    previous: Tensor | None = None
 
     @classmethod
     def of(cls, samples: Sequence[TrainingSample], device: torch.device) -> "Batch":
@@ -60,103 +66,169 @@ class Batch(NamedTuple):
         label = labels.to(device, non_blocking=True).unsqueeze(1)
         return cls(image, label, [Click(*click, positive=True) for click in first_clicks])
 
+    def with_previous_masks(
+        self, share: float, rngs: Sequence[np.random.Generator], pool: Executor
+    ) -> "Batch":
+        """Give a share of the pictures a faulty mask to begin with.
 
-class TrainingPass(nn.Module):
-    """The pass that is differentiated, as one module, so that DistributedDataParallel can hold it.
-
-    Args:
-        model: The network.
-    """
-
-    def __init__(self, model: EMCClick) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, image: Tensor, label: Tensor, points: Tensor, previous: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Run both stages and take the losses.
+        In half of them the first click is then one on an error of that mask, positive or negative.
 
         Args:
-            image: RGB in [0, 1], (B, 3, H, W).
-            label: (B, 1, H, W).
-            points: All clicks, (B, 2N, 3).
-            previous: Logits of the mask before the last click, (B, 1, h, w); None if there was one click
-                only: the first stage's coarse mask then serves.
-
-        Returns:
-            Scalars: the losses ``coarse``, ``auxiliary`` (HRNet only), ``corrected`` and ``total``, and
-            ``iou``, the mean IoU of the corrected masks.
-        """
-        size = (image.shape[2], image.shape[3])
-        image = self.model.normalise(image)
-        first = self.model.encode(image, points)
-        before = first.coarse.detach() if previous is None else previous
-        corrected = self.model.correct(image, points, EMCClickState(first.features, before))
-        return _scores(first, [resize(corrected.float(), size)], label)
-
-
-class EveryClickPass(nn.Module):
-    """A pass with a loss after every click, in place of the last alone.
-
-    One run of the first stage, in training mode, serves all clicks, where the published pass has two. The
-    correction head learns from every click's mask; its forward and backward passes grow with their number.
-
-    Args:
-        model: The network.
-    """
-
-    def __init__(self, model: EMCClick) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        image: Tensor,
-        label: Tensor,
-        first_clicks: Sequence[Click],
-        extra_clicks: int,
-        rngs: Sequence[np.random.Generator],
-        pool: Executor,
-    ) -> dict[str, Tensor]:
-        """Run the first stage, then click as :func:`simulate_clicks` does, and take the losses.
-
-        Args:
-            image: RGB in [0, 1], (B, 3, H, W).
-            label: (B, 1, H, W).
-            first_clicks: One a picture.
-            extra_clicks: How many more, the same for all pictures.
+            share: Of the pictures, 0 to 1.
             rngs: One a picture.
-            pool: Where the pictures' next clicks are found side by side.
-
-        Returns:
-            Scalars as :class:`TrainingPass` has them; ``corrected`` is the mean over the clicks, ``iou`` that
-            of the masks after the last.
+            pool: Where the masks are made side by side.
         """
-        size = (image.shape[2], image.shape[3])
-        image = self.model.normalise(image)
-        clicks = [[click] for click in first_clicks]
-        points = stack_clicks(clicks, image.device)
-        first = self.model.encode(image, points)
-        previous = first.coarse.detach()
-        masks: list[Tensor] = []
-        for count in range(extra_clicks + 1):
-            if count > 0:
-                place_next_clicks(clicks, masks[-1].detach(), label, rngs, pool)
-                points = stack_clicks(clicks, image.device)
-            corrected = self.model.correct(image, points, EMCClickState(first.features, previous))
-            masks.append(resize(corrected.float(), size))
-            previous = corrected.detach()
-        return _scores(first, masks, label)
+        truths: npt.NDArray[np.int8] = self.label[:, 0].cpu().numpy()
+        made = list(pool.map(partial(_draw_previous, share), truths, self.first_clicks, rngs))
+        if all(mask is None for mask, _ in made):
+            return self
+        unknown = np.full(truths.shape[1:], np.nan, np.float32)
+        logits = [unknown if mask is None else np.where(mask, MASK_LOGIT, -MASK_LOGIT) for mask, _ in made]
+        previous = torch.from_numpy(np.stack(logits).astype(np.float32)).unsqueeze(1).to(self.label.device)
+        return self._replace(previous=previous, first_clicks=[click for _, click in made])
+
+    def first_masks(self, coarse: Tensor) -> Tensor:
+        """The masks before the first correction: those given, elsewhere the coarse ones (B, 1, h, w)."""
+        if self.previous is None:
+            return coarse
+        given = resize(self.previous.to(coarse.dtype), (coarse.shape[2], coarse.shape[3]))
+        return torch.where(given.isnan(), coarse, given)
 
 
-def _scores(first: FirstStageOutput, masks: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:
-    """The losses of a pass, and the IoU of its last mask; in float32, whatever autocast did before."""
+def _draw_previous(
+    share: float, truth: npt.NDArray[np.int8], click: Click, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.bool_] | None, Click]:
+    if rng.random() >= share:
+        return None, click
+    mask = faulty_mask(truth == 1, rng)
+    on_error = next_click(mask, truth, rng) if rng.random() < 0.5 else None
+    return mask, on_error or click
+
+
+def losses_after_last(
+    model: EMCClick,
+    image: Tensor,
+    label: Tensor,
+    points: Tensor,
+    previous: Tensor | None,
+    weights: LossWeights,
+) -> dict[str, Tensor]:
+    """Run both stages on the clicks that were simulated, and take the losses: the published pass.
+
+    Args:
+        model: The network.
+        image: RGB in [0, 1], (B, 3, H, W).
+        label: (B, 1, H, W).
+        points: All clicks, (B, 2N, 3).
+        previous: Logits of the mask before the last click, (B, 1, h, w); None if there was one click only:
+            the first stage's coarse mask then serves.
+        weights: What each loss counts.
+
+    Returns:
+        Scalars: the losses ``coarse``, ``auxiliary`` (where there is such a mask), ``corrected`` and
+        ``total``, and ``iou``, the mean IoU of the corrected masks.
+    """
+    size = (image.shape[2], image.shape[3])
+    image = model.normalise(image)
+    first = model.encode(image, points)
+    before = first.coarse.detach() if previous is None else previous
+    corrected = resize(model.correct(image, points, EMCClickState(first.features, before)).float(), size)
+    figures = _first_stage_losses(first, label, weights)
+    loss = corrected_loss(corrected, None, points, label.float(), weights)
+    total = figures["total"] + loss
+    return figures | {"corrected": loss, "total": total, "iou": mean_iou(corrected.detach(), label)}
+
+
+def backward_after_each(
+    model: EMCClick,
+    batch: Batch,
+    extra_clicks: int,
+    graded: Collection[int],
+    rngs: Sequence[np.random.Generator],
+    pool: Executor,
+    weights: LossWeights,
+    *,
+    share: float = 1.0,
+    autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+) -> dict[str, Tensor]:
+    """Click as :func:`simulate_clicks` does, with losses after several clicks in place of the last alone.
+
+    One run of the first stage, in the mode that the network is in, serves all clicks. After each graded click
+    the correction head's gradient is taken at once and its part for the features is kept; at the end that
+    goes through the first stage. It is the gradient of the mean over the graded clicks, for the memory of
+    one. Other clicks are simulated without gradient, with the head in evaluation mode.
+
+    Args:
+        model: The network; gradients are added to its parameters'.
+        batch: The pictures.
+        extra_clicks: How many clicks after the first, the same for all pictures.
+        graded: After which clicks, counted from 0, the loss is taken; the last must be one of them.
+        rngs: One a picture.
+        pool: Where the pictures' next clicks are found side by side.
+        weights: What each loss counts.
+        share: What gradients are multiplied by.
+        autocast: Makes the context in which the network computes.
+
+    Returns:
+        Scalars as of :func:`losses_after_last`; ``corrected`` is the mean over the graded clicks, ``iou``
+        that of the masks after the last.
+    """
+    label = batch.label
+    size, truth = (label.shape[2], label.shape[3]), label.float()
+    image = model.normalise(batch.image)
+    clicks = [[click] for click in batch.first_clicks]
+    points = stack_clicks(clicks, image.device)
+    with autocast():
+        first = model.encode(image, points)
+    figures = _first_stage_losses(first, label, weights)
+    # In single precision at least: several clicks' gradients are added up here.
+    features = first.features.detach()
+    features = features.to(torch.promote_types(features.dtype, torch.float32)).requires_grad_()
+    previous = batch.first_masks(first.coarse.detach())
+    mask: Tensor | None = None
+    losses: list[Tensor] = []
+    was_training = model.refiner.training
+    for count in range(extra_clicks + 1):
+        if mask is not None:
+            place_next_clicks(clicks, mask, label, rngs, pool)
+            points = stack_clicks(clicks, image.device)
+        is_graded = count in graded
+        model.refiner.train(was_training and is_graded)
+        with torch.set_grad_enabled(is_graded), autocast():
+            logits = model.correct(image, points, EMCClickState(features, previous))
+        corrected = resize(logits.float(), size)
+        if is_graded:
+            loss = corrected_loss(corrected, mask, points, truth, weights) / len(graded)
+            (share * loss).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        previous, mask = logits.detach(), corrected.detach()
+    assert mask is not None  # noqa: S101 - there is at least one click
+    model.refiner.train(was_training)
+    assert features.grad is not None  # noqa: S101 - the last click was graded
+    torch.autograd.backward(
+        [share * figures["total"], first.features], [None, features.grad.to(first.features.dtype)]
+    )
+    corrected_mean = torch.stack(losses).sum()
+    total = figures["total"].detach() + corrected_mean
+    figures = {name: loss.detach() for name, loss in figures.items()}
+    return figures | {"corrected": corrected_mean, "total": total, "iou": mean_iou(mask, label)}
+
+
+def graded_clicks(extra_clicks: int, after: str, rng: np.random.Generator) -> frozenset[int]:
+    """After which clicks the loss is taken, counted from 0: after ``every`` one, or after ``some``.
+
+    ``some`` are the first, the last, and one at random between them.
+    """
+    if after == "every" or extra_clicks < 2:
+        return frozenset(range(extra_clicks + 1))
+    return frozenset({0, int(rng.integers(1, extra_clicks)), extra_clicks})
+
+
+def _first_stage_losses(first: FirstStageOutput, label: Tensor, weights: LossWeights) -> dict[str, Tensor]:
+    """In float32, whatever autocast did before."""
     size = (label.shape[2], label.shape[3])
     auxiliary = None if first.auxiliary is None else resize(first.auxiliary.float(), size)
-    losses = total_loss(resize(first.coarse.float(), size), auxiliary, masks, label.float())
-    # A focal loss is normalised by what is still wrong and hardly falls: IoU shows what is learned.
-    return losses | {"iou": mean_iou(masks[-1].detach(), label)}
+    return first_stage_losses(resize(first.coarse.float(), size), auxiliary, label.float(), weights)
 
 
 def mean_iou(logits: Tensor, label: Tensor) -> Tensor:

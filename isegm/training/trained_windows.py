@@ -16,9 +16,9 @@ from isegm.volumes.windows import WINDOWS
 def windows_of(sources: Sequence[str]) -> dict[str, list[dict[str, float]]]:
     """The windows of every source that has some, by what was written without the weight.
 
-    Volumes have the one that was asked for, and generated CT the named ones, each varied; half of generated
-    CT is seen in windows that depend on the picture, and these are left out. A folder of slices has those
-    of its manifest; its grey values are varied by contrast.
+    Volumes have the one that was asked for, and generated CT and volumes in random windows the named ones,
+    each varied; half of the latter are seen in windows that depend on the picture, and these are left out. A
+    folder of slices has those of its manifest; its grey values are varied by contrast.
 
     Args:
         sources: As the user wrote them.
@@ -40,6 +40,7 @@ def _windows_of(spec: SourceSpec) -> list[TrainedWindow]:
         return [TrainedWindow(window, 0.0, CONTRAST) for window in manifest_windows(Path(spec.path))]
     if spec.kind not in ("nifti", "phantom"):
         return []
-    windows = [nifti_window(spec)] if spec.kind == "nifti" else list(WINDOWS.values())
+    window = nifti_window(spec) if spec.kind == "nifti" else None
+    windows = list(WINDOWS.values()) if window is None else [window]
     jitter = window_jitter(spec)
     return [TrainedWindow(window, jitter.shift, jitter.stretch) for window in windows]

@@ -5,8 +5,6 @@ the number of clicks of the step, dropout of the part's first sample. So a run t
 its last saved step bit for bit as if it had not been, and the number of loader workers changes nothing.
 """
 
-import contextlib
-import inspect
 import math
 import sys
 import time
@@ -20,7 +18,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
@@ -36,14 +33,21 @@ from isegm.model.checkpoint import save_checkpoint
 from isegm.model.emc_click import EMCClick
 from isegm.pictures import write_image
 from isegm.simulation.train_clicks import number_of_clicks
-from isegm.training.crops import TrainingSamples
-from isegm.training.loader import load_batches, part_indices
+from isegm.training.loader import Samples, load_batches, part_indices
 from isegm.training.log import TrainingLog
+from isegm.training.losses import LossWeights
 from isegm.training.previews import draw_training
 from isegm.training.recipe import Recipe
 from isegm.training.schedule import learning_rate, parameter_groups
 from isegm.training.state import TrainingState, clear_remains, load_state, plain_recipe, save_state
-from isegm.training.step import Batch, EveryClickPass, TrainingPass, simulate_clicks, stack_clicks
+from isegm.training.step import (
+    Batch,
+    backward_after_each,
+    graded_clicks,
+    losses_after_last,
+    simulate_clicks,
+    stack_clicks,
+)
 
 CLICK_THREADS = 8
 """Pictures of a batch whose next clicks are found side by side."""
@@ -54,7 +58,7 @@ SHEET_PICTURES = 4
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 # What a generator is for: follows the seed and a number. For samples nothing follows, so none is the same.
-_FOR_NUMBER_OF_CLICKS, _FOR_DROPOUT, _FOR_CLICKS = 1, 2, 3
+_FOR_NUMBER_OF_CLICKS, _FOR_DROPOUT, _FOR_CLICKS, _FOR_GRADED_CLICKS, _FOR_PREVIOUS_MASK = range(1, 6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +117,7 @@ class Trainer:
         self,
         model: EMCClick,
         recipe: Recipe,
-        samples: TrainingSamples,
+        samples: Samples,
         run: TrainingRun,
         processes: Processes,
     ) -> None:
@@ -139,10 +143,9 @@ class Trainer:
         self.model = model.to(memory_format=torch.channels_last)
         if processes.size > 1 and is_cuda:  # there is none for the CPU
             synchronise(model)
-        every_click = recipe.loss_after == "every"
-        self.training_pass: nn.Module = EveryClickPass(model) if every_click else TrainingPass(model)
-        if processes.size > 1:
-            self.training_pass = share_gradients(self.training_pass)
+        self.loss_weights = LossWeights(
+            soft_iou=recipe.soft_iou_weight, clicked=recipe.clicked_weight, worse=recipe.worse_weight
+        )
         self.optimiser = torch.optim.Adam(parameter_groups(model, recipe), lr=recipe.learning_rate)
         self.average = None
         if recipe.ema_decay:
@@ -205,30 +208,37 @@ class Trainer:
         extra_clicks = number_of_clicks(
             self._rng(self.step, _FOR_NUMBER_OF_CLICKS), recipe.max_extra_clicks, recipe.click_decay
         )
+        graded = graded_clicks(extra_clicks, recipe.loss_after, self._rng(self.step, _FOR_GRADED_CLICKS))
         sums: dict[str, Tensor] = {}
         for part in range(recipe.accumulate):
             batch = next(batches)
             indices = part_indices(recipe, self.processes, self.step, part)
             rngs = [self._rng(index, _FOR_CLICKS) for index in indices]
-            inputs: tuple[Any, ...]
-            if recipe.loss_after == "every":
-                inputs = (batch.first_clicks, extra_clicks, rngs, pool)
+            dropout = int(self._rng(indices.start, _FOR_DROPOUT).integers(2**63))
+            if recipe.loss_after == "last":
+                losses = self._backward_after_last(batch, extra_clicks, rngs, pool, dropout)
             else:
-                # Autocast apart from the pass: some versions of torch keep weights cast without gradient.
-                with self._autocast():
-                    clicks, previous = simulate_clicks(self.model, batch, extra_clicks, rngs, pool)
-                inputs = (stack_clicks(clicks, self.device), previous)
-            self.training_pass.train()
-            # Just before the pass: a loader that starts draws from torch's generator, too.
-            torch.manual_seed(int(self._rng(indices.start, _FOR_DROPOUT).integers(2**63)))
-            with self._gradients_shared(is_last=part == recipe.accumulate - 1):
-                with self._autocast():
-                    losses = self.training_pass(batch.image, batch.label, *inputs)
-                (losses["total"] / recipe.accumulate).backward()
+                if recipe.previous_mask_share:
+                    rngs_of_masks = [self._rng(index, _FOR_PREVIOUS_MASK) for index in indices]
+                    batch = batch.with_previous_masks(recipe.previous_mask_share, rngs_of_masks, pool)
+                self.model.train()
+                torch.manual_seed(dropout)
+                losses = backward_after_each(
+                    self.model,
+                    batch,
+                    extra_clicks,
+                    graded,
+                    rngs,
+                    pool,
+                    self.loss_weights,
+                    share=1 / recipe.accumulate,
+                    autocast=self._autocast,
+                )
             for name, loss in losses.items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + loss.detach()
         figures = self._shared_mean({name: total / recipe.accumulate for name, total in sums.items()})
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        self._share_gradients(parameters)
         norm = float(nn.utils.clip_grad_norm_(parameters, recipe.clip_norm or math.inf))
         self._check_finite("loss", figures["total"])
         self._check_finite("gradient's norm", norm)
@@ -238,6 +248,31 @@ class Trainer:
         if self.average is not None:
             self.average.update_parameters(self.model)
         return figures | {"gradient_norm": norm, "learning_rate": rate, "extra_clicks": extra_clicks}
+
+    def _backward_after_last(
+        self,
+        batch: Batch,
+        extra_clicks: int,
+        rngs: Sequence[np.random.Generator],
+        pool: ThreadPoolExecutor,
+        dropout: int,
+    ) -> dict[str, Tensor]:
+        # Autocast apart from the pass: some versions of torch keep weights cast without gradient.
+        with self._autocast():
+            clicks, previous = simulate_clicks(self.model, batch, extra_clicks, rngs, pool)
+        self.model.train()
+        torch.manual_seed(dropout)
+        with self._autocast():
+            losses = losses_after_last(
+                self.model,
+                batch.image,
+                batch.label,
+                stack_clicks(clicks, self.device),
+                previous,
+                self.loss_weights,
+            )
+        (losses["total"] / self.recipe.accumulate).backward()  # type: ignore[no-untyped-call]
+        return losses
 
     def _rng(self, number: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.recipe.seed, number, purpose])
@@ -251,6 +286,18 @@ class Trainer:
                 f"{first + self.recipe.batch_size - 1}; what was saved before is kept: train in another "
                 "--folder with a lower --learning-rate or with --clip-norm"
             )
+
+    def _share_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Give all processes the mean of their gradients."""
+        if self.processes.size == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        mean = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(mean)
+        mean /= self.processes.size
+        parts = torch.split(mean, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     @torch.no_grad()
     def _share_statistics(self) -> None:
@@ -279,12 +326,6 @@ class Trainer:
         return torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
         )
-
-    def _gradients_shared(self, is_last: bool) -> contextlib.AbstractContextManager[None]:
-        """Let the processes add up their gradients in the last part of a batch only."""
-        if isinstance(self.training_pass, DistributedDataParallel) and not is_last:
-            return self.training_pass.no_sync()
-        return contextlib.nullcontext()
 
     def _end_epoch(self, epoch: int, log: TrainingLog, pool: ThreadPoolExecutor) -> None:
         """Validate if it is time, save the checkpoints and some pictures."""
@@ -373,16 +414,6 @@ def averaging(most: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]
                 mean.copy_(tensor)  # BatchNorm's counters
 
     return update
-
-
-def share_gradients(training_pass: nn.Module) -> DistributedDataParallel:
-    """Step by the mean of all processes' gradients; of BatchNorm's statistics we take care ourselves."""
-    wrap: Any = DistributedDataParallel  # its types follow torch's version, and so does the setting's name
-    newer = "forward_sync_buffers" in inspect.signature(wrap).parameters
-    shared: DistributedDataParallel = wrap(
-        training_pass, **{"forward_sync_buffers" if newer else "broadcast_buffers": False}
-    )
-    return shared
 
 
 def synchronise(model: EMCClick) -> None:

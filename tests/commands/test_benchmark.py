@@ -26,6 +26,7 @@ from isegm.datasets import open_dataset
 from isegm.evaluation.click_loop import evaluate_sample
 from isegm.evaluation.protocol import Protocol
 from isegm.inference.predictor import Predictor
+from isegm.model.build import PRESETS
 from isegm.model.checkpoint import load_model
 
 TINY = ["--presets=hr18s", "--backends=torch", "--threads=1"]
@@ -295,7 +296,7 @@ def test_settings_reach_the_network(workspace):
         ("network --backends=torch,torch", "--backends: must be different names like torch,onnxruntime"),
         ("network --backends=", "--backends: must be different names"),
         ("network --checkpoint=absent.pth", "absent.pth: no such checkpoint; check the path"),
-        ("network --presets=hr64", "--presets: must be among hr18s, hr18, hr32, segb0, segb3, not 'hr64'"),
+        ("network --presets=hr64", f"--presets: must be among {', '.join(PRESETS)}, not 'hr64'"),
         ("network --presets=hr18s --checkpoint=weights/hr32.pth", "--presets: cannot go with --checkpoint"),
         ("network --size=16", "--size: must be at least 32, not 16"),
         ("network --size=big", "argument --size: must be a whole number, not 'big'"),

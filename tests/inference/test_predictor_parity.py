@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isegm.inference.predictor import Predictor
-from isegm.model.build import PRESETS
+from isegm.model.build import PUBLISHED
 from isegm.simulation.next_click import NextClick
 
 
@@ -14,7 +14,7 @@ def set_up(reference, model):
     return predictor
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_simulated_clicks_and_probabilities_are_the_originals(name, parity, reference_model):
     reference = np.load(parity(f"predictor_{name}.npz"))
     predictor = set_up(reference, reference_model(name))

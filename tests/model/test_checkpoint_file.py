@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import isegm
 from isegm.errors import InputError
-from isegm.model.build import PRESETS
+from isegm.model.build import PUBLISHED
 from isegm.model.checkpoint import load_model
 
 WEIGHT = "refiner.image_conv2.conv1x1.weight"  # (64, 64, 1, 1)
@@ -102,14 +102,14 @@ def test_a_loaded_network_computes_what_the_saved_one_did(values, file, untraine
     assert torch.equal(loaded.coarse, saved.coarse)
 
 
-@pytest.mark.parametrize("name", ["segb0", "hr18"])
+@pytest.mark.parametrize("name", ["segb0", "hr18", "lite0"])
 def test_the_network_is_told_by_the_shapes(name, untrained, file):
     state = {key: tensor.float() for key, tensor in untrained(name).state_dict().items()}
     torch.save(state, file)  # and a bare state_dict will do
     assert load_model(file).name == name
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_released_form_loads_strictly(name, reference_file):
     path = reference_file(name)
     content = torch.load(path, weights_only=True)
@@ -321,7 +321,7 @@ def test_other_contents(file, content, start):
     torch.save(content, file)
     message = complaint(file)
     assert message.startswith(start)
-    assert "expected an EMC-Click checkpoint (hr18s, hr18, hr32, segb0, segb3)" in message
+    assert "expected an EMC-Click checkpoint (hr18s, hr18, hr32, segb0, segb3, lite0)" in message
 
 
 def test_a_checkpoint_of_another_method_is_called_so(values, file):

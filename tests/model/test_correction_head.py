@@ -38,7 +38,7 @@ def inputs_of(module, run):
 
 def test_the_image_the_disks_and_the_last_masks_probability_are_encoded(head, given):
     image, cached, previous = given
-    seen, _ = inputs_of(head.image_conv1, lambda: head(image, POINTS, cached, previous))
+    seen, _ = inputs_of(head.image_conv1[0], lambda: head(image, POINTS, cached, previous))
     assert seen.shape == (1, 6, HEIGHT, SIDE)
     disks = (squared_distances(POINTS, HEIGHT, SIDE) <= 25).double()
     large = F.interpolate(previous, size=(HEIGHT, SIDE), mode="bilinear", align_corners=True)

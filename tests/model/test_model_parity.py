@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from isegm.model.build import PRESETS
+from isegm.model.build import PUBLISHED
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_every_output_is_the_originals(name, parity, reference_model):
     model, reference = reference_model(name), np.load(parity(f"model_{name}.npz"))
     images = torch.from_numpy(reference["images"]).permute(0, 3, 1, 2).double() / 255

@@ -19,9 +19,10 @@ from isegm.model.checkpoint import load_model, read_metadata, save_checkpoint
 from isegm.model.click_maps import encode_clicks
 from isegm.model.correction.head import CorrectionConfig
 from isegm.model.pretrained import load_pretrained
+from isegm.training.losses import LossWeights
 from isegm.training.recipes import RECIPES
 from isegm.training.schedule import parameter_groups
-from isegm.training.step import TrainingPass
+from isegm.training.step import losses_after_last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +142,7 @@ def test_it_learns_and_its_decoder_at_the_whole_rate(model, picture):
     label = torch.zeros(2, 1, 32, 36, dtype=torch.int8)
     label[:, :, 8:20, 6:30] = 1
     points = encode_clicks([Click(12, 15, True)]).float().expand(2, -1, -1)
-    losses = TrainingPass(model.train())(picture(2, 32, 36).float(), label, points, None)
+    image = picture(2, 32, 36).float()
+    losses = losses_after_last(model.train(), image, label, points, None, LossWeights())
     losses["total"].backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())

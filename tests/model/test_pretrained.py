@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isegm.errors import InputError
-from isegm.model.build import PRESETS, build_model
+from isegm.model.build import PRESETS, PUBLISHED, build_model
 from isegm.model.checkpoint import save_checkpoint
 from isegm.model.pretrained import load_pretrained
 
@@ -141,7 +141,7 @@ def complaint(name, path):
     return message
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_the_backbone_takes_every_value_of_its_file_and_nothing_else_changes(name, tmp_path):
     tensors = made(name)
     path = tmp_path / FILES[name]
@@ -157,7 +157,7 @@ def test_the_backbone_takes_every_value_of_its_file_and_nothing_else_changes(nam
         assert torch.equal(tensor, expected.get(key, before[key])), key
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_what_no_imagenet_file_has_is_what_the_click_needs(name):
     own = {key for key in fresh(name).state_dict() if key.startswith(prefix_of(name))}
     left = {key.removeprefix(prefix_of(name)).split(".")[0] for key in own} - {

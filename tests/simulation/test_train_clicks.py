@@ -57,6 +57,24 @@ def test_first_click_reaches_the_whole_inner_part_evenly():
     assert counts[7:10, 10:13].min() > 60
 
 
+@given(REGIONS.filter(np.any), st.integers(0, 2**32))
+def test_a_first_click_off_the_centre_is_anywhere_in_the_object(region, seed):
+    click = first_click(region, np.random.default_rng(seed), anywhere=True)
+    assert region[click.row, click.col]
+
+
+def test_a_first_click_off_the_centre_reaches_the_whole_object_evenly():
+    region = np.zeros((10, 12), bool)
+    region[3:7, 2:8] = True
+    rng = np.random.default_rng(0)
+    counts = np.zeros(region.shape, int)
+    for _ in range(2400):
+        click = first_click(region, rng, anywhere=True)
+        counts[click.row, click.col] += 1
+    assert counts[~region].sum() == 0
+    assert counts[region].min() > 60
+
+
 def test_the_pictures_border_is_outside():
     # A region all over a 5 x 5 picture is deepest in its middle only, 3; 3 / 1.7 leaves the depths 2 and 3.
     clicks = [first_click(np.ones((5, 5), bool), np.random.default_rng(i)) for i in range(200)]

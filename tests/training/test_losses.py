@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from isegm.training.losses import cross_entropy_loss, normalised_focal_loss, total_loss
+from isegm.training.losses import (
+    LossWeights,
+    clicked_loss,
+    corrected_loss,
+    cross_entropy_loss,
+    first_stage_losses,
+    normalised_focal_loss,
+    soft_iou_loss,
+)
 
 LN2 = math.log(2)
 
@@ -59,7 +67,7 @@ def test_each_picture_is_normalised_on_its_own():
     assert alone[0] != pytest.approx(alone[1])
 
 
-@pytest.mark.parametrize("loss_of", [normalised_focal_loss, cross_entropy_loss])
+@pytest.mark.parametrize("loss_of", [normalised_focal_loss, cross_entropy_loss, soft_iou_loss])
 def test_a_picture_that_is_all_ignored_has_no_loss_and_no_gradient(loss_of):
     logits = torch.tensor([[3.0, -200.0], [0.0, 200.0]]).view(1, 1, 2, 2).requires_grad_()
     loss = loss_of(logits, torch.full((1, 1, 2, 2), -1.0))
@@ -68,7 +76,7 @@ def test_a_picture_that_is_all_ignored_has_no_loss_and_no_gradient(loss_of):
     assert (logits.grad == 0).all()
 
 
-@pytest.mark.parametrize("loss_of", [normalised_focal_loss, cross_entropy_loss])
+@pytest.mark.parametrize("loss_of", [normalised_focal_loss, cross_entropy_loss, soft_iou_loss])
 @pytest.mark.parametrize("logit", [30.0, 90.0, 200.0, 1e4])
 def test_saturated_float32_logits_give_finite_loss_and_gradient(loss_of, logit):
     logits = torch.tensor([logit, -logit, logit, -logit]).view(1, 1, 2, 2).requires_grad_()
@@ -85,30 +93,59 @@ def test_a_quite_wrong_pixel_costs_the_logarithm_of_the_smallest_number():
     assert loss.item() == pytest.approx(-0.5 * math.log(1e-12), rel=1e-5)
 
 
-def test_the_total_is_the_published_sum_of_means_over_the_batch():
+def test_the_first_stages_total_is_the_published_sum_of_means_over_the_batch():
     generator = torch.Generator().manual_seed(0)
-    coarse, auxiliary, corrected = torch.randn(3, 2, 1, 4, 5, generator=generator).double()
+    coarse, auxiliary = torch.randn(2, 2, 1, 4, 5, generator=generator).double()
     labels = torch.randint(-1, 2, (2, 1, 4, 5), generator=generator).double()
-    losses = total_loss(coarse, auxiliary, [corrected], labels)
-    assert set(losses) == {"coarse", "auxiliary", "corrected", "total"}
+    losses = first_stage_losses(coarse, auxiliary, labels, LossWeights())
+    assert set(losses) == {"coarse", "auxiliary", "total"}
     assert losses["coarse"].item() == pytest.approx(normalised_focal_loss(coarse, labels).mean().item())
     assert losses["auxiliary"].item() == pytest.approx(cross_entropy_loss(auxiliary, labels).mean().item())
-    assert losses["corrected"].item() == pytest.approx(normalised_focal_loss(corrected, labels).mean().item())
-    expected = losses["coarse"] + 0.4 * losses["auxiliary"] + losses["corrected"]
+    expected = losses["coarse"] + 0.4 * losses["auxiliary"]
     assert losses["total"].item() == pytest.approx(expected.item())
 
 
-def test_a_network_without_auxiliary_mask_has_two_losses():
-    logits = torch.zeros(1, 1, 2, 2)
-    losses = total_loss(logits, None, [logits], torch.ones(1, 1, 2, 2))
-    assert set(losses) == {"coarse", "corrected", "total"}
-    assert losses["total"].item() == pytest.approx(LN2)
+def test_a_network_without_auxiliary_mask_has_one_loss_of_the_first_stage():
+    losses = first_stage_losses(torch.zeros(1, 1, 2, 2), None, torch.ones(1, 1, 2, 2), LossWeights())
+    assert set(losses) == {"coarse", "total"}
+    assert losses["total"].item() == pytest.approx(LN2 / 2)
 
 
-def test_the_losses_of_several_corrected_masks_are_averaged():
-    masks = torch.randn(3, 2, 1, 4, 5, generator=torch.Generator().manual_seed(0)).double()
-    labels = torch.ones(2, 1, 4, 5).double()
-    each = [total_loss(masks[0], None, [mask], labels)["corrected"] for mask in masks]
-    together = total_loss(masks[0], None, list(masks), labels)
-    assert together["corrected"].item() == pytest.approx(sum(each).item() / 3)
-    assert together["total"].item() == pytest.approx((together["coarse"] + together["corrected"]).item())
+def test_soft_iou_by_hand_without_ignored_pixels():
+    # Probabilities 3/4, 1/2 and 1/2 the first two object: 5/4 in common, 5/2 together; 1 is added.
+    logits = torch.cat([row(math.log(3), 0, 0, 8), row(8, 8, 8, 8)])
+    labels = torch.cat([row(1, 1, 0, -1), row(-1, -1, -1, -1)])
+    loss = soft_iou_loss(logits, labels)
+    assert loss.tolist() == pytest.approx([1 - (5 / 4 + 1) / (5 / 2 + 1), 0])
+
+
+def test_the_loss_of_clicked_pixels_by_hand():
+    logits = torch.arange(24.0).view(2, 1, 3, 4) - 12
+    logits.requires_grad_()
+    none = [-1.0, -1, -1]
+    points = torch.tensor([[[0.0, 0, 0], [1, 2, 2], [2, 3, 1], none], [none, none, none, none]])
+    loss = clicked_loss(logits, points)
+    expected = [math.log1p(math.exp(12)), math.log1p(math.exp(6)), math.log1p(math.exp(-1))]
+    assert loss.tolist() == pytest.approx([sum(expected) / 3, 0])
+    loss.sum().backward()
+    assert logits.grad.nonzero().tolist() == [[0, 0, 0, 0], [0, 0, 1, 2], [0, 0, 2, 3]]
+
+
+def test_the_loss_of_a_corrected_mask_is_the_sum_of_what_is_asked_for():
+    generator = torch.Generator().manual_seed(0)
+    mask, before = torch.randn(2, 3, 1, 4, 5, generator=generator).double()
+    labels = torch.randint(-1, 2, (3, 1, 4, 5), generator=generator).double()
+    points = torch.tensor([[[1.0, 2, 0], [3, 4, 1]]]).expand(3, -1, -1)
+
+    def loss(before, **weights):
+        return corrected_loss(mask, before, points, labels, LossWeights(**weights)).item()
+
+    focal, iou = normalised_focal_loss(mask, labels).mean().item(), soft_iou_loss(mask, labels)
+    worse = (iou - soft_iou_loss(before, labels)).clamp_min(0)
+    assert 0 < (worse > 0).sum() < 3
+    assert loss(before) == pytest.approx(focal)
+    assert loss(before, soft_iou=0.5) == pytest.approx(focal + 0.5 * iou.mean().item())
+    assert loss(before, worse=0.7) == pytest.approx(focal + 0.7 * worse.mean().item())
+    assert loss(None, worse=0.7) == pytest.approx(focal)
+    clicked = clicked_loss(mask, points).mean().item()
+    assert loss(before, clicked=0.2) == pytest.approx(focal + 0.2 * clicked)

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from isegm.errors import InputError
-from isegm.model.build import PRESETS
+from isegm.model.build import PRESETS, PUBLISHED
 from isegm.training.recipe import Recipe
 from isegm.training.recipes import RECIPES
 from isegm.training.sources import parse_source
@@ -22,7 +22,7 @@ def test_every_recipe_is_a_function_of_valid_settings(name):
         assert parse_source(source).weight == 1
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_recipe(name):
     recipe = RECIPES[name]()
     assert recipe.preset == name
@@ -36,9 +36,11 @@ def test_the_published_recipe(name):
     assert (recipe.schedule, recipe.milestones, recipe.warmup_steps) == ("milestones", (200, 220), 0)
     assert (recipe.clip_norm, recipe.ema_decay, recipe.precision) == (0, 0, "float32")
     assert recipe.loss_after == "last"
+    assert (recipe.soft_iou_weight, recipe.clicked_weight, recipe.worse_weight) == (0, 0, 0)
+    assert (recipe.first_crops, recipe.off_centre_probability, recipe.previous_mask_share) == ((), 0, 0)
 
 
-@pytest.mark.parametrize("name", ["ct", "fine-tune"])
+@pytest.mark.parametrize("name", ["ct", "fine-tune", "lite0", "cool-down"])
 def test_our_own_recipes_take_any_network(name):
     recipe = RECIPES[name]()
     assert all(dataclasses.replace(recipe, preset=preset).preset == preset for preset in PRESETS)
@@ -86,6 +88,19 @@ def test_an_epoch_has_whole_batches():
         ("ema_decay", -0.1),
         ("precision", "float16"),
         ("loss_after", "first"),
+        ("soft_iou_weight", -0.1),
+        ("clicked_weight", math.nan),
+        ("worse_weight", -1.0),
+        ("off_centre_probability", 1.1),
+        ("previous_mask_share", -0.1),
+        ("previous_mask_share", 0.1),  # the published pass takes no mask to begin with
+        ("first_crops", ("0.5",)),
+        ("first_crops", ("half:100",)),
+        ("first_crops", ("1.0:100",)),
+        ("first_crops", ("0:100",)),
+        ("first_crops", ("nan:100",)),
+        ("first_crops", ("0.5:200", "0.4:300")),
+        ("first_crops", ("0.5:200", "0.7:200")),
     ],
 )
 def test_a_setting_out_of_range_is_one_line_that_names_its_flag(field, value):
@@ -94,6 +109,12 @@ def test_a_setting_out_of_range_is_one_line_that_names_its_flag(field, value):
     message = str(caught.value)
     assert message.startswith(f"--{field.replace('_', '-')}: must be ")
     assert "\n" not in message
+
+
+def test_crops_that_grow():
+    recipe = dataclasses.replace(PLAIN, first_crops=("0.5:200", "0.667:1000"), loss_after="some")
+    assert recipe.crop_stages == ((0.5, 200), (0.667, 1000))
+    assert PLAIN.crop_stages == ()
 
 
 def test_the_ends_of_the_ranges_are_fine():

@@ -36,7 +36,12 @@ def test_cosine_falls_from_the_whole_rate_to_none():
     assert rates == sorted(rates, reverse=True)
 
 
-@pytest.mark.parametrize("schedule", ["milestones", "cosine"])
+def test_a_constant_rate_stays():
+    recipe = replace(PLAIN, schedule="constant", epochs=4)
+    assert {learning_rate(recipe, step) for step in range(40)} == {1e-3}
+
+
+@pytest.mark.parametrize("schedule", ["milestones", "cosine", "constant"])
 def test_the_warm_up_rises_linearly_to_the_whole_rate(schedule):
     recipe = replace(PLAIN, schedule=schedule, warmup_steps=4)
     assert [learning_rate(recipe, step) for step in range(5)] == pytest.approx(
@@ -88,3 +93,9 @@ def test_of_segformer_the_whole_first_stage_is_slow(name):
     slow, full = groups_of(name)
     assert rooms(slow, 2) == {"feature_extractor.backbone", "feature_extractor.decode_head"}
     assert rooms(full, 1) == {"refiner"}
+
+
+def test_of_lite0_the_backbone_is_slow():
+    slow, full = groups_of("lite0")
+    assert rooms(slow, 2) == {"feature_extractor.backbone"}
+    assert rooms(full, 2) >= {"feature_extractor.decoder", "refiner.fusion1"}

@@ -48,8 +48,8 @@ def test_grammar(text, kind, path, options, weight):
         ("folder:x:colour=red", "has no option colour=; it has content, ignore"),
         ("folder:x:masks=a:masks=b", "comes twice"),
         ("folder:x:masks=", "has no value"),
-        ("phantom:here", "takes no path, but options: family, jitter, size"),
-        ("phantom:shrink=320", "phantom has no option shrink=; it has family, jitter, size"),
+        ("phantom:here", "takes no path, but options: family, jitter, size, turn"),
+        ("phantom:shrink=320", "phantom has no option shrink=; it has family, jitter, size, turn"),
     ],
 )
 def test_what_is_not_written_right(text, message):
@@ -226,6 +226,28 @@ def test_all_kinds_with_files_can_be_shrunk(kind, monkeypatch, tmp_path, given_s
     assert small.labels.shape == (24, 32)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_kinds_can_be_turned(kind, monkeypatch, tmp_path, given_scenes, scene_of):
+    labels = np.zeros((6, 8), int)
+    labels[0, :3] = 1
+    scene = scene_of(labels)
+    opened = replace(KINDS[kind], open=lambda spec, cache: given_scenes(scene))
+    monkeypatch.setattr(sources, "KINDS", {**KINDS, kind: opened})
+    text = WRITTEN.get(kind, kind)
+    never, always, half = (open_mixture([f"{text}:turn={p}"], tmp_path) for p in (0, 1, 0.5))
+    rng = np.random.default_rng(0)
+    assert never.draw(rng) is scene
+    seen = set()
+    for _ in range(30):
+        turned = always.draw(rng)
+        quarters = [k for k in (1, 2, 3) if np.array_equal(turned.labels, np.rot90(labels, k))]
+        assert len(quarters) == 1
+        assert np.array_equal(turned.image, np.rot90(scene.image, quarters[0]))
+        seen.update(quarters)
+    assert seen == {1, 2, 3}
+    assert 30 < sum(half.draw(rng) is scene for _ in range(100)) < 70
+
+
 @pytest.fixture
 def folder(tmp_path, save):
     save(tmp_path / "data" / "images" / "a.png", np.zeros((48, 64, 3), np.uint8))
@@ -239,6 +261,16 @@ def test_a_side_that_is_none_is_refused_in_one_line(folder, value):
         open_mixture([f"folder:{folder}:shrink={value}"], folder)
     assert str(caught.value) == (
         f"source folder:{folder}:shrink={value}: shrink={value}: {value!r} is no whole number from 32 on"
+    )
+
+
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "nan", "often"])
+def test_a_probability_that_is_none_is_refused_in_one_line(folder, value):
+    with pytest.raises(InputError) as caught:
+        open_mixture([f"folder:{folder}:turn={value}"], folder)
+    assert (
+        str(caught.value)
+        == f"source folder:{folder}:turn={value}: turn={value}: must be a number from 0 to 1"
     )
 
 

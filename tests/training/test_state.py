@@ -65,6 +65,16 @@ def test_a_recipe_becomes_plain_values():
     assert plain.keys() == {field.name for field in dataclasses.fields(Recipe)}
 
 
+def test_a_setting_that_a_state_does_not_know_had_its_default(tmp_path):
+    old = state_of(RECIPE)
+    recipe = dict(old.recipe)
+    del recipe["worse_weight"]
+    save_state(tmp_path, dataclasses.replace(old, recipe=recipe))
+    assert load_state(tmp_path, RECIPE).step == 7
+    changed = dataclasses.replace(RECIPE, worse_weight=0.5)
+    assert "was trained with --worse-weight 0.0, not 0.5" in complaint(tmp_path, changed)
+
+
 def test_a_folder_without_a_run_is_told(tmp_path):
     assert "no run here to resume; leave out --resume" in complaint(tmp_path / "nowhere", RECIPE)
 

@@ -14,18 +14,27 @@ from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.build import PRESETS, build_model
 from isegm.model.emc_click import EMCClickState
 from isegm.training.crops import TrainingSample
-from isegm.training.losses import cross_entropy_loss, normalised_focal_loss
+from isegm.training.losses import (
+    LossWeights,
+    corrected_loss,
+    cross_entropy_loss,
+    normalised_focal_loss,
+    soft_iou_loss,
+)
 from isegm.training.step import (
     Batch,
-    EveryClickPass,
-    TrainingPass,
+    backward_after_each,
+    graded_clicks,
+    losses_after_last,
     mean_iou,
+    place_next_clicks,
     simulate_clicks,
     stack_clicks,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
+PUBLISHED = LossWeights()
 
 
 @pytest.fixture(scope="module")
@@ -202,19 +211,19 @@ def test_clicks_are_laid_out_by_polarity_with_their_order():
 
 
 @pytest.mark.parametrize("extra", [0, 2])
-@pytest.mark.parametrize("name", ["hr18s", "segb0"])
+@pytest.mark.parametrize("name", ["hr18s", "segb0", "lite0"])
 def test_the_gradient_reaches_every_trained_parameter(name, extra, pool):
     torch.manual_seed(0)
     model = build_model(PRESETS[name])
     batch = batch_of(torch.float32)
     clicks, previous = simulate_clicks(model, batch, extra, rngs(), pool)
-    training_pass = TrainingPass(model).train()
-    losses = training_pass(batch.image, batch.label, stack_clicks(clicks, CPU), previous)
+    points = stack_clicks(clicks, CPU)
+    losses = losses_after_last(model.train(), batch.image, batch.label, points, previous, PUBLISHED)
     losses["total"].backward()
     for key, parameter in model.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, key
         assert parameter.grad is None or parameter.grad.isfinite().all(), key
-    assert ("auxiliary" in losses) == (name == "hr18s")
+    assert ("auxiliary" in losses) == (name != "segb0")
     assert not losses["iou"].requires_grad
 
 
@@ -234,7 +243,8 @@ def test_losses_and_gradients_are_those_of_the_scheme_written_out(untrained, wit
     ours, plain = copy.deepcopy(untrained()), copy.deepcopy(untrained())
 
     torch.manual_seed(5)  # dropout
-    losses = TrainingPass(ours).train()(batch.image, batch.label, points, previous if with_previous else None)
+    given = previous if with_previous else None
+    losses = losses_after_last(ours.train(), batch.image, batch.label, points, given, PUBLISHED)
     losses["total"].backward()
 
     torch.manual_seed(5)
@@ -270,7 +280,8 @@ def test_the_pass_in_bfloat16_has_losses_in_float32_and_every_gradient(pool):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         clicks, previous = simulate_clicks(model, batch, 1, rngs(), pool)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = TrainingPass(model).train()(batch.image, batch.label, stack_clicks(clicks, CPU), previous)
+        points = stack_clicks(clicks, CPU)
+        losses = losses_after_last(model.train(), batch.image, batch.label, points, previous, PUBLISHED)
     losses["total"].backward()
     assert losses["total"].dtype == torch.float32
     assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
@@ -281,9 +292,9 @@ def test_a_loss_after_every_click_is_the_mean_of_those_after_the_last(untrained,
     for extra in range(3):
         clicks, previous = simulate_clicks(untrained(), batch, extra, rngs(), pool)
         # Without batch statistics and dropout, so that clicks are simulated on the masks that are trained.
-        training_pass = TrainingPass(untrained().eval())
-        losses.append(training_pass(batch.image, batch.label, stack_clicks(clicks, CPU).double(), previous))
-    every = EveryClickPass(untrained().eval())(batch.image, batch.label, batch.first_clicks, 2, rngs(), pool)
+        model, points = untrained().eval(), stack_clicks(clicks, CPU).double()
+        losses.append(losses_after_last(model, batch.image, batch.label, points, previous, PUBLISHED))
+    every = backward_after_each(untrained().eval(), batch, 2, {0, 1, 2}, rngs(), pool, PUBLISHED)
     assert set(every) == set(losses[0])
     for name in ("coarse", "auxiliary"):
         assert every[name].item() == pytest.approx(losses[0][name].item(), rel=1e-5)
@@ -293,17 +304,125 @@ def test_a_loss_after_every_click_is_the_mean_of_those_after_the_last(untrained,
     assert every["iou"].item() == pytest.approx(losses[2]["iou"].item())
     total = every["coarse"] + 0.4 * every["auxiliary"] + every["corrected"]
     assert every["total"].item() == pytest.approx(total.item())
+    assert not any(figure.requires_grad for figure in every.values())
+
+
+WEIGHTS = LossWeights(soft_iou=0.5, clicked=0.1, worse=0.7)
+
+
+@pytest.mark.parametrize("graded", [{0, 1, 2, 3}, {0, 3}, {3}])
+def test_gradients_taken_after_each_click_are_those_of_all_losses_together(untrained, pool, graded):
+    """Written out in one graph: simulated where there is no loss, and the mean where there is one."""
+    batch = batch_of()
+    ours, plain = copy.deepcopy(untrained()).train(), copy.deepcopy(untrained()).train()
+    torch.manual_seed(3)
+    losses = backward_after_each(ours, batch, 3, graded, rngs(), pool, WEIGHTS, share=0.5)
+
+    torch.manual_seed(3)
+    image, label, generators = plain.normalise(batch.image), batch.label.float(), rngs()
+    clicks = [[click] for click in batch.first_clicks]
+    first = plain.encode(image, stack_clicks(clicks, CPU))
+    state, mask, corrected = EMCClickState(first.features, first.coarse.detach()), None, []
+    for count in range(4):
+        if count:
+            place_next_clicks(clicks, mask, batch.label, generators, pool)
+        points = stack_clicks(clicks, CPU)
+        plain.refiner.train(count in graded)
+        logits = plain.correct(image, points, state)
+        whole = F.interpolate(logits.float(), (48, 64), mode="bilinear", align_corners=True)
+        if count in graded:
+            corrected.append(corrected_loss(whole, mask, points, label, WEIGHTS))
+        state, mask = EMCClickState(first.features, logits.detach()), whole.detach()
+    coarse, auxiliary = (
+        F.interpolate(logits.float(), (48, 64), mode="bilinear", align_corners=True)
+        for logits in (first.coarse, first.auxiliary)
+    )
+    total = (
+        normalised_focal_loss(coarse, label).mean()
+        + 0.5 * soft_iou_loss(coarse, label).mean()
+        + 0.4 * cross_entropy_loss(auxiliary, label).mean()
+        + 0.25 * soft_iou_loss(auxiliary, label).mean()
+        + torch.stack(corrected).mean()
+    )
+    (0.5 * total).backward()
+    assert losses["total"].item() == pytest.approx(total.item(), rel=1e-5)
+    for (key, a), b in zip(ours.named_parameters(), plain.parameters(), strict=True):
+        if a.requires_grad:
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6, msg=key)
+    assert ours.refiner.training
 
 
 @pytest.mark.parametrize("extra", [0, 2])
-def test_with_a_loss_after_every_click_the_first_stage_runs_once_and_all_is_trained(extra, pool, monkeypatch):
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_with_losses_after_each_click_the_first_stage_runs_once_and_all_is_trained(
+    extra, precision, pool, monkeypatch
+):
     torch.manual_seed(0)
-    model, batch = build_model(PRESETS["hr18s"]), batch_of(torch.float32)
+    model, batch = build_model(PRESETS["lite0"]), batch_of(torch.float32)
     encode, runs = model.encode, []
     monkeypatch.setattr(model, "encode", lambda *inputs: runs.append(1) or encode(*inputs))
-    every = EveryClickPass(model).train()(batch.image, batch.label, batch.first_clicks, extra, rngs(), pool)
-    every["total"].backward()
+
+    def autocast():
+        return torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16)
+
+    backward_after_each(model, batch, extra, {extra}, rngs(), pool, WEIGHTS, autocast=autocast)
     assert len(runs) == 1
     for key, parameter in model.named_parameters():
-        assert (parameter.grad is not None) == parameter.requires_grad, key
-    assert not every["iou"].requires_grad
+        assert parameter.grad is not None, key
+        assert parameter.grad.dtype == torch.float32
+        assert parameter.grad.isfinite().all(), key
+
+
+def test_which_clicks_are_graded():
+    rng = np.random.default_rng(0)
+    assert [graded_clicks(extra, "every", rng) for extra in (0, 3)] == [{0}, {0, 1, 2, 3}]
+    assert [graded_clicks(extra, "some", rng) for extra in (0, 1, 2)] == [{0}, {0, 1}, {0, 1, 2}]
+    some = [graded_clicks(9, "some", rng) for _ in range(200)]
+    assert all(len(graded) == 3 and {0, 9} < graded for graded in some)
+    assert frozenset.union(*some) == set(range(10))
+
+
+def test_some_pictures_begin_with_a_faulty_mask_and_a_click_on_its_error(pool):
+    batch = batch_of(torch.float32)
+    assert batch.with_previous_masks(0.0, rngs(), pool) is batch
+    seen = set()
+    for seed in range(20):
+        begun = batch.with_previous_masks(0.6, rngs(seed=seed), pool)
+        again = batch.with_previous_masks(0.6, rngs(seed=seed), pool)
+        assert begun.first_clicks == again.first_clicks
+        coarse = torch.full((2, 1, 24, 32), 0.25)
+        first = begun.first_masks(coarse)
+        assert first.shape == coarse.shape
+        for picture in range(2):
+            click, truth = begun.first_clicks[picture], batch.label[picture, 0]
+            given = None if begun.previous is None else begun.previous[picture, 0]
+            if given is None or given.isnan().all():
+                assert torch.equal(first[picture], coarse[picture])
+                assert click == batch.first_clicks[picture]
+                seen.add("none")
+                continue
+            assert set(given.unique().tolist()) <= {-5.0, 5.0}
+            assert first[picture].abs().max().item() == pytest.approx(5)
+            mask = given > 0
+            if click == batch.first_clicks[picture]:
+                seen.add("its own click")
+            else:
+                assert mask[click.row, click.col].item() != click.positive
+                assert truth[click.row, click.col].item() == click.positive
+                seen.add(click.positive)
+    assert seen == {"none", "its own click", True, False}
+
+
+def test_the_head_begins_with_the_mask_that_is_given(untrained, pool, monkeypatch):
+    batch, model = batch_of(), copy.deepcopy(untrained())
+    previous = torch.full((2, 1, 48, 64), torch.nan).double()
+    previous[1] = -5.0
+    correct, asked = model.correct, []
+    monkeypatch.setattr(
+        model, "correct", lambda *inputs: asked.append(inputs[2].previous) or correct(*inputs)
+    )
+    for given in (None, previous):
+        backward_after_each(model, batch._replace(previous=given), 0, {0}, rngs(), pool, PUBLISHED)
+    assert asked[1].shape == (2, 1, 12, 16)
+    assert torch.equal(asked[1][0], asked[0][0])
+    torch.testing.assert_close(asked[1][1], torch.full((1, 12, 16), -5.0).double())

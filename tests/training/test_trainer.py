@@ -577,14 +577,14 @@ def test_held_out_files_that_cannot_be_read_are_told_once(data, tmp_path, monkey
 def broken_loss(monkeypatch, break_it, at):
     from isegm.training import step
 
-    real, calls = step.total_loss, []
+    real, calls = step.first_stage_losses, []
 
-    def total_loss(coarse, *others):
+    def first_stage_losses(coarse, *others):
         calls.append(1)
         losses = real(coarse, *others)
         return losses | {"total": break_it(losses["total"], coarse)} if len(calls) == at else losses
 
-    monkeypatch.setattr(step, "total_loss", total_loss)
+    monkeypatch.setattr(step, "first_stage_losses", first_stage_losses)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ class FirstStageOutput(NamedTuple):
 
     Attributes:
         features: (B, C, h, w), cached for every further click.
-        coarse: Logits of the coarse mask, (B, 1, h, w).
+        coarse: Logits of the coarse mask, (B, 1, h, w), or finer where the correction head's masks are.
         auxiliary: Logits of a further mask that training supervises, (B, 1, h, w); None where there is none.
     """
 
@@ -88,3 +88,7 @@ class FirstStageConfig(ABC):
     @abstractmethod
     def imagenet_name(self, name: str) -> str | None:
         """How the released ImageNet file calls a tensor of the first stage; None if it has no such tensor."""
+
+    def from_imagenet(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Turn the released ImageNet file's tensors into those that :meth:`imagenet_name` names."""
+        return tensors

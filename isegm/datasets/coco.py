@@ -114,7 +114,7 @@ def find_coco(
         if all(crowd for _, crowd in own):
             continue
         if key not in paths:
-            left_out[f"without its picture in {images} (is images= right?)"] += sum(not c for _, c in own)
+            left_out[f"whose picture is not in {images} (the right folder?)"] += sum(not c for _, c in own)
             continue
         packed = zlib.compress(json.dumps(own).encode(), 1)
         _, height, width = entries[key]

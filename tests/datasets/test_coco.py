@@ -187,7 +187,7 @@ def test_a_stray_polygon_costs_no_other_of_its_object(write):
         ({"image_id": None, "segmentation": GOOD}, "without an entry of their picture with its size"),
         ({"image_id": [10], "segmentation": GOOD}, "without an entry of their picture with its size"),
         ({"image_id": 12, "segmentation": GOOD}, "without an entry of their picture with its size"),
-        ({"image_id": 13, "segmentation": GOOD}, "without its picture in {images} (is images= right?)"),
+        ({"image_id": 13, "segmentation": GOOD}, "whose picture is not in {images} (the right folder?)"),
     ],
 )
 def test_neither_does_a_picture_that_is_not_there(write, annotation, reason):
@@ -302,7 +302,7 @@ def test_a_picture_of_another_size_than_annotated(write, save):
 @pytest.mark.parametrize("name", ["c.jpg", "../instances.json", "/etc/passwd", "sub/a.jpg", 7, "a\0.jpg"])
 def test_missing_pictures_are_counted_and_nothing_else_is_opened(write, name):
     path, images = write([{"segmentation": square(0, 0, 10, 10)}], names=(name,))
-    with pytest.raises(InputError, match=r"holds no object .* 1 without its picture in .* images="):
+    with pytest.raises(InputError, match="holds no object .* of 1: 1 whose picture is not in"):
         find_coco(path, images)
 
 

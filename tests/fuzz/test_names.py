@@ -130,7 +130,7 @@ def test_no_name_in_an_annotation_file_leads_out_of_the_folder(tmp_path, name, k
         "categories": [{"id": 1, "name": "cat"}],
     }
     (tmp_path / "instances.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"holds no object that can be used of 1: 1 without its picture"):
+    with pytest.raises(InputError, match=r"holds no object that can be used of 1: 1 whose picture is not"):
         find_coco(tmp_path / "instances.json", pictures)
 
 

@@ -114,7 +114,7 @@ def find_coco(
         if all(crowd for _, crowd in own):
             continue
         if key not in paths:
-            left_out[f"whose picture is not in {images} (the right folder?)"] += sum(not c for _, c in own)
+            left_out[f"picture not in {images}"] += sum(not c for _, c in own)
             continue
         packed = zlib.compress(json.dumps(own).encode(), 1)
         _, height, width = entries[key]
@@ -123,9 +123,9 @@ def find_coco(
             path.stem if stems[path.stem] == 1 else "_".join(path.relative_to(images).with_suffix("").parts)
         )
         found.append(AnnotatedPicture(name, path, annotations, height, width, packed))
-    reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.most_common())
+    reasons = "; ".join(f"{reason} ({count})" for reason, count in left_out.most_common())
     if not found:
-        why = f" of {len(given)}: {reasons}" if reasons else "; is it the file of a training set?"
+        why = f"; left out of {len(given)}: {reasons}" if reasons else "; is it the file of a training set?"
         raise InputError(f"{annotations}: holds no object that can be used{why}")
     return found, [f"{annotations}: left out of {len(given)} objects: {reasons}"] if reasons else []
 
@@ -169,14 +169,14 @@ def clean_segmentation(segmentation: Json, height: int, width: int) -> tuple[Jso
     """
     if isinstance(segmentation, dict):
         if segmentation.get("size") != [height, width]:
-            raise ValueError("whose run lengths are for another size than their picture's")
+            raise ValueError("run lengths for another size")
         _run_length_counts(segmentation.get("counts"), height * width)
         return {"counts": segmentation["counts"]}, 0
     if not isinstance(segmentation, list) or not segmentation:
-        raise ValueError("without an outline")
+        raise ValueError("no outline")
     good = [polygon for polygon in segmentation if _is_polygon(polygon, 2 * max(height, width))]
     if not good:
-        raise ValueError("whose outlines are no polygons in the picture")
+        raise ValueError("no polygon in the picture")
     return good, len(segmentation) - len(good)
 
 
@@ -203,7 +203,7 @@ def _run_length_counts(counts: Json, pixels: int) -> list[int]:
         or not all(type(count) is int and count >= 0 for count in counts)
         or sum(counts) != pixels
     ):
-        raise ValueError("whose run lengths do not add up to their picture's pixels")
+        raise ValueError("run lengths that do not add up to the picture")
     return counts
 
 
@@ -224,7 +224,7 @@ def _decompress_counts(code: str) -> list[int]:
         value |= (digit & 0x1F) << shift
         shift += 5
         if shift > 60:
-            raise ValueError("whose run lengths do not add up to their picture's pixels")
+            raise ValueError("run lengths that do not add up to the picture")
         if digit & 0x20:
             continue
         if digit & 0x10:  # negative
@@ -298,14 +298,14 @@ def _objects_by_picture(
     objects: defaultdict[Key, list[tuple[Json, bool]]] = defaultdict(list)
     for annotation in given:
         if not isinstance(annotation, dict):
-            left_out["that are no annotations"] += 1
+            left_out["no annotation"] += 1
             continue
         category = annotation.get("category_id")
         if wanted is not None and not (isinstance(category, Key) and category in wanted):
             continue
         key = annotation.get("image_id")
         if not isinstance(key, Key) or (entry := entries.get(key)) is None:
-            left_out["without an entry of their picture with its size"] += 1
+            left_out["no entry of the picture with its size"] += 1
             continue
         try:
             segmentation, strays = clean_segmentation(
@@ -315,7 +315,7 @@ def _objects_by_picture(
             left_out[str(problem)] += 1
             continue
         if strays:
-            left_out["polygons of others, with fewer than three corners say"] += strays
+            left_out["stray polygon, of two corners say"] += strays
         objects[key].append((segmentation, annotation.get("iscrowd") in (1, True)))
     return {key: objects[key] for key in entries if key in objects}
 

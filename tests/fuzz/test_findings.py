@@ -71,7 +71,7 @@ def test_numbers_in_an_annotation_file_that_are_none(tmp_path, key, value):
         "categories": [{"id": 1, "name": "cat"}],
     }
     (tmp_path / "instances.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="holds no object that can be used of 1: 1 without an entry"):
+    with pytest.raises(InputError, match="holds no object that can be used; left out of 1: no entry"):
         find_coco(tmp_path / "instances.json", tmp_path)
 
 
@@ -166,5 +166,5 @@ def test_a_checkpoint_is_not_inflated(tmp_path, name):
 
 
 def test_a_run_length_that_never_ends_is_not_followed():
-    with pytest.raises(ValueError, match="run lengths do not add up"):
+    with pytest.raises(ValueError, match="run lengths that do not add up"):
         clean_segmentation({"size": [8, 8], "counts": "o" * 100}, 8, 8)

@@ -130,7 +130,7 @@ def test_no_name_in_an_annotation_file_leads_out_of_the_folder(tmp_path, name, k
         "categories": [{"id": 1, "name": "cat"}],
     }
     (tmp_path / "instances.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"holds no object that can be used of 1: 1 whose picture is not"):
+    with pytest.raises(InputError, match="holds no object that can be used; left out of 1: picture not in"):
         find_coco(tmp_path / "instances.json", pictures)
 
 

@@ -1,11 +1,11 @@
 """Several processes doing one job: who takes which sample, and who waits for whom.
 
 Samples are handed out one by one, through the processes' common store, to whoever is free: a slow process or
-a large image holds nobody up. What a sample's result is never depends on who computed it, so neither do the
-results on the number of processes.
+a large image holds nobody up. A sample's result never depends on who computed it, so the results do not
+depend on the number of processes.
 
-``python``, ``torchrun`` and ``torch.distributed.launch`` all work; the launchers say who is who by
-environment variables (RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE).
+``python``, ``torchrun`` and ``torch.distributed.launch`` all work, and ``srun`` with a line that sets the
+launchers' environment variables: RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from isegm.errors import InputError, SettingError
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 1800.0
-"""How long others are waited for that give no sign of life."""
+"""How long to wait for processes that give no sign of life."""
 
 _LEAVE_SECONDS = 30.0
 """How long process 0, which may hold the store, stays for those that still ask it."""
@@ -38,8 +38,8 @@ _LEAVE_SECONDS = 30.0
 class Processes:
     """The processes of a run, as one of them sees them.
 
-    What they tell each other goes through their common store as text. Who waits, looks up regularly, so that
-    Ctrl-C is heeded and a process that gives no sign of life is named.
+    They exchange text through their common store. Those that wait look up regularly, so that Ctrl-C works and
+    a process that gives no sign of life is named.
 
     Args:
         rank: This process's number, 0 to ``size - 1``; 0 prints and writes what belongs to the whole run.
@@ -47,7 +47,7 @@ class Processes:
         local_rank: This process's number on its node.
         local_size: How many processes there are on this node.
         store: Where the processes meet; None if there is one only.
-        timeout: Seconds for which others are waited for that give no sign of life.
+        timeout: Seconds to wait for processes that give no sign of life.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class Processes:
         """Give everyone the value that process 0 holds; the others wait for it.
 
         Args:
-            value: What JSON can hold; of process 0 only it counts.
-            what: What it tells, for the message to those who wait in vain.
+            value: Anything that JSON can hold; only process 0's counts.
+            what: The value in words, for the message to those who wait in vain.
 
         Raises:
             InputError: Process 0 gave no sign of life for as long as the timeout says.
@@ -189,7 +189,7 @@ class SignsOfLife:
         """Look for a new sign.
 
         Args:
-            what: What process 0 is to tell.
+            what: The value that process 0 is to tell, in words.
 
         Raises:
             InputError: There was none for as long as the timeout says.
@@ -262,10 +262,10 @@ def join_processes(
     """Meet the run's other processes, and part from them at the end.
 
     Args:
-        device: What this process computes on.
-        timeout: Seconds for which others are waited for that give no sign of life.
-        collectives: Make torch's process group, too, which adds up gradients: it speaks NCCL for tensors on
-            GPUs, and gloo on the CPU.
+        device: The device that this process computes on.
+        timeout: Seconds to wait for processes that give no sign of life.
+        collectives: Make torch's process group, too, which adds up gradients: by NCCL for tensors on GPUs, by
+            gloo on the CPU.
 
     Raises:
         InputError: The launcher's environment variables are incomplete, contradictory or no numbers.
@@ -332,7 +332,7 @@ def launched_as() -> tuple[int, int, int, int]:
 def choose_device(
     gpus: Sequence[int] | None, *, cpu: bool, local_rank: int, local_size: int
 ) -> tuple[torch.device, str | None]:
-    """Choose what this process computes on, before anything starts.
+    """Choose the device that this process computes on, before anything starts.
 
     Args:
         gpus: GPUs of this node that may be used, one a process; None for the first ones, or for the only one

@@ -38,7 +38,7 @@ from isegm.wording import counted
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What an evaluation found.
+    """The outcome of an evaluation.
 
     Attributes:
         text: The table and what belongs to it, for people; empty in all processes but the first.
@@ -61,7 +61,7 @@ class FolderInUse(InputError):  # noqa: N818 - it says what is wrong
     """The folder holds an evaluation, which was neither to be resumed nor to be replaced.
 
     Attributes:
-        resumable: Whether resuming it is worth a try.
+        resumable: Whether it may be possible to resume it.
     """
 
     def __init__(self, said: str, *, resumable: bool) -> None:
@@ -78,8 +78,8 @@ def evaluate(
     """Evaluate and write the files.
 
     Args:
-        evaluation: What, and how.
-        device: What this process computes on.
+        evaluation: The evaluation.
+        device: The device that this process computes on.
         processes: The run's processes.
         show: Is given the progress several times a second, in process 0.
 
@@ -140,7 +140,7 @@ def _check_unused(folder: RunFolder, evaluation: Evaluation) -> None:
     if not evaluation.resume:
         raise FolderInUse(f"{folder.folder}: already holds an evaluation", resumable=True)
     if not folder.journal.exists():
-        said = "holds an evaluation without a journal, which cannot be gone on with"
+        said = "holds an evaluation without a journal, which cannot be resumed"
         raise FolderInUse(f"{folder.folder}: {said}", resumable=False)
 
 
@@ -245,7 +245,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Keeper:
-    """Keeps what one process evaluates: first the pictures, then the line that says that they are there."""
+    """Keeps one process's outcomes: first the pictures, then the line that says that they are there."""
 
     folder: RunFolder
     writer: JournalWriter
@@ -259,6 +259,7 @@ class _Keeper:
         self.writer.add(SampleRecord(self.job, index, result), mask_sha256)
 
     def keep_failure(self, index: int, failure: SampleFailure) -> None:
+        self.folder.mask_path(self.job, failure.name).unlink(missing_ok=True)  # of an earlier start
         self.writer.add(SampleRecord(self.job, index, failure))
 
 

@@ -35,7 +35,7 @@ class FinalMean:
 
 @dataclass(frozen=True)
 class Figures:
-    """What an evaluation says of one network on one data set.
+    """The figures of one network on one data set.
 
     Attributes:
         model: The network's name in the table.
@@ -196,7 +196,7 @@ def format_mean_scores(figures: Figures, protocol: Protocol) -> str:
 
 
 def name_of_data(figures: Figures) -> str:
-    """What the table calls the data set, the simulated user's seed included."""
+    """The data set's name in the table, with the simulated user's seed if there are several."""
     return figures.dataset if figures.seed is None else f"{figures.dataset} #{figures.seed}"
 
 

@@ -1,11 +1,11 @@
-"""What an evaluation has done so far, on disk sample by sample, so that a run that was cut short can go on.
+"""The progress of an evaluation, on disk sample by sample, so that a run that was cut short can be resumed.
 
-=================================  =======================================================================
-``journal/run.json``               what decides the results: settings, SHA-256 of weights and data, versions
+=================================  =========================================================================
+``journal/run.json``               all that decides results: settings, SHA-256 of weights and data, versions
 ``journal/data.json``              a digest of every sample's files, by data set and name
-``journal/<n>/process_<k>.jsonl``  what process k finished at the n-th start: a line a sample, appended
+``journal/<n>/process_<k>.jsonl``  the records of the samples that process k finished at the n-th start
 ``journal/lock``                   held while an evaluation writes here
-=================================  =======================================================================
+=================================  =========================================================================
 
 A line is on the disk before its process begins with the next sample. A line without an end, which is all that
 a killed process or a full disk can leave, counts for nothing: its sample is computed again.
@@ -42,10 +42,10 @@ Digests = dict[str, dict[str, str]]
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """What the journal says of one sample.
+    """An entry of the journal.
 
     Attributes:
-        record: Its result, or why it has none.
+        record: A sample's result, or why it has none.
         mask_sha256: Of the file of its final mask; empty if there is no result.
         attempt: At which start it was computed.
         seconds: Since that start began with the sample's data set.
@@ -126,7 +126,7 @@ class Journal:
 
     @contextlib.contextmanager
     def writer(self, attempt: int, process: int) -> Iterator["JournalWriter"]:
-        """What one process writes."""
+        """Open the file that one process writes."""
         writer = JournalWriter(self.folder / str(attempt) / f"process_{process}.jsonl")
         try:
             yield writer
@@ -134,14 +134,14 @@ class Journal:
             writer.close()
 
     def entries(self, dataset: Dataset, job: Job, metric: str, n_clicks: int) -> dict[int, JournalEntry]:
-        """Read what was done of a data set, by number and in data-set order.
+        """Read the entries of a data set, by number and in data-set order.
 
-        Of a sample that was computed again the last result counts.
+        Where a sample was computed again, the last entry counts.
 
         Args:
             dataset: The samples.
             job: The data set's part of the run.
-            metric: What is scored, ``iou`` or ``dice``.
+            metric: The scores' measure, ``iou`` or ``dice``.
             n_clicks: The largest number of clicks on a sample.
 
         Raises:
@@ -164,7 +164,7 @@ class Journal:
         return dict(sorted(found.items()))
 
     def remove(self) -> None:
-        """Remove what an earlier run has left, but not the lock, which this one holds."""
+        """Remove an earlier run's files, but not the lock, which this one holds."""
         for name in ("run.json", "data.json"):
             (self.folder / name).unlink(missing_ok=True)
         for attempt in self._attempts():
@@ -205,7 +205,7 @@ class JournalWriter:
         """Append a record. When this returns, it is on the disk.
 
         Args:
-            record: What came of a sample.
+            record: The sample's outcome.
             mask_sha256: Of the file of its final mask; empty if it has none.
 
         Raises:
@@ -286,7 +286,7 @@ def _whole_lines(path: Path) -> Iterator[JsonObject]:
 
 
 def _differences(then: object, now: object, place: str = "") -> list[str]:
-    """What differs between two JSON values, each as ``place: ... then, ... now``."""
+    """List the differences between two JSON values, each as ``place: ... then, ... now``."""
     if isinstance(then, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*then, *now])
         parts = [

@@ -9,7 +9,7 @@
 ``vis/<dataset>/<name>_probability.png``     the probability, 0 to 255, if wanted
 ``ious/<dataset>.csv``                       IoU after every click, a row a sample, if wanted
 ``iou_analysis/<dataset>.csv``, ``.png``     mean IoU against clicks, if wanted
-``journal/``                                 what is done, sample by sample (``isegm/evaluation/journal.py``)
+``journal/``                                 the progress, sample by sample (``isegm/evaluation/journal.py``)
 ===========================================  =============================================================
 
 With several checkpoints, ``<dataset>`` is ``<checkpoint>/<dataset>``.
@@ -70,7 +70,7 @@ class RunFolder:
         return self.journal.exists() or (self.folder / "results.json").exists()
 
     def remove_earlier(self, jobs: Sequence[Job]) -> None:
-        """Remove what an earlier evaluation left that this one replaces: figures, journal, and masks.
+        """Remove what this evaluation replaces: an earlier one's figures, journal, and masks.
 
         Otherwise a sample that has no result this time would show the mask of the last, and a run that is cut
         short the last one's figures. Other files in the folder stay.
@@ -86,7 +86,7 @@ class RunFolder:
                 mask.unlink()
 
     def remove_unfinished(self) -> None:
-        """Remove the unnamed halves of files that a killed process has left.
+        """Remove the unfinished files that a killed process has left.
 
         Raises:
             OSError: A file cannot be removed.
@@ -125,14 +125,14 @@ class RunFolder:
         protocol: Protocol,
         about: Mapping[str, Any],
     ) -> None:
-        """Write what is known after a data set: nothing of it is lost if the next one fails.
+        """Write all results after each data set: nothing is lost if the next one fails.
 
         Args:
-            job: Whose results they are.
+            job: The job that has just ended.
             rows: The figures of all jobs so far; the last are this one's.
             results: This job's samples.
-            protocol: How they were got.
-            about: What else belongs into ``results.json``.
+            protocol: The settings that they were computed with.
+            about: The rest of ``results.json``.
 
         Raises:
             OSError: A file cannot be written.

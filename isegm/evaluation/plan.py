@@ -1,4 +1,4 @@
-"""What is to be evaluated: networks, data sets, how, and where the results go."""
+"""The plan of an evaluation: networks, data sets, settings, and where the results go."""
 
 import datetime
 import secrets
@@ -14,7 +14,7 @@ from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import Job
 
 BASELINE = "geodesic"
-"""What the segmentation without weights is called in tables and files."""
+"""The name of the segmentation without weights in tables and files."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Checkpoint:
     """A network to evaluate.
 
     Attributes:
-        name: What it is called in tables and files.
+        name: Its name in tables and files.
         path: Its file.
     """
 
@@ -32,7 +32,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What is to be evaluated, and how; the same in every process."""
+    """An evaluation to be made; the same in every process."""
 
     checkpoints: Sequence[Checkpoint]
     """The networks, each on every data set."""
@@ -55,13 +55,13 @@ class Evaluation:
     replace: bool = False
     """Replace an evaluation that ``folder`` holds already."""
     resume: bool = False
-    """Go on with an evaluation that ``folder`` holds, if it holds one."""
+    """Resume the evaluation that ``folder`` holds, if it holds one."""
     strict: bool = False
     """Refuse data in a CT window that a network was not trained in, rather than warn of it."""
 
     @property
     def names(self) -> list[str]:
-        """What the results are kept by: the networks' names, and the baseline's."""
+        """The names that results are kept by: the networks', and the baseline's."""
         return [checkpoint.name for checkpoint in self.checkpoints] + [BASELINE] * self.baseline
 
     def jobs(self, model: str) -> list[tuple[Job, Dataset]]:
@@ -76,7 +76,7 @@ def find_checkpoints(names: Sequence[str], folder: Path, model_name: str | None)
     Args:
         names: Each the name of a file in ``folder`` or a path; ``.pth`` may be left out.
         folder: Where checkpoints are kept.
-        model_name: What to call the network, instead of its file's name.
+        model_name: A name for the network in place of its file's.
 
     Raises:
         InputError: A file is missing, two have the same name, or one name is given for several.
@@ -124,7 +124,7 @@ def find_experiment(exp_path: str, config: Config) -> list[str]:
 
 
 def open_datasets(names: Sequence[str], config: Config) -> list[Dataset]:
-    """Open data sets; what is wrong with any of them is told at once.
+    """Open data sets; all problems with any of them are listed at once.
 
     Args:
         names: The data sets; none for all whose folder exists.
@@ -156,7 +156,7 @@ def open_datasets(names: Sequence[str], config: Config) -> list[Dataset]:
 
 
 def default_folder(checkpoints: Sequence[Checkpoint], protocol: Protocol, config: Config) -> Path:
-    """A new folder for an evaluation whose place was not said: named after networks, mode and time.
+    """Return a new folder for an evaluation, named after networks, mode and time.
 
     A few random digits tell runs apart that start in the same second.
     """

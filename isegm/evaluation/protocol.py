@@ -1,4 +1,4 @@
-"""What an evaluation does, apart from which network and which data."""
+"""The settings of an evaluation, apart from which network and which data."""
 
 import functools
 import re
@@ -39,9 +39,9 @@ class Protocol:
     metric: str = "iou"
     """``iou``, or ``dice`` in its place."""
     precision: str = "float32"
-    """What the networks compute in. ``float64`` is far slower, and places the same clicks on any machine."""
+    """The networks' number format. ``float64`` is far slower, and places the same clicks on any machine."""
     backend: str = "torch"
-    """What runs the networks."""
+    """The library that runs the networks."""
     click_model: str = CENTRE
     """How the simulated user clicks, as :func:`isegm.simulation.click_model.parse_click_model` reads it."""
     seeds: int = 1
@@ -81,7 +81,7 @@ class Protocol:
 
     @functools.cached_property
     def parsed_click_model(self) -> ClickModel:
-        """What ``click_model`` means.
+        """The click model that ``click_model`` describes.
 
         Raises:
             InputError: It is no click model.

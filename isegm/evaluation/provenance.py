@@ -1,4 +1,4 @@
-"""What the results of an evaluation were got with: settings, weights, data, device, versions."""
+"""Where an evaluation's results come from: settings, weights, data, device, versions."""
 
 import datetime
 import importlib.metadata
@@ -25,11 +25,11 @@ from isegm.storage import sha256
 def describe(
     evaluation: Evaluation, device: torch.device, processes: Processes, batch: int, digests: Digests
 ) -> dict[str, Any]:
-    """What ``results.json`` says besides the figures.
+    """Describe an evaluation for ``results.json``.
 
     Args:
-        evaluation: What, and how.
-        device: What process 0 computes on.
+        evaluation: The evaluation.
+        device: The device that process 0 computes on.
         processes: The run's processes.
         batch: Samples whose clicks are computed in one batch.
         digests: Of the samples' files.
@@ -74,7 +74,7 @@ def describe(
 def identity_of(about: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a description that two runs must have in common to have the same results.
 
-    Not in it: where the files are, how many processes there are, and what they run on but for its kind.
+    It leaves out where the files are, how many processes there are, and all of the machine but its kind.
     """
     device, versions = about["device"], about["versions"]
     return {

@@ -1,4 +1,4 @@
-"""The record of a sample: what came of it, written and read in one place.
+"""The record of a sample, written and read in one place.
 
 A record is a line of ``samples.jsonl`` and, with a little about its writing added, of the journal.
 """
@@ -76,7 +76,7 @@ class FinalScores:
 
 @dataclass(frozen=True)
 class SampleResult:
-    """What came of one sample.
+    """The result of one sample.
 
     Attributes:
         name: The sample's name; it may be anything.
@@ -132,12 +132,12 @@ SampleOutcome = SampleResult | SampleFailure
 
 @dataclass(frozen=True)
 class SampleRecord:
-    """A sample's outcome, and whose it is.
+    """A sample's outcome, and where it belongs.
 
     Attributes:
         job: The network, the data set and the simulated user.
         index: The sample's number in its data set, from 0.
-        outcome: What came of it.
+        outcome: The sample's result, or why it has none.
     """
 
     job: Job
@@ -169,7 +169,7 @@ class SampleRecord:
 
         Args:
             line: The line.
-            metric: What its scores are, ``iou`` or ``dice``.
+            metric: The measure of its scores, ``iou`` or ``dice``.
             n_clicks: The largest number of clicks on a sample.
 
         Raises:
@@ -199,9 +199,9 @@ def read_records(path: Path, metric: str, n_clicks: int, fix: str) -> Iterator[t
 
     Args:
         path: The file.
-        metric: What its scores are, ``iou`` or ``dice``.
+        metric: The measure of its scores, ``iou`` or ``dice``.
         n_clicks: The largest number of clicks on a sample.
-        fix: What to do about a bad line, for messages.
+        fix: How to fix a bad line, for messages.
 
     Yields:
         The place in the file, for messages, and the record.

@@ -42,7 +42,7 @@ GPU_BATCH = 16
 """Samples in a batch on a GPU where nothing else is asked for."""
 
 NOT_ENOUGH_MEMORY = "not enough memory; use fewer processes or samples at once, or a larger machine"
-"""What is said of a sample that memory did not suffice for."""
+"""The problem of a sample that memory did not suffice for."""
 
 _ONE_DONE = 1 << 32
 """Samples and clicks are counted in one counter, by one request: a sample counts for this, a click for 1."""
@@ -71,21 +71,21 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """What segments."""
+    """A way to segment: a network, or the baseline."""
 
     new_segmenter: Callable[[Dataset], Segmenter]
-    """Makes what segments a data set's samples, set up as the protocol says; each thread has its own."""
+    """Makes a segmenter for a data set's samples, set up as the protocol says; each thread has its own."""
     device: torch.device
-    """What it computes on."""
+    """The device that it computes on."""
     batched: BatchedNetwork | None = None
-    """What the segmenters share if as many samples as it takes shall be computed on at once."""
+    """The network that the segmenters share where several samples are computed in one batch."""
 
 
 class Keeper(Interface):
-    """What keeps the samples that a process has evaluated; it is called from several threads."""
+    """Keeps the samples that a process has evaluated; it is called from several threads."""
 
     def keep(self, index: int, sample: Sample, result: SampleResult, pictures: SamplePictures) -> None:
-        """Keep what came of a sample; the next one begins when this has returned."""
+        """Keep a sample's result; the next one begins when this has returned."""
         ...
 
     def keep_failure(self, index: int, failure: SampleFailure) -> None:
@@ -97,7 +97,7 @@ class Results:
     """Keeps results in memory.
 
     Attributes:
-        results: What came of each sample, by number.
+        results: Each sample's outcome, by number.
     """
 
     def __init__(self) -> None:
@@ -171,10 +171,10 @@ def evaluate_dataset(
     When it returns in process 0, all of them have been kept; in the others, when no sample is left to take.
 
     Args:
-        task: What to evaluate.
-        contender: What segments.
+        task: The samples, and how to evaluate them.
+        contender: The segmenters.
         processes: The run's processes.
-        keeper: Keeps what this process has evaluated.
+        keeper: Keeps the outcomes of this process's samples.
         show: Is given the progress several times a second, in process 0.
 
     Raises:
@@ -306,7 +306,7 @@ def problem_of(error: Exception, files: Sequence[Path]) -> str:
     """One line that says what went wrong in a sample.
 
     Args:
-        error: What was raised.
+        error: The exception that was raised.
         files: The sample's files, the image first: the line names one of them.
     """
     if isinstance(error, InputError):
@@ -320,7 +320,7 @@ def problem_of(error: Exception, files: Sequence[Path]) -> str:
 
 
 class _Tally:
-    """What the processes tell each other of a task, through their store: who is at what, and what is done."""
+    """The state of a task, shared through the processes' store: who is at which sample, and what is done."""
 
     def __init__(self, processes: Processes, task: Task) -> None:
         self._processes = processes
@@ -329,13 +329,13 @@ class _Tally:
         self._lock = threading.Lock()
 
     def begin(self, name: str) -> None:
-        """The calling thread begins with a sample."""
+        """Note that the calling thread begins with a sample."""
         with self._lock:
             self._names[threading.get_ident()] = name
             self._note()
 
     def end(self, result: SampleResult | None) -> None:
-        """It has ended with it; the others are told its name is gone with the next one, or :meth:`tell`."""
+        """Note that it has ended with it; the others learn of it with the next one, or by :meth:`tell`."""
         with self._lock:
             del self._names[threading.get_ident()]
         if result is None:
@@ -350,7 +350,7 @@ class _Tally:
             self._note()
 
     def leave(self) -> None:
-        """This process has ended with the task."""
+        """Tell the others that this process has ended with the task."""
         self._processes.note(f"{self._task.key}/at", json.dumps(None))
 
     def done(self) -> tuple[int, int]:
@@ -368,7 +368,7 @@ class _Tally:
         return Progress(task.dataset.name, total - len(task.indices) + done, total, noc_so_far)
 
     def who_is_where(self) -> str:
-        """What the processes are at that have not ended with the task."""
+        """Name the samples that processes are at, of those that have not ended with the task."""
         places = []
         for rank in range(self._processes.size):
             text = self._processes.noted(f"{self._task.key}/at", rank)
@@ -399,7 +399,7 @@ class _Watch:
         return self._done >= self._count
 
     def look(self) -> None:
-        """Look what has been done.
+        """Look whether anything has been done.
 
         Raises:
             InputError: Nothing has, for as long as the timeout says.

@@ -1,6 +1,7 @@
 """Runs that are killed, interrupted, starved of disk or left hanging, and then gone on with."""
 
 import contextlib
+import html
 import json
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -225,6 +227,36 @@ def test_a_lost_or_altered_mask_is_computed_again(forks, place, plain):
     assert done_in(folder) == SAMPLES + 2
 
 
+def test_one_bad_sample_costs_no_other_and_is_tried_again(forks, template, tmp_path):
+    """Too narrow for the network, cut off, without an object: each is named, and the others are kept."""
+    (tmp_path / "weights").symlink_to(template / "weights")
+    (tmp_path / "config.yml").write_text("INTERACTIVE_MODELS_PATH: ./weights\nMANY_PATH: ./many\n")
+    for number in range(6):
+        save_sample(tmp_path / "many", f"s{number}", *hard_sample(number))
+    save_sample(tmp_path / "many", "s1", np.full((3, 512, 3), 90), np.ones((3, 512)))
+    cut = tmp_path / "many" / "images" / "s3.png"
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[:-40])
+    save_sample(tmp_path / "many", "s4", np.full((40, 50, 3), 90), np.zeros((40, 50)))
+    problems = [
+        "many/images/s1.png: too long and narrow: 3x512 pixels would become 16,384 on the longer side for "
+        "the network, and 6,144 is the limit; crop it, pad it, or use a smaller input size",
+        "many/images/s3.png: not a readable picture; is it complete?",
+        "many/masks/s4.png: has no object pixel; mark the object or remove image and mask",
+    ]
+    for done in (6, 9):  # what failed is tried again, and what is done is not
+        run = Run(forks, tmp_path, "--logs-path=run", "--resume", processes=2)
+        assert run.wait() == [1, 1], run.printed("err")
+        assert [line for line in run.printed("err").splitlines() if line in problems] == problems
+        assert done_in(tmp_path / "run") == done
+        assert [line["name"] for line in lines_of(tmp_path / "run")] == ["s0", "s2", "s5"]
+        (row,) = json.loads((tmp_path / "run" / "results.json").read_text())["results"]
+        assert (row["samples"], row["problems"]) == (3, problems)
+        assert sorted(masks_of(tmp_path / "run")) == ["s0.png", "s2.png", "s5.png"]
+        page = html.unescape((tmp_path / "run" / "report.html").read_text())
+        assert all(problem in page for problem in problems)
+
+
 def test_other_settings_weights_or_data_are_refused_with_the_difference(forks, place, plain):
     before = figures_of(plain)
 
@@ -389,5 +421,5 @@ def test_results_without_a_journal_cannot_be_gone_on_with(evaluate_model, worksp
     (workspace / "run" / "results.json").write_text("{}")
     arguments = [*SETTINGS[:-2], "--datasets=spleen", "--cpu", "--logs-path=run", "--resume"]
     assert evaluate_model.main(arguments) == 2
-    assert "run: holds an evaluation without a journal, which cannot be gone on" in capsys.readouterr().err
+    assert "run: holds an evaluation without a journal, which cannot be resumed" in capsys.readouterr().err
     assert (workspace / "run" / "results.json").read_text() == "{}"

@@ -16,6 +16,7 @@ from isegm.evaluation.output import Wanted
 from isegm.evaluation.plan import Checkpoint, Evaluation
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleFailure
+from isegm.evaluation.workers import NOT_ENOUGH_MEMORY
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.pictures import read_stored
 from tests.evaluation.by_hand import result_of, row_of, sample_of
@@ -218,6 +219,24 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
     assert document["versions"]["isegm"] == isegm.__version__
     assert document["versions"]["torch"] == torch.__version__
     assert {"python", "numpy", "torchvision", "platform"} <= set(document["versions"])
+
+
+def test_a_sample_that_fails_now_keeps_no_mask_of_an_earlier_start(evaluation, tmp_path):
+    make, _ = evaluation
+    stale = tmp_path / "run" / "predictions" / "liver" / "b.png"
+    evaluate(make("a"), CPU, ALONE)
+    touch(stale)
+    evaluate(make("a", resume=True), CPU, ALONE)
+    assert not stale.exists()
+    assert stale.with_name("a.png").exists()
+
+
+def test_where_memory_sufficed_for_no_sample_nothing_can_be_computed():
+    short = f"a.png: {NOT_ENOUGH_MEMORY}"
+    assert Evaluated("", 0, [short, short]).exceeds_memory
+    assert not Evaluated("", 1, [short]).exceeds_memory
+    assert not Evaluated("", 0, [short, "b.png: not a readable picture; is it complete?"]).exceeds_memory
+    assert not Evaluated("", 0, []).exceeds_memory
 
 
 def test_samples_without_a_result_are_told(evaluation):

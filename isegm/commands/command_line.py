@@ -1,15 +1,17 @@
 """What every command line shares: errors in one line, problems listed at the end."""
 
 import argparse
+import contextlib
 import functools
 import io
+import logging
 import os
 import re
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO
 
@@ -71,7 +73,7 @@ def command(main: Main) -> Main:
             argv = [word for word in given if word != _DEBUG]
         _prepare_streams()
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _logging() if debug else contextlib.nullcontext():
                 warnings.simplefilter("always", InputWarning)
                 warnings.showwarning = _show_warning
                 status = main(argv)
@@ -96,6 +98,20 @@ def command(main: Main) -> Main:
             return EXIT_USAGE
 
     return guarded
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Show what the package logs, such as the traceback of one sample's failure."""
+    logger, handler = logging.getLogger("isegm"), logging.StreamHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _what_to_mend(error: Exception) -> list[str]:

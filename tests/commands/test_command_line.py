@@ -1,6 +1,7 @@
 """What every command line does with what goes wrong."""
 
 import errno
+import logging
 import os
 import subprocess
 import sys
@@ -136,6 +137,22 @@ def test_debug_shows_where_an_error_came_from(error, capsys):
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[-1].startswith("tool.py: error: ")
     assert not any("Traceback" in line for line in lines[1:])
+
+
+def test_debug_shows_what_is_logged_and_no_longer_than_the_run(capsys):
+    logger = logging.getLogger("isegm.evaluation.workers")
+
+    @command
+    def main(argv=None):
+        logger.debug("a.png: failed", exc_info=ZeroDivisionError("by zero"))
+        return 1
+
+    assert main([]) == 1
+    assert capsys.readouterr().err == ""
+    assert main(["--debug"]) == 1
+    assert capsys.readouterr().err == "a.png: failed\nZeroDivisionError: by zero\n"
+    assert main([]) == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_debug_never_reaches_the_tool(monkeypatch):

@@ -116,3 +116,21 @@ def picture():
         return torch.rand(batch, channels, height, width, generator=generator, dtype=torch.float64)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shipped(one_thread):
+    """The network that comes with the package, for reading only."""
+    from isegm.commands.places import default_weights
+    from isegm.model.checkpoint import load_model
+
+    return load_model(default_weights())
+
+
+@pytest.fixture(scope="session")
+def clicked(shipped):
+    """Generated slices with clicks placed on the shipped network's masks; the last two are wider."""
+    from isegm.benchmark.clicked_pictures import clicked_pictures
+    from isegm.inference.predictor import Predictor
+
+    return clicked_pictures(Predictor(shipped, size=256), [(256, 256)] * 4 + [(256, 320)] * 2, clicks=4)

@@ -49,7 +49,8 @@ from isegm.evaluation.plan import (
 )
 from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol
 from isegm.evaluation.workers import GPU_BATCH, Progress
-from isegm.inference.load import BACKENDS, PRECISIONS, check_settings, resolve_precision
+from isegm.inference.load import BACKENDS, check_settings
+from isegm.inference.precision import PRECISIONS, resolve_precision
 from isegm.report import write_report
 from isegm.simulation.click_model import CLICK_MODELS, parse_click_model
 from isegm.wording import names
@@ -107,8 +108,8 @@ def build_parser() -> Parser:
         "--precision",
         choices=[*PRECISIONS, "auto"],
         default=Protocol.precision,
-        help="auto: half precision on GPUs and on CPUs with AMX; float64: slow, and the same clicks on any "
-        "machine (default: %(default)s)",
+        help="auto: half precision on GPUs and on CPUs with AMX; tf32: on GPUs; float64: slow, and the same "
+        "clicks on any machine (default: %(default)s)",
     )
 
     group = parser.add_argument_group("where")

@@ -2,16 +2,16 @@
 
 import copy
 import importlib.util
-import platform
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
-from isegm.errors import InputError, is_out_of_memory
+from isegm.errors import InputError, SettingError, is_out_of_memory
 from isegm.inference.network import Network
 from isegm.inference.onnx_pair import OnnxPair, export_pair, read_pair
+from isegm.inference.precision import PRECISIONS
 from isegm.inference.predictor import Predictor
 from isegm.inference.runtimes import OnnxRuntimeNetwork, OpenVinoNetwork
 from isegm.inference.torch_network import InferenceModel
@@ -20,14 +20,6 @@ from isegm.model.emc_click import EMCClick
 
 BACKENDS = ("torch", "onnxruntime", "openvino")
 """What can run a network."""
-
-PRECISIONS = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-"""What a network can be asked to compute in, by name."""
 
 _OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
@@ -52,8 +44,8 @@ def load_network(
         threads: How many threads a call uses, for the runtimes other than torch, whose threads are set by
             ``torch.set_num_threads``; all by default.
         at_once: How many calls may run at once, from as many threads of Python's.
-        compiled: Let ``torch.compile`` make the correction head's code anew when it is first run, which needs
-            a C++ compiler.
+        compiled: Let ``torch.compile`` make code of the correction head when it is first run, which needs a
+            C++ compiler.
 
     Raises:
         InputError: The file cannot be used, a package is missing, or the settings do not go together.
@@ -66,7 +58,7 @@ def load_network(
             model, backend=backend, precision=precision, threads=threads, at_once=at_once, compiled=compiled
         )
     if backend == "torch":
-        raise InputError(f"{path}: torch does not run ONNX files; give --backend=onnxruntime or openvino")
+        raise InputError(f"{path}: torch does not run ONNX files; take onnxruntime or openvino")
     check_settings(backend, precision, device, compiled=compiled)
     pair = read_pair(path)
     try:
@@ -75,7 +67,8 @@ def load_network(
         if isinstance(error, InputError) or is_out_of_memory(error):
             raise
         raise InputError(
-            f"{path}: {backend} cannot run it ({type(error).__name__}); export it anew with scripts/export.py"
+            f"{path}: {backend} cannot run it ({type(error).__name__}); "
+            "export it again with scripts/export.py"
         ) from error
 
 
@@ -108,7 +101,7 @@ def prepare_network(
         precision: One of ``PRECISIONS``, as far as the backend has it.
         threads: How many threads a call uses, for the runtimes other than torch; all by default.
         at_once: How many calls may run at once, from as many threads of Python's.
-        compiled: Let ``torch.compile`` make the correction head's code anew when it is first run.
+        compiled: Let ``torch.compile`` make code of the correction head when it is first run.
 
     Raises:
         InputError: As :func:`load_network` does.
@@ -118,7 +111,8 @@ def prepare_network(
     if backend != "torch":
         return _run_pair(export_pair(model), backend, precision, threads, at_once)
     dtype = PRECISIONS[precision]
-    ready = InferenceModel(copy.deepcopy(model).double() if dtype == torch.float64 else model).to(dtype)
+    exact = copy.deepcopy(model).double() if dtype == torch.float64 else model
+    ready = InferenceModel(exact, tf32=precision == "tf32").to(dtype)
     return ready.compiled() if compiled else ready
 
 
@@ -186,38 +180,20 @@ def check_settings(
         InputError: They do not, or one is unknown.
     """
     if backend not in BACKENDS:
-        raise InputError(f"--backend: must be {', '.join(BACKENDS)}, not {backend}")
+        raise SettingError("backend", f"must be {', '.join(BACKENDS)}, not {backend}")
     if precision not in PRECISIONS:
-        raise InputError(f"--precision: must be {', '.join(PRECISIONS)}, not {precision}")
+        raise SettingError("precision", f"must be {', '.join(PRECISIONS)}, not {precision}")
     able = {"torch": PRECISIONS, "onnxruntime": ("float32",), "openvino": _OPENVINO_PRECISIONS}[backend]
     if precision not in able:
-        raise InputError(f"--precision: {backend} computes in {' or '.join(able)}, not in {precision}")
+        raise SettingError("precision", f"{backend} computes in {' or '.join(able)}, not in {precision}")
+    if precision == "tf32" and torch.device(device).type != "cuda":
+        raise SettingError("precision", "tf32 is for NVIDIA GPUs; give float32")
     if backend != "torch" and torch.device(device).type != "cpu":
-        raise InputError(f"--backend: {backend} computes on the CPU here; add --cpu, or leave torch its GPU")
-    if backend != "torch" and compiled:
-        raise InputError(f"--compile: is for torch; {backend} compiles networks by itself")
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """What ``auto`` means on a device: half precision where the hardware is much faster at it.
-
-    bfloat16 on GPUs and on CPUs with AMX, else float32; any other name means itself.
-    """
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    return "bfloat16" if _has_amx() else "float32"
-
-
-def _has_amx() -> bool:
-    """Whether this CPU multiplies matrices of bfloat16 by itself (Linux only)."""
-    try:
-        return platform.system() == "Linux" and "amx_bf16" in Path("/proc/cpuinfo").read_text(
-            encoding="utf-8"
+        raise SettingError(
+            "backend", f"{backend} computes on the CPU here; choose it, or leave torch its GPU"
         )
-    except OSError:
-        return False
+    if backend != "torch" and compiled:
+        raise SettingError("compile", f"is for torch; {backend} compiles networks by itself")
 
 
 def _run_pair(pair: OnnxPair, backend: str, precision: str, threads: int | None, at_once: int) -> Network:

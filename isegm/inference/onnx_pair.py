@@ -161,12 +161,12 @@ def read_pair(path: Path) -> OnnxPair:
     metadata = [_metadata(each, content) for each, content in zip(paths, contents, strict=True)]
     for each, found, stage in zip(paths, metadata, STAGES, strict=True):
         if found.pop("stage") != stage:
-            raise InputError(f"{each}: holds the other stage; give it its own name back, or export anew")
+            raise InputError(f"{each}: holds the other stage; give it its own name back, or export again")
     if metadata[0] != metadata[1]:
         differing = sorted(key for key in metadata[0] if metadata[0][key] != metadata[1].get(key))
         raise InputError(
             f"{paths[1]}: of another network than {paths[0].name} ({', '.join(differing)} differ); "
-            "export both anew"
+            "export both again"
         )
     return OnnxPair(contents[0], contents[1], metadata[0])
 
@@ -279,7 +279,7 @@ def _metadata(path: Path, content: bytes) -> dict[str, str]:
         if is_out_of_memory(error):
             raise InputError(f"{path}: not enough memory to read it; use fewer processes") from None
         raise InputError(
-            f"{path}: truncated, or not an ONNX file ({type(error).__name__}); export it anew"
+            f"{path}: truncated, or not an ONNX file ({type(error).__name__}); export it again"
         ) from None
     _check_contents(path, model)
     own = {key.removeprefix(_PREFIX): value for key, value in found.items() if key.startswith(_PREFIX)}
@@ -298,18 +298,18 @@ def _check_contents(path: Path, model: Any) -> None:  # noqa: ANN401 - onnx has 
         InputError: There is any.
     """
     onnx = require("onnx", "onnx")
-    anew = "export it anew with scripts/export.py"
+    again = "export it again with scripts/export.py"
     ahead = [model]
     while ahead:
         part = ahead.pop()
         if isinstance(part, onnx.TensorProto) and (part.external_data or part.data_location):
-            raise InputError(f"{path}: refers to other files; {anew}")
+            raise InputError(f"{path}: refers to other files; {again}")
         if isinstance(part, onnx.NodeProto) and part.domain not in ("", "ai.onnx"):
-            raise InputError(f"{path}: has an operator of {part.domain!a:.40}; {anew}")
+            raise InputError(f"{path}: has an operator of {part.domain!a:.40}; {again}")
         if isinstance(part, onnx.FunctionProto) or (
             isinstance(part, onnx.GraphProto) and part is not model.graph
         ):
-            raise InputError(f"{path}: has loops or functions; {anew}")
+            raise InputError(f"{path}: has loops or functions; {again}")
         for field, value in part.ListFields():
             if field.message_type is not None:
                 ahead += [value] if hasattr(value, "ListFields") else value

@@ -28,10 +28,16 @@ from isegm.model.layers import resize
 
 
 class _Step(NamedTuple):
-    """What a click left behind: all that is needed to go back to it."""
+    """What is kept of a click: enough to compute its probability and mask again."""
 
     click: Click
     logits: Tensor
+    """(1 or 2, 1, h, w), at a quarter of the network input's resolution."""
+
+
+class _Answer(NamedTuple):
+    """What a click gave, at the image's size."""
+
     probability: Probability
     mask: Mask
 
@@ -83,6 +89,7 @@ class Predictor:
         self._input: Tensor
         self._initial_mask: Mask | None = None
         self._steps: list[_Step] = []
+        self._answer: _Answer | None = None
         self._encoded: tuple[Click, Encoded] | None = None
 
     @torch.inference_mode()
@@ -147,7 +154,8 @@ class Predictor:
 
         It is the network's own: an initial mask is merged into ``mask`` only.
         """
-        return self._steps[-1].probability.copy() if self._steps else None
+        answer = self._last_answer()
+        return None if answer is None else answer.probability.copy()
 
     @torch.inference_mode()
     def click(self, row: float, col: float, positive: bool = True) -> Probability:
@@ -174,13 +182,12 @@ class Predictor:
         encoded = self._first_stage(clicks[0], points)
         previous = self._steps[-1].logits if self._steps else encoded.coarse
         logits = self.network.correct(points, encoded, previous)
-        probability = self._to_image(logits)
-        mask = probability > self.threshold
-        if self._initial_mask is not None:
-            mask = merge_change(self._current_mask(), mask, round(click.row), round(click.col))
+        step = _Step(click, logits)
+        answer = self._answer_of(step, self._current_mask())
         # `clicks` was read before anything was computed: a failure above leaves the state as it was.
-        self._steps.append(_Step(click, logits, probability, mask))
-        return probability.copy()
+        self._steps.append(step)
+        self._answer = answer
+        return answer.probability.copy()
 
     def undo(self) -> None:
         """Take back the last click; clicking it again gives the same numbers.
@@ -191,10 +198,12 @@ class Predictor:
         if not self._steps:
             raise RuntimeError("there is no click to undo")
         self._steps.pop()
+        self._answer = None
 
     def reset(self) -> None:
         """Take back all clicks; the image and its initial mask stay."""
         self._steps.clear()
+        self._answer = None
 
     def _shape_or_raise(self) -> tuple[int, int]:
         if self._shape is None:
@@ -203,9 +212,31 @@ class Predictor:
 
     def _current_mask(self) -> Mask:
         shape = self._shape_or_raise()
-        if self._steps:
-            return self._steps[-1].mask
+        answer = self._last_answer()
+        return self._first_mask(shape) if answer is None else answer.mask
+
+    def _first_mask(self, shape: tuple[int, int]) -> Mask:
         return np.zeros(shape, np.bool_) if self._initial_mask is None else self._initial_mask
+
+    @torch.inference_mode()
+    def _last_answer(self) -> _Answer | None:
+        """What the last click gave; after an undo it is computed again, from what is kept of the clicks."""
+        if self._answer is None and self._steps:
+            # A merged mask depends on all that were before it; otherwise the last click alone decides.
+            *earlier, last = self._steps if self._initial_mask is not None else self._steps[-1:]
+            mask = self._first_mask(self._shape_or_raise())
+            for step in earlier:
+                mask = self._answer_of(step, mask).mask
+            self._answer = self._answer_of(last, mask)
+        return self._answer
+
+    def _answer_of(self, step: _Step, before: Mask) -> _Answer:
+        """What a click gave where ``before`` was the mask, (H, W)."""
+        probability = self._to_image(step.logits)
+        mask = probability > self.threshold
+        if self._initial_mask is not None:
+            mask = merge_change(before, mask, round(step.click.row), round(step.click.col))
+        return _Answer(probability, mask)
 
     def _prepare(self, image: npt.NDArray[np.uint8]) -> Tensor:
         """The network's input, (1 or 2, 3, H', W'): normalised, with the mirrored image if ``flip``."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from isegm.geometry import Click
+from isegm.inference.precision import allow_tf32
 from isegm.inference.segmenter import Mask, Probability
 from isegm.model.click_maps import encode_clicks
 from isegm.model.correction.templates import STRIDE
@@ -58,6 +59,7 @@ class ReferencePredictor:
     @torch.inference_mode()
     def click(self, row: float, col: float, positive: bool = True) -> Probability:
         """Place a click and return the object's probability, (H, W)."""
+        allow_tf32(False)
         self._clicks.append(Click(row, col, positive))
         image = EMCClick.normalise(self._network_input())
         points = self._points(image)

@@ -15,13 +15,18 @@ channels_last in memory, so that a 1x1 convolution is one matrix product over al
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torchvision.ops import FrozenBatchNorm2d
 
+from isegm.inference.precision import allow_tf32
 from isegm.model.click_maps import DISK_RADIUS, NO_CLICK, first_click_disk, is_click
 from isegm.model.correction.head import ATTENTION_HEADS, CorrectionHead
 from isegm.model.correction.templates import STRIDE, best_templates, click_indices
@@ -52,10 +57,12 @@ class InferenceModel(nn.Module):
     Args:
         model: In evaluation mode; it is left as it is.
         portable: Leave its 1x1 convolutions and memory layouts as other runtimes than torch want them.
+        tf32: Compute float32 in TF32, on GPUs that can.
     """
 
-    def __init__(self, model: EMCClick, *, portable: bool = False) -> None:
+    def __init__(self, model: EMCClick, *, portable: bool = False, tf32: bool = False) -> None:
         super().__init__()
+        self.tf32 = tf32
         dtype = model.refiner.refine_pred.weight.dtype
         model = copy.deepcopy(model).requires_grad_(False).eval()
         fold_batch_norms(model.double())  # rounded once, to what it computes in
@@ -64,6 +71,7 @@ class InferenceModel(nn.Module):
         self.click_embedding = model.maps_transform
         self.first_stage = model.feature_extractor
         self.head = InferenceHead(model.refiner)
+        self._compiled_head: Callable[[Tensor, Encoded, Tensor], Tensor] | None = None
         self.requires_grad_(False).eval()
         if not portable:
             use_matrix_products(self)
@@ -80,12 +88,12 @@ class InferenceModel(nn.Module):
         return self.head.predict.weight.dtype
 
     def compiled(self) -> "InferenceModel":
-        """Let ``torch.compile`` make the correction head's code anew when it is first run, and return itself.
+        """Let ``torch.compile`` make code of the correction head when it is first run, and return itself.
 
         The first stage is left as it is: compiling it takes minutes and saves a few percent of one click.
         """
         options: Any = {"freezing": True} if self.device.type == "cpu" else None
-        self.correct = torch.compile(self.correct, dynamic=True, options=options)  # type: ignore[method-assign]
+        self._compiled_head = torch.compile(self.head.forward, dynamic=True, options=options)
         return self
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
@@ -98,6 +106,7 @@ class InferenceModel(nn.Module):
         Raises:
             ValueError: H or W is no multiple of 4.
         """
+        allow_tf32(self.tf32)
         disk = first_click_disk(points, *check_size(image)).to(image.dtype)
         image = image.contiguous(memory_format=torch.channels_last)
         first = self.first_stage(image, self.click_embedding(disk))
@@ -115,7 +124,8 @@ class InferenceModel(nn.Module):
         Returns:
             Logits of the corrected mask, of that size, too.
         """
-        return self.head(points, encoded, previous)
+        allow_tf32(self.tf32)
+        return (self._compiled_head or self.head)(points, encoded, previous)
 
 
 class InferenceHead(nn.Module):
@@ -250,10 +260,16 @@ class Share(nn.Module):
         block: With its BatchNorms folded.
         start: The first channel.
         stop: The one after the last; None for all that follow.
+
+    Raises:
+        ValueError: A norm of the block is not folded.
     """
 
     def __init__(self, block: DepthwiseSeparableBlock, start: int = 0, stop: int | None = None) -> None:
         super().__init__()
+        for norm in (block.norm1, block.norm2):
+            if not isinstance(norm, nn.Identity):  # what is not folded would be left out
+                raise ValueError(f"{type(norm).__name__} of a head's block is not folded")
         part = slice(start, stop)
         self.conv1, self.conv2 = (_some_channels(c, part) for c in (block.conv3x3_1, block.conv3x3_2))
         mix = block.conv1x1
@@ -436,18 +452,31 @@ def unshuffle(x: Tensor) -> Tensor:
 
 
 def fold_batch_norms(model: nn.Module) -> None:
-    """Fold every BatchNorm into the convolution registered just before it, in place.
+    """Fold every BatchNorm, of whatever kind, into the layer registered just before it, in place.
 
     Args:
-        model: In evaluation mode; each BatchNorm takes what the convolution registered before it gives.
+        model: In evaluation mode; each BatchNorm takes what the layer registered before it gives.
+
+    Raises:
+        ValueError: A BatchNorm has no statistics, or stands behind another layer than those.
     """
     before: tuple[str, nn.Module] = "", model
     for name, module in list(model.named_modules()):
-        if isinstance(module, nn.BatchNorm2d) and isinstance(before[1], nn.Conv2d):
-            model.set_submodule(before[0], fuse_conv_bn_eval(before[1], module))
+        if isinstance(module, _BatchNorm | FrozenBatchNorm2d):
+            model.set_submodule(before[0], _fold(name, before[1], module))
             model.set_submodule(name, nn.Identity())
-        if not isinstance(module, nn.Sequential):
+        elif not isinstance(module, nn.Sequential):
             before = name, module
+
+
+def _fold(name: str, layer: nn.Module, norm: Any) -> nn.Module:  # noqa: ANN401 - torchvision has no types
+    if norm.running_mean is None:
+        raise ValueError(f"{name}: a BatchNorm without running statistics cannot be folded")
+    if isinstance(layer, _ConvNd) and layer.out_channels == len(norm.running_mean):
+        return fuse_conv_bn_eval(layer, norm, transpose=layer.transposed)
+    if isinstance(layer, nn.Linear) and layer.out_features == len(norm.running_mean):
+        return fuse_linear_bn_eval(layer, norm)
+    raise ValueError(f"{name}: a BatchNorm behind {type(layer).__name__} cannot be folded")
 
 
 def use_matrix_products(module: nn.Module) -> None:

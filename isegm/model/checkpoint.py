@@ -110,7 +110,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
             ahead += [*value, *value.values()]
         elif isinstance(value, list | tuple):
             ahead += value
-    raise InputError(f"{path}: its metadata are larger than can be meant; get the file anew")
+    raise InputError(f"{path}: its metadata are larger than can be meant; get the file again")
 
 
 def save_checkpoint(
@@ -359,10 +359,10 @@ def _values(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Te
     for name, tensor in tensors.items():
         wanted = expected[name].dtype
         if tensor.dtype not in (wanted, *_FLOATS):
-            raise InputError(f"{path}: tensor {name!r} is {tensor.dtype}, not {wanted}; get the file anew")
+            raise InputError(f"{path}: tensor {name!r} is {tensor.dtype}, not {wanted}; get the file again")
         values[name] = tensor.to(wanted).contiguous()
         if not (tensor.isfinite().all() and values[name].isfinite().all()):
-            raise InputError(f"{path}: tensor {name!r} has NaN or infinite values; get the file anew")
+            raise InputError(f"{path}: tensor {name!r} has NaN or infinite values; get the file again")
     for name, value in values.items():
         shared = re.sub(r"\.corr_conv_(pos|neg)\.", ".corr_conv.", name)
         if not torch.equal(value, values[shared]):

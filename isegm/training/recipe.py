@@ -75,7 +75,7 @@ class Recipe:
     ema_decay: float = 0.0
     """Decay of the averaged weights that are validated and saved; 0 takes the weights themselves."""
     precision: str = "float32"
-    """``float32``, or ``bfloat16`` for autocast."""
+    """``float32``; ``tf32`` on GPUs that can; ``bfloat16`` for autocast."""
     pretrained: str = ""
     """ImageNet weights of the backbone (its released file), or a checkpoint to fine-tune."""
 
@@ -105,7 +105,7 @@ class Recipe:
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _require(self.backbone_multiplier >= 0, "backbone_multiplier", self.backbone_multiplier, "at least 0")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 or more and below 1")
-        schedules, precisions = ("milestones", "cosine", "constant"), ("float32", "bfloat16")
+        schedules, precisions = ("milestones", "cosine", "constant"), ("float32", "tf32", "bfloat16")
         _require(self.schedule in schedules, "schedule", self.schedule, ", ".join(schedules))
         _require(
             self.loss_after in ("last", "every", "some"), "loss_after", self.loss_after, "last, every or some"

@@ -28,6 +28,7 @@ from isegm.evaluation.figures import figures_of
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.workers import Results, Task, contender_of, evaluate_dataset
 from isegm.inference.load import prepare_network
+from isegm.inference.precision import allow_tf32
 from isegm.model.build import PRESETS
 from isegm.model.checkpoint import save_checkpoint
 from isegm.model.emc_click import EMCClick
@@ -201,6 +202,7 @@ class Trainer:
     def _train_step(self, batches: Iterator[Batch], pool: ThreadPoolExecutor) -> dict[str, float]:
         """One optimiser step; the figures are those of all processes together."""
         recipe = self.recipe
+        allow_tf32(recipe.precision == "tf32")
         rate = learning_rate(recipe, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["multiplier"]

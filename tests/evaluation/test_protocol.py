@@ -83,7 +83,7 @@ def test_other_modes_are_refused_when_the_protocol_is_made(mode):
         ({"metric": "nsd"}, "metric: must be iou or dice, not nsd"),
         (
             {"precision": "half"},
-            "precision: must be float32, float64, bfloat16, float16, not half",
+            "precision: must be float32, tf32, float64, bfloat16, float16, not half",
         ),
         ({"backend": "tf"}, "backend: must be torch, onnxruntime, openvino, not tf"),
         (

@@ -568,6 +568,56 @@ def test_a_picture_too_narrow_for_the_network_is_refused_and_the_last_one_stays(
     assert_same_state(predictor, before)
 
 
+def bytes_held(value, seen):
+    """Bytes of all arrays and tensors that hang on a value, each memory counted once."""
+    if isinstance(value, torch.Tensor):
+        storage = value.untyped_storage()
+        key, size = storage.data_ptr(), storage.nbytes()
+    elif isinstance(value, np.ndarray):
+        while isinstance(value.base, np.ndarray):
+            value = value.base
+        key, size = value.ctypes.data, value.nbytes
+    elif isinstance(value, dict | list | tuple):
+        parts = value.values() if isinstance(value, dict) else value
+        return sum(bytes_held(part, seen) for part in parts)
+    else:
+        return 0
+    return 0 if key in seen or seen.add(key) else size
+
+
+@pytest.mark.parametrize("initial_mask", [None, np.eye(512, dtype=np.bool_)], ids=["none", "initial mask"])
+def test_a_click_that_can_be_undone_costs_its_logits_alone(model, initial_mask):
+    predictor = Predictor(model, size=32)
+    predictor.set_image(picture(512, 512), initial_mask)
+    held = []
+    for row, col, positive in CLICKS:
+        predictor.click(row, col, positive)
+        held.append(bytes_held({k: v for k, v in vars(predictor).items() if k != "network"}, set()))
+    logits = 2 * 8 * 8 * 8  # both views, (8, 8), float64
+    assert np.diff(held).tolist() == [logits] * (len(CLICKS) - 1)
+
+
+@pytest.mark.parametrize("initial_mask", [None, picture(seed=5)[..., 0] > 128], ids=["none", "initial mask"])
+def test_undone_and_done_again_everything_is_as_it_was_bit_for_bit(model, initial_mask):
+    predictor = Predictor(model, size=32)
+    predictor.set_image(picture(), initial_mask)
+    states = [state_of(predictor)]
+    for click in CLICKS:
+        predictor.click(*click)
+        states.append(state_of(predictor))
+    for back in (1, 3, len(CLICKS)):
+        for _ in range(back):
+            predictor.undo()
+        assert_same_state(predictor, states[-1 - back])
+        for click, state in zip(CLICKS[len(CLICKS) - back :], states[len(states) - back :], strict=True):
+            predictor.click(*click)
+            assert_same_state(predictor, state)
+    predictor.undo()
+    predictor.undo()  # and without looking in between
+    predictor.click(*CLICKS[-2])
+    assert_same_state(predictor, states[-2])
+
+
 def test_undo_without_a_click_is_refused(predictor):
     predictor.click(5, 9)
     predictor.undo()

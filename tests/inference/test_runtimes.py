@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from isegm.errors import InputError
-from isegm.inference import load as load_module
+from isegm.inference import precision as precision_module
 from isegm.inference.load import BACKENDS, check_file, check_settings, load_network, prepare_network
 from isegm.inference.onnx_pair import export_pair, paths_of_pair, read_pair, require, write_pair
+from isegm.inference.precision import allow_tf32, resolve_precision
 from isegm.inference.predictor import Predictor
 from isegm.inference.runtimes import OnnxRuntimeNetwork, OpenVinoNetwork
-from isegm.inference.torch_network import InferenceModel
+from isegm.inference.torch_network import InferenceHead, InferenceModel
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import save_checkpoint
 
@@ -216,7 +217,7 @@ def test_a_pair_runs_on_both_runtimes_and_not_on_torch(backend, files, single):
     pytest.importorskip(backend)
     ours = Predictor(load_network(files[0], backend=backend, threads=1), size=64)
     assert_same_probabilities(ours, Predictor(single("hr18s"), size=64))
-    with pytest.raises(InputError, match="torch does not run ONNX files; give --backend"):
+    with pytest.raises(InputError, match="torch does not run ONNX files; take onnxruntime"):
         load_network(files[0])
 
 
@@ -235,14 +236,17 @@ def test_torch_computes_in_any_precision(precision, tolerance, single):
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        (("tf", "float32", "cpu"), "--backend: must be torch, onnxruntime, openvino, not tf"),
-        (("torch", "int8", "cpu"), "--precision: must be float32, float64, bfloat16, float16, not int8"),
-        (("onnxruntime", "float64", "cpu"), "--precision: onnxruntime computes in float32, not in float64"),
+        (("tf", "float32", "cpu"), "backend: must be torch, onnxruntime, openvino, not tf"),
+        (
+            ("torch", "int8", "cpu"),
+            "precision: must be float32, tf32, float64, bfloat16, float16, not int8",
+        ),
+        (("onnxruntime", "float64", "cpu"), "precision: onnxruntime computes in float32, not in float64"),
         (
             ("openvino", "float64", "cpu"),
-            "--precision: openvino computes in float32 or bfloat16 or float16, not in float64",
+            "precision: openvino computes in float32 or bfloat16 or float16, not in float64",
         ),
-        (("openvino", "float32", "cuda:1"), "--backend: openvino computes on the CPU here; add --cpu, or"),
+        (("openvino", "float32", "cuda:1"), "backend: openvino computes on the CPU here; choose it, or"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings, line):
@@ -252,7 +256,7 @@ def test_settings_that_do_not_go_together_are_refused(settings, line):
 
 
 def test_only_torch_is_compiled():
-    with pytest.raises(InputError, match="--compile: is for torch; openvino compiles networks by itself"):
+    with pytest.raises(InputError, match="compile: is for torch; openvino compiles networks by itself"):
         check_settings("openvino", "float32", "cpu", compiled=True)
 
 
@@ -265,9 +269,53 @@ def test_a_missing_package_is_told_with_what_brings_it():
 
 @pytest.mark.parametrize(("amx", "wanted"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_is_half_precision_where_the_processor_is_fast_at_it(amx, wanted, monkeypatch):
-    monkeypatch.setattr(load_module, "_has_amx", lambda: amx)
-    assert load_module.resolve_precision("auto", torch.device("cpu")) == wanted
-    assert load_module.resolve_precision("float64", torch.device("cpu")) == "float64"
+    monkeypatch.setattr(precision_module, "_has_amx", lambda: amx)
+    assert resolve_precision("auto", torch.device("cpu")) == wanted
+    assert resolve_precision("float64", torch.device("cpu")) == "float64"
+
+
+@pytest.mark.parametrize(
+    ("capability", "wanted"),
+    [
+        ((7, 0), "float16"),
+        ((7, 5), "float16"),
+        ((8, 0), "bfloat16"),
+        ((8, 9), "bfloat16"),
+        ((9, 0), "bfloat16"),
+    ],
+)
+def test_auto_is_what_the_gpu_that_is_used_computes_in_itself(capability, wanted, monkeypatch):
+    cards = {torch.device("cuda:1"): capability}  # V100, T4, A100, L4, H100
+    monkeypatch.setattr(torch.cuda, "get_device_capability", cards.__getitem__)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)  # emulated, too
+    assert resolve_precision("auto", torch.device("cuda:1")) == wanted
+
+
+def products():
+    """Whether torch may use TF32, for convolutions and for matrix products."""
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+def test_float32_is_float32_and_tf32_is_what_it_says(single, monkeypatch):
+    exact, fast = InferenceModel(single()), InferenceModel(single(), tf32=True)
+    seen = []
+    monkeypatch.setattr(InferenceHead, "forward", lambda *_: seen.append(products()))
+    monkeypatch.setattr(InferenceHead, "prepare", lambda *_: seen.append(products()) or (None, None))
+    image, points = torch.zeros(1, 3, 32, 32), torch.tensor([[[3.0, 4, 0], [-1, -1, -1]]])
+    try:
+        for network, earlier in ((exact, "high"), (fast, "highest"), (exact, "medium")):
+            torch.set_float32_matmul_precision(earlier)
+            encoded = network.encode(image, points)
+            network.correct(points, encoded, encoded.coarse)
+    finally:
+        allow_tf32(False)
+    assert seen == [(False, False)] * 2 + [(True, True)] * 2 + [(False, False)] * 2
+
+
+def test_tf32_is_for_gpus():
+    check_settings("torch", "tf32", "cuda:0")
+    with pytest.raises(InputError, match="tf32 is for NVIDIA GPUs; give float32"):
+        check_settings("torch", "tf32", "cpu")
 
 
 @pytest.mark.slow

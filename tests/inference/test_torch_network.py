@@ -2,13 +2,17 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
+from isegm.benchmark.clicked_pictures import masks_of
 from isegm.geometry import Click
+from isegm.inference.predictor import Predictor
 from isegm.inference.torch_network import InferenceModel, draw_disks, fold_batch_norms, relative_distances
 from isegm.model.build import PRESETS
 from isegm.model.click_maps import disks, encode_clicks, squared_distances
@@ -61,12 +65,74 @@ def test_the_network_that_is_made_ready_stays_as_it_was(untrained):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_no_batch_norm_is_left(name, untrained):
+@pytest.mark.parametrize("synchronised", [False, True])
+def test_no_batch_norm_is_left(name, synchronised, untrained):
     model = copy.deepcopy(untrained(name))
+    if synchronised:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     fold_batch_norms(model)
-    unused = ("f_pixel", "f_object")
-    left = [key for key, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
-    assert [key for key in left if not any(part in key for part in unused)] == []
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert norms == []
+
+
+NORMS = {
+    "1d behind a convolution": (nn.Conv1d(3, 4, 3), nn.BatchNorm1d(4), (2, 3, 9)),
+    "1d behind a linear layer": (nn.Linear(3, 4), nn.BatchNorm1d(4), (5, 3)),
+    "2d without weights": (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False), (2, 3, 9, 8)),
+    "2d behind a transposed convolution": (nn.ConvTranspose2d(3, 4, 3), nn.BatchNorm2d(4), (2, 3, 9, 8)),
+    "3d": (nn.Conv3d(3, 4, 3, bias=False), nn.BatchNorm3d(4, eps=0.1), (2, 3, 5, 6, 7)),
+    "synchronised": (nn.Conv2d(3, 4, 3), nn.SyncBatchNorm(4), (2, 3, 9, 8)),
+    "frozen": (nn.Conv2d(3, 4, 3), FrozenBatchNorm2d(4), (2, 3, 9, 8)),
+}
+
+
+@pytest.mark.parametrize(("layer", "norm", "shape"), NORMS.values(), ids=NORMS)
+def test_every_kind_of_batch_norm_is_folded(layer, norm, shape):
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(copy.deepcopy(layer), copy.deepcopy(norm)).double().eval()
+    for name, tensor in model[1].state_dict().items():
+        if name != "num_batches_tracked":
+            tensor.copy_(torch.rand(4, generator=generator) + 0.5)
+    x = torch.randn(shape, generator=generator).double()
+    with torch.no_grad():
+        expected = model(x)
+        fold_batch_norms(model)
+        torch.testing.assert_close(model(x), expected, rtol=1e-12, atol=1e-12)
+    assert isinstance(model[1], nn.Identity)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ((nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), "2: a BatchNorm behind ReLU cannot be folded"),
+        ((nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3)), "0: a BatchNorm behind Sequential cannot be folded"),
+        ((nn.Conv2d(3, 5, 3), nn.BatchNorm2d(4)), "1: a BatchNorm behind Conv2d cannot be folded"),
+        (
+            (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
+            "1: a BatchNorm without running statistics cannot be folded",
+        ),
+    ],
+)
+def test_a_batch_norm_that_cannot_be_folded_is_told(layers, message):
+    with pytest.raises(ValueError, match=message):
+        fold_batch_norms(nn.Sequential(*layers).eval())
+
+
+def test_another_norm_in_the_heads_blocks_is_told(untrained):
+    model = copy.deepcopy(untrained("hr18s"))
+    model.refiner.image_conv2.norm1 = nn.GroupNorm(4, 64).double()
+    with pytest.raises(ValueError, match="GroupNorm of a head's block is not folded"):
+        InferenceModel(model)
+
+
+def test_the_shipped_weights_with_synchronised_norms_give_identical_masks(shipped, clicked):
+    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(shipped))
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in synchronised.refiner.modules())
+    plain, ours = (Predictor(model, size=256) for model in (shipped, synchronised))
+    for picture in clicked[:2]:
+        for mask, expected in zip(masks_of(ours, picture), masks_of(plain, picture), strict=True):
+            np.testing.assert_array_equal(mask, expected)
+        np.testing.assert_array_equal(ours.probability, plain.probability)
 
 
 positions = st.floats(-3, 140, width=32)

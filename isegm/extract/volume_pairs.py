@@ -45,10 +45,10 @@ def pair_volumes(labels: Path, images: Path | None, organ: str) -> tuple[list[Vo
     Raises:
         InputError: A path is missing or holds no volume, or no images are given or known.
     """
-    if labels.is_dir() and not volumes_in(labels):
+    if labels.is_dir() and images is None and not labels.absolute().name.startswith("labels"):
         if (labels / "labelsTr").is_dir():
             labels = labels / "labelsTr"
-        elif images is None:
+        else:
             return _pair_patients(labels, organ)
     found: list[VolumePair] = []
     problems = []
@@ -99,28 +99,31 @@ def _image_of(label: Path, images: Sequence[Path]) -> Path:
 
 
 def _pair_patients(folder: Path, organ: str) -> tuple[list[VolumePair], list[str]]:
-    """The pairs of a folder with one folder a patient."""
-    found: list[VolumePair] = []
-    problems = []
-    for patient in sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."):
-        own = volumes_in(patient)
-        organs = patient / "segmentations"
-        labels = [path for path in volumes_in(organs) if stem(path.name) == organ] if organs.is_dir() else []
-        labels = labels or [path for path in own if re.split(r"[\W_]", stem(path.name))[-1] in _LABEL_WORDS]
-        images = [path for path in own if path not in labels]
-        if len(labels) == len(images) == 1:
-            found.append(VolumePair(labels[0], images[0], _name_of_two(labels[0], images[0])))
-        elif own:
-            problems.append(
-                f"{patient}: holds {len(labels)} label volumes of {organ} and {len(images)} images; one of "
-                f"each is needed, segmentations/{organ}.nii.gz and ct.nii.gz say"
-            )
-    if not found:
+    """The pairs of a folder with one folder a patient, or the pair of a patient's own folder."""
+    own = _pair_patient(folder, organ)
+    if isinstance(own, VolumePair):
+        return [own], []
+    entries = sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    found = [_pair_patient(patient, organ) for patient in entries]
+    pairs = [pair for pair in found if isinstance(pair, VolumePair)]
+    if not pairs:
         raise InputError(
-            f"{folder}: no NIfTI file in it, and no folder a patient with segmentations/{organ}.nii.gz (or "
-            "segmentation.nii.gz) and one image; name another"
+            f"{folder}: no folder with one label volume of {organ} and one image, in itself or in a folder a "
+            f"patient (segmentations/{organ}.nii.gz and ct.nii.gz, say); give the images, too"
         )
-    return found, problems
+    return pairs, [line for line in found if isinstance(line, str)]
+
+
+def _pair_patient(patient: Path, organ: str) -> VolumePair | str | None:
+    """The pair in a patient's folder, a line why there is none, or None where there are no volumes."""
+    own, organs = volumes_in(patient), patient / "segmentations"
+    labels = [path for path in volumes_in(organs) if stem(path.name) == organ] if organs.is_dir() else []
+    labels = labels or [path for path in own if re.split(r"[\W_]", stem(path.name))[-1] in _LABEL_WORDS]
+    images = [path for path in own if path not in labels]
+    if len(labels) == len(images) == 1:
+        return VolumePair(labels[0], images[0], _name_of_two(labels[0], images[0]))
+    problem = f"{len(labels)} label volumes of {organ} and {len(images)} images; one of each is needed"
+    return f"{patient}: holds {problem}" if own else None
 
 
 def _name_of_two(label: Path, image: Path) -> str:

@@ -8,7 +8,7 @@ import gzip
 import zlib
 from typing import BinaryIO
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_ERRORS: tuple[type[Exception], ...] = (
@@ -18,8 +18,7 @@ GZIP_ERRORS: tuple[type[Exception], ...] = (
     isal_zlib.error,  # type: ignore[assignment]  # isal's stubs take the class for an instance
 )
 
-_CHUNK = 1 << 17
-_GZIP_WINDOW = 31  # zlib's word for: with a gzip header, and its checksum verified
+_CHUNK = 1 << 19
 
 
 class GzipReader:
@@ -36,8 +35,8 @@ class GzipReader:
     def __init__(self, file: BinaryIO) -> None:
         self.has_other_bytes = False
         self._file = file
-        self._member = isal_zlib.decompressobj(_GZIP_WINDOW)
         self._waiting = b""
+        self._member = _begin_member()
         self._position = 0
         self._has_ended = False
 
@@ -59,23 +58,26 @@ class GzipReader:
         parts: list[bytes] = []
         left = size
         while left and not self._has_ended:
-            compressed = self._waiting or self._file.read(_CHUNK)
-            part = self._member.decompress(compressed, left)
-            if not compressed and not part and not self._member.eof:
+            compressed = self._waiting or (self._file.read(_CHUNK) if self._member.needs_input else b"")
+            if not compressed and self._member.needs_input:
                 raise EOFError("it ends too soon")
-            self._waiting = self._member.unconsumed_tail
-            parts.append(part)
-            left -= len(part)
+            self._waiting = b""
+            parts.append(self._member.decompress(compressed, left))
+            left -= len(parts[-1])
             if self._member.eof:
-                self._begin_next_member()
+                self._end_member()
         self._position += size - left
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _begin_next_member(self) -> None:
+    def _end_member(self) -> None:
         rest = self._member.unused_data.lstrip(b"\0")
         while len(rest) < len(GZIP_MAGIC) and (more := self._file.read(_CHUNK)):
             rest = (rest + more).lstrip(b"\0")
         if rest.startswith(GZIP_MAGIC):
-            self._member, self._waiting = isal_zlib.decompressobj(_GZIP_WINDOW), rest
+            self._member, self._waiting = _begin_member(), rest
         else:
             self._has_ended, self.has_other_bytes = True, bool(rest)
+
+
+def _begin_member() -> igzip_lib.IgzipDecompressor:
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)  # which verifies the checksum

@@ -36,7 +36,8 @@ class HuCheck:
     def add(self, voxels: Voxels) -> None:
         """Look at a slab (X, Y, slices): at some 2,000 voxels of each slice, at fewer in large volumes."""
         steps = tuple(slice(None, None, max(1, side // _SIDE)) for side in voxels.stored.shape[:2])
-        values = voxels[steps].hu().astype(np.float32).ravel()[:: self._step]
+        with np.errstate(over="ignore"):  # infinity is left out later
+            values = voxels[steps].hu().astype(np.float32).ravel()[:: self._step]
         self._values = np.concatenate((self._values, values))
         if self._values.size > _MOST:
             self._values, self._step = self._values[::2], 2 * self._step

@@ -17,6 +17,9 @@ import numpy.typing as npt
 from isegm.errors import InputError
 from isegm.volumes.windows import Window, apply_window
 
+MOST_LABEL = 2**31
+"""Labels are below this."""
+
 LABEL_TOLERANCE = 1e-3
 """How far a stored label may be from an integer, which 255 / 255, scaled in single precision, misses."""
 
@@ -42,7 +45,8 @@ class Voxels:
 
     def hu(self) -> npt.NDArray[np.float64]:
         """HU, or whatever else the volume holds."""
-        return self.stored.astype(np.float64) * self.slope + self.inter
+        with np.errstate(over="ignore", invalid="ignore"):  # of values that no scan has
+            return self.stored.astype(np.float64) * self.slope + self.inter
 
     def windowed(self, window: Window) -> npt.NDArray[np.uint8]:
         """Grey values by a window, in the shape and memory order of what is stored."""
@@ -64,7 +68,8 @@ class Voxels:
         """Label values: integers, of whatever type.
 
         Raises:
-            InputError: A value is further than ``LABEL_TOLERANCE`` from an integer, or NaN.
+            InputError: A scaled or floating value is further than ``LABEL_TOLERANCE`` from an integer, above
+                ``MOST_LABEL``, or NaN.
         """
         if self.stored.dtype.kind != "f" and (self.slope, self.inter) == (1.0, 0.0):
             return self.stored
@@ -72,9 +77,10 @@ class Voxels:
         rounded = np.rint(values)
         with np.errstate(invalid="ignore"):  # infinity less infinity
             wrong = ~(np.abs(values - rounded) <= LABEL_TOLERANCE)  # also true of NaN
+        wrong |= np.abs(values) > MOST_LABEL
         if wrong.any():
             raise InputError(
-                f"{self.path}: holds {values[wrong][0]:g}, no integer; give labels (threshold probabilities)"
+                f"{self.path}: holds {values[wrong][0]:g}, no label; give integers (threshold probabilities)"
             )
         return rounded
 

@@ -125,12 +125,13 @@ def _compute(
     grey = np.empty(flat.shape, np.uint8)
     for start in range(0, flat.size, _BLOCK):
         block = flat[start : start + _BLOCK].astype(np.float64)
-        if (slope, inter) != (1.0, 0.0):
-            block *= slope
-            block += inter
-        block -= window.level - window.width / 2
-        block *= 255
-        block /= window.width
+        with np.errstate(over="ignore"):  # infinity is clipped, too
+            if (slope, inter) != (1.0, 0.0):
+                block *= slope
+                block += inter
+            block -= window.level - window.width / 2
+            block *= 255
+            block /= window.width
         np.clip(block, 0, 255, out=block)
         block += 0.5  # the conversion to integers below drops the fraction
         grey[start : start + _BLOCK] = block.astype(np.uint8)

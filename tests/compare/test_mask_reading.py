@@ -122,9 +122,9 @@ def test_given_spacing_goes_before_the_header(pair):
         (np.repeat(CUBE[..., None], 2, axis=3), "4D"),
         (CUBE.astype(np.complex64), "complex"),
         (np.zeros((6, 5, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "RGB"),
-        (CUBE * np.float32(0.5), "no integer"),
-        (np.where(CUBE, np.nan, 0).astype(np.float32), "no integer"),
-        (np.where(CUBE, np.inf, 0).astype(np.float32), "no integer"),
+        (CUBE * np.float32(0.5), "no label"),
+        (np.where(CUBE, np.nan, 0).astype(np.float32), "no label"),
+        (np.where(CUBE, np.inf, 0).astype(np.float32), "no label"),
         (CUBE[:, :4], "has 6 x 4 x 4 voxels, but"),
     ],
 )

@@ -271,7 +271,14 @@ def test_a_patient_with_several_images_or_none_is_a_problem(save, extract, tmp_p
     assert "set/s1: holds 1 label volumes of liver and 2 images; one of each is needed" in err
     assert "set/s2: holds 0 label volumes of liver and 1 images; one of each is needed" in err
     status, _, err = extract("--labels", 1, labels=tmp_path / "set", organ="pancreas")
-    assert (status, "no folder a patient with segmentations/pancreas.nii.gz" in err) == (2, True)
+    assert (status, "no folder with one label volume of pancreas and one image" in err) == (2, True)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_patient_s_own_folder(layout, save, extract, tmp_path):
+    patients(save, tmp_path / "set", *layout)
+    assert extract(labels=tmp_path / "set" / "s1")[0] == 0
+    assert names(tmp_path / "out") == [f"s1_{layout[2].partition('.')[0]}_001"]
 
 
 def test_a_task_s_folder_stands_for_its_labels(ct, extract, tmp_path):
@@ -362,8 +369,8 @@ def make_problem(kind, save, folder, hu, label):
         ("4D label", "labelsTr", "4D"),
         ("complex", "imagesTr", "complex"),
         ("NaN", "imagesTr", "slice 2"),
-        ("half labels", "labelsTr", "no integer"),
-        ("NaN label", "labelsTr", "no integer"),
+        ("half labels", "labelsTr", "no label"),
+        ("NaN label", "labelsTr", "no label"),
         ("truncated image", "imagesTr", ""),
         ("truncated label", "labelsTr", ""),
         ("empty label", "labelsTr", ""),

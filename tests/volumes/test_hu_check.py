@@ -6,6 +6,7 @@ import pytest
 from isegm.errors import FileWarning
 from isegm.volumes.files import open_volume
 from isegm.volumes.hu_check import HuCheck, why_not_hu
+from isegm.volumes.windows import WINDOWS
 
 SHAPE = (64, 64, 8)
 
@@ -111,3 +112,14 @@ def test_real_ct_passes(shared):
     assert len(paths) > 100
     for path in paths:
         check(path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_that_no_scan_has_are_no_matter(dtype, save, tmp_path):
+    values = HU.astype(dtype)
+    values[0, 0] = np.finfo(dtype).max
+    path = save(tmp_path / "a.nii", values)
+    check(path)
+    ((_, slab),) = open_volume(path).slabs()
+    assert (slab.windowed(WINDOWS["abdomen"])[0, 0] == 255).all()

@@ -1,5 +1,7 @@
 import gzip
+import struct
 import tracemalloc
+import zlib
 
 import nibabel as nib
 import numpy as np
@@ -134,6 +136,16 @@ def test_a_gzip_file_may_have_several_members_and_zeros_after_them(wanted, gzipp
         slabs = [slab.stored for _, slab in open_volume(path).slabs(wanted)]
         expected = array if wanted is None else array[:, :, wanted]
         np.testing.assert_array_equal(np.concatenate(slabs, axis=2), expected)
+
+
+def test_everything_that_a_gzip_header_may_hold_is_passed_over(gzipped):
+    path, array, content = gzipped
+    deflated = content[10:] if not content[3] & 8 else content[content.index(b"\0", 10) + 1 :]
+    flags = 2 | 4 | 8 | 16  # a checksum of the header, extra fields, a name and a comment
+    head = b"\x1f\x8b\x08" + bytes([flags]) + bytes(6) + struct.pack("<H4s", 4, b"BCxx") + b"name\0comment\0"
+    head += struct.pack("<H", zlib.crc32(head) & 0xFFFF)
+    path.write_bytes(head + deflated)
+    np.testing.assert_array_equal(read(open_volume(path)), array)
 
 
 @pytest.mark.parametrize(
@@ -299,9 +311,9 @@ def test_labels_within_a_thousandth_of_an_integer(stored, slope, save, set_scali
     path = save(tmp_path / "a.nii", np.full((2, 2, 2), stored, np.uint8))
     ((_, slab),) = open_volume(set_scaling(path, slope, 0)).slabs()
     assert (slab.labels() == 1).all()
-    for off in (1.002, 0.5, np.nan):
+    for off in (1.002, 0.5, np.nan, np.inf, 1e20):
         ((_, slab),) = open_volume(save(path, np.full((2, 2, 2), off, np.float32))).slabs()
-        with pytest.raises(InputError, match=r"a\.nii: holds .*, no integer"):
+        with pytest.raises(InputError, match=r"a\.nii: holds .*, no label"):
             slab.labels()
 
 

@@ -56,7 +56,7 @@ class _Stored(NamedTuple):
     """The content of a mask file.
 
     Attributes:
-        values: (H, W): 0 background, equal values are one label.
+        values: (H, W): 0 background, equal values are one label, numbered so that they stay small.
         levels: (H, W): how bright each pixel is.
         most: The brightest that a level can be.
         may_ignore: Whether 255 among other values usually means ignored.
@@ -76,7 +76,7 @@ def read_mask(path: Path, reading: MaskReading = AUTOMATIC) -> Truth:
     Raises:
         InputError: As :func:`read_labels`.
     """
-    return np.asarray(read_labels(path, reading).clip(-1, 1), np.int8)
+    return np.sign(read_labels(path, reading)).astype(np.int8)
 
 
 def read_labels(path: Path, reading: MaskReading = AUTOMATIC) -> Labels:
@@ -105,7 +105,7 @@ def read_labels(path: Path, reading: MaskReading = AUTOMATIC) -> Labels:
     values, levels = stored.values, stored.levels
     if is_jpeg(path):
         return _ignore((levels > _MIDDLE).astype(np.int32), levels, reading)
-    found, positions = _find(values)
+    found = np.flatnonzero(np.bincount(values.ravel()))
     numbers = np.cumsum(found != 0, dtype=np.int32) * (found != 0)
     is_bright = levels.max() > _MIDDLE
     is_one = reading.kind == "binary" and bool(is_bright)
@@ -122,8 +122,10 @@ def read_labels(path: Path, reading: MaskReading = AUTOMATIC) -> Labels:
         numbers[found == reading.ignored] = -1
     elif reading.ignored is None and stored.may_ignore and reading.kind != "binary" and numbers.max() > 1:
         numbers[found == USUAL_IGNORED] = -1
-    labels: Labels = numbers[positions].reshape(values.shape)
-    return labels.clip(-1, 1) if reading.kind == "binary" else labels
+    table = np.zeros(found[-1] + 1, np.int32)
+    table[found] = numbers
+    labels = table[values]
+    return np.sign(labels) if reading.kind == "binary" else labels
 
 
 def _ignore(labels: Labels, values: npt.NDArray[np.integer[Any]], reading: MaskReading) -> Labels:
@@ -149,22 +151,13 @@ def _read_stored(path: Path) -> _Stored:
     if pixels.ndim == 3:
         red, green, blue = np.moveaxis(pixels[:, :, :3].astype(np.int64), 2, 0)
         if (red != green).any() or (green != blue).any():
-            colour = red << 32 | green << 16 | blue
-            return _Stored(colour, levels, most, may_ignore=False, may_be_soft=False)
+            found, positions = np.unique(red << 32 | green << 16 | blue, return_inverse=True)
+            values = positions.reshape(levels.shape) + (found[0] != 0)
+            return _Stored(values, levels, most, may_ignore=False, may_be_soft=False)
     if (bits := grey_depth(path)) < 8:
         levels = levels // (0xFF // (2**bits - 1))
     is_8_bit = pixels.dtype == np.uint8
     return _Stored(levels, levels, most, may_ignore=is_8_bit, may_be_soft=is_8_bit)
-
-
-def _find(
-    values: npt.NDArray[np.integer[Any]],
-) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]:
-    """``np.unique`` with its inverse; of small values by counting, not sorting, which is faster."""
-    if values.max() > 0xFFFF:
-        return np.unique(values, return_inverse=True)
-    present = np.bincount(values.ravel()) > 0
-    return np.flatnonzero(present), (np.cumsum(present, dtype=np.int32) - 1)[values]
 
 
 def _fills_areas(stored: _Stored) -> bool:

@@ -37,6 +37,9 @@ _JPEG = b"\xff\xd8"
 _FORMATS = (PNG, _JPEG, b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How PNG, JPEG, BMP and TIFF files begin."""
 
+_TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
+"""How OpenCV turns colours round, by the number of channels."""
+
 _PILLOW_ERRORS = (
     OSError,
     ValueError,
@@ -105,7 +108,9 @@ def read_stored(path: Path) -> npt.NDArray[Any]:
     """
     content = _read_picture_bytes(path)
     pixels = _decode(path, content)
-    if pixels.ndim == 3:
+    if pixels.ndim == 3 and pixels.dtype in (np.uint8, np.uint16, np.float32):
+        pixels = cv2.cvtColor(pixels, _TO_RGB[pixels.shape[2]])
+    elif pixels.ndim == 3:
         pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
     return np.ascontiguousarray(_turn(pixels, _orientation(content)))
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from isegm.compare.mask_pairs import Pair
-from isegm.compare.mask_reading import read_pair
+from isegm.compare.mask_reading import read_mask_pair
 from isegm.config import Config
 from isegm.datasets import open_dataset
 from isegm.datasets.picture_pairs import find_folder
@@ -168,7 +168,7 @@ def test_evaluation_training_and_metrics_agree_on_every_pixel(folder, tmp_path, 
         labels = scene_of(data).labels
         everywhere = tmp_path / "prediction.png"
         assert cv2.imwrite(str(everywhere), np.full(expected.shape, 255, np.uint8))
-        pair = read_pair(Pair("a", path, everywhere), {})
+        pair = read_mask_pair(Pair("a", path, everywhere), {})
     np.testing.assert_array_equal(truth == 1, expected == 1)
     np.testing.assert_array_equal(truth == -1, expected == 2)
     np.testing.assert_array_equal(labels > 0, expected == 1)

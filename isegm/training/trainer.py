@@ -54,7 +54,7 @@ CLICK_THREADS = 8
 """Pictures of a batch whose next clicks are found side by side."""
 
 SHEET_PICTURES = 4
-"""Training pictures that are drawn at the end of an epoch."""
+"""Training pictures that are drawn at the end of an epoch, at most: those of a step are of one size."""
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -363,7 +363,7 @@ class Trainer:
         }
         save_checkpoint(self.run.folder / "checkpoints" / "last.pth", model, metadata)
         last = self.step * self.recipe.batch_size
-        shown = [self.samples[i] for i in range(max(0, last - SHEET_PICTURES), last)]
+        shown = [self.samples[i] for i in range(last - min(SHEET_PICTURES, self.recipe.batch_size), last)]
         sheet = draw_training(model, shown, pool)
         write_image(self.run.folder / "pictures" / f"step_{self.step:06d}.png", sheet)
         if nocs:

@@ -21,9 +21,9 @@ from isegm.distributed import Processes, join_processes
 from isegm.evaluation.protocol import Protocol
 from isegm.model.build import PRESETS, build_model
 from isegm.training import state, trainer
-from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.picture_source import PictureSource
 from isegm.training.recipe import Recipe
+from isegm.training.samples import samples_of as recipe_samples
 from isegm.training.trainer import Trainer, TrainingRun
 
 RECIPE = Recipe(
@@ -47,6 +47,21 @@ RECIPE = Recipe(
 HRNET = replace(RECIPE, preset="hr18s")
 """The same of one with batch statistics all over, and auxiliary losses."""
 
+LITE = replace(
+    RECIPE,
+    preset="lite0",
+    first_crops=("0.5:3", "0.75:8"),
+    off_centre_probability=0.5,
+    previous_mask_share=0.5,
+    loss_after="some",
+    soft_iou_weight=0.5,
+    clicked_weight=0.1,
+    worse_weight=0.5,
+    schedule="constant",
+    precision="bfloat16",
+)
+"""The same of the light network, with all that its recipe has: crops grow after two steps and after four."""
+
 
 def freeze(model):
     """Without batch statistics and dropout a picture's gradient does not depend on its batch."""
@@ -60,10 +75,7 @@ def freeze(model):
 
 
 def samples_of(data, recipe=RECIPE):
-    settings = SampleSettings(
-        crop=(recipe.crop_height, recipe.crop_width), min_object_pixels=recipe.min_object_pixels
-    )
-    return TrainingSamples(PictureSource("folder:data", find_folder(data)), settings, recipe.seed)
+    return recipe_samples(recipe, PictureSource("folder:data", find_folder(data)))
 
 
 def small_trainer(data, folder, recipe=RECIPE, processes=None, frozen=False, samples=None, **changes):
@@ -145,23 +157,25 @@ def main():
     parser.add_argument("--epochs", type=int, default=HRNET.epochs)
     parser.add_argument("--epoch-samples", type=int, default=HRNET.epoch_samples)
     parser.add_argument("--batch-size", type=int, default=HRNET.batch_size)
-    parser.add_argument("--loss-after", default=HRNET.loss_after)
+    parser.add_argument("--loss-after")
+    parser.add_argument("--lite", action="store_true")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--frozen", action="store_true")
     parser.add_argument("--die", default="")
     args = parser.parse_args()
     torch.set_num_threads(1)
     die_at(args.die)
+    base = LITE if args.lite else HRNET
     with join_processes(torch.device("cpu"), collectives=True) as processes:
         small = small_trainer(
             args.data,
             args.folder,
             replace(
-                HRNET,
+                base,
                 epochs=args.epochs,
                 epoch_samples=args.epoch_samples,
                 batch_size=args.batch_size,
-                loss_after=args.loss_after,
+                loss_after=args.loss_after or base.loss_after,
             ),
             processes=processes,
             frozen=args.frozen,

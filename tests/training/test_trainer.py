@@ -35,7 +35,7 @@ from isegm.training.state import load_state, plain_recipe
 from isegm.training.trainer import TrainingRun, averaging, synchronise
 from tests.commands.workspace import environment, free_port
 from tests.evaluation.by_hand import FINAL
-from tests.training.small_run import HRNET, RECIPE, small_trainer
+from tests.training.small_run import HRNET, LITE, RECIPE, small_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -272,10 +272,10 @@ def test_networks_are_trained_with_channels_last_and_saved_in_the_usual_order(da
 
 def test_pictures_show_training_samples_with_outline_clicks_and_mask(whole):
     sheet = read_image(whole / "pictures" / "step_000006.png")
-    assert sheet.shape == (2 * 64 * 8, 2 * 64 * 8, 3)  # two by two, each pixel eight by eight
+    assert sheet.shape == (64 * 8, 2 * 64 * 8, 3)  # the two of a step, each pixel eight by eight
     assert not np.array_equal(sheet, read_image(whole / "pictures" / "step_000003.png"))
     for colour in ((255, 215, 0), (0, 200, 80)):  # the label's outline; a positive click
-        for part in (sheet[:512, :512], sheet[512:, :512], sheet[:512, 512:], sheet[512:, 512:]):
+        for part in (sheet[:, :512], sheet[:, 512:]):
             assert (part == colour).all(axis=2).any()
 
 
@@ -304,7 +304,13 @@ def test_a_run_killed_again_and_again_is_the_uninterrupted_one_bit_for_bit(data,
     assert_same(content_of(folder), content_of(tmp_path / "whole"))
 
 
-def test_a_run_resumed_from_within_an_epoch_is_the_uninterrupted_one(data, whole, tmp_path, monkeypatch):
+@pytest.mark.parametrize("recipe", [RECIPE, LITE], ids=["segb0", "lite0"])
+def test_a_run_resumed_from_within_an_epoch_is_the_uninterrupted_one(
+    data, whole, tmp_path, monkeypatch, recipe
+):
+    if recipe is LITE:
+        whole = tmp_path / "whole"
+        small_trainer(data, whole, recipe).train()
     train_step = trainer_module.Trainer._train_step
 
     def interrupt(self, *args):
@@ -314,11 +320,28 @@ def test_a_run_resumed_from_within_an_epoch_is_the_uninterrupted_one(data, whole
 
     monkeypatch.setattr(trainer_module.Trainer, "_train_step", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        small_trainer(data, tmp_path, workers=2).train()
+        small_trainer(data, tmp_path / "run", recipe, workers=2).train()
     monkeypatch.undo()
-    assert load_state(tmp_path, RECIPE).step == 4
-    small_trainer(data, tmp_path, workers=1, resume=True).train()
-    assert_same(content_of(tmp_path), content_of(whole))
+    assert load_state(tmp_path / "run", recipe).step == 4
+    small_trainer(data, tmp_path / "run", recipe, workers=1, resume=True).train()
+    assert_same(content_of(tmp_path / "run"), content_of(whole))
+
+
+def test_every_part_of_the_light_networks_recipe_takes_part(data, tmp_path, monkeypatch):
+    """Crops grow at whole steps, and pictures begin with faulty masks."""
+    seen = []
+
+    def watch(model, batch, extra_clicks, graded, *others, **settings):
+        seen.append((tuple(batch.image.shape[2:]), batch.previous is not None, extra_clicks, graded))
+        return backward(model, batch, extra_clicks, graded, *others, **settings)
+
+    backward = trainer_module.backward_after_each
+    monkeypatch.setattr(trainer_module, "backward_after_each", watch)
+    small_trainer(data, tmp_path, LITE).train()
+    assert [size for size, *_ in seen] == [(32, 32)] * 2 + [(48, 48)] * 2 + [(64, 64)] * 2
+    assert {has for _, has, *_ in seen} == {True, False}
+    assert all({0, extra} <= graded for *_, extra, graded in seen)
+    assert load_model(tmp_path / "checkpoints" / "last.pth").name == "lite0"
 
 
 def test_a_finished_run_that_is_resumed_stays_as_it_is(data, tmp_path):
@@ -425,10 +448,10 @@ def run_two(data, folder, *options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss_after", ["last", "every"])
-def test_two_processes_hold_the_same_network_and_resume_exactly(data, tmp_path, loss_after):
+@pytest.mark.parametrize("option", ["--loss-after=last", "--loss-after=every", "--lite"])
+def test_two_processes_hold_the_same_network_and_resume_exactly(data, tmp_path, option):
     # Of one picture alone there are no batch statistics. The sixth step is the last; the fourth was saved.
-    size = ("--batch-size=4", "--epoch-samples=12", f"--loss-after={loss_after}")
+    size = ("--batch-size=4", "--epoch-samples=12", option)
     codes, errors = run_two(data, tmp_path / "whole", *size)
     assert codes == [0, 0], errors
     codes, errors = run_two(data, tmp_path / "parts", *size, "--die=step:6")

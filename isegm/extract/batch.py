@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from tqdm import tqdm
 
-from isegm.errors import InputError, InputWarning, warn_together
+from isegm.errors import InputError, InputWarning, SettingError, warn_together
 
 
 class VolumeJob(Protocol):
@@ -70,7 +70,7 @@ def run_batch(
         InputError: ``workers`` is below 1.
     """
     if workers is not None and workers < 1:
-        raise InputError(f"workers {workers}: must be at least 1")
+        raise SettingError("workers", f"must be at least 1, not {workers}")
     processes = min(workers or _cores(), len(jobs))
     done = _here(work, jobs) if processes <= 1 else _in_processes(work, jobs, processes)
     held: dict[int, tuple[Warning, ...]] = {}

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from isegm.errors import FileWarning, InputError
+from isegm.errors import FileWarning, InputError, SettingError
 from isegm.extract.batch import JobOutcome, run_batch
 from isegm.extract.manifest import Row, read_manifest, write_manifest
 from isegm.extract.volume_pairs import VolumePair, pair_volumes
@@ -56,9 +56,9 @@ class Extraction:
     force: bool = False
 
     def __post_init__(self) -> None:
-        for name, number in (("min-pixels", self.min_pixels), ("every", self.every)):
+        for name, number in (("min_pixels", self.min_pixels), ("every", self.every)):
             if number is not None and number < 1:
-                raise InputError(f"{name} {number}: must be at least 1")
+                raise SettingError(name, f"must be at least 1, not {number}")
 
     @property
     def manifest(self) -> Path:

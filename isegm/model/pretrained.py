@@ -28,7 +28,9 @@ def load_pretrained(model: EMCClick, path: Path) -> None:
     if any(name.startswith("refiner.") for name in tensors):
         other = load_model(path)
         if other.name != model.name:
-            raise InputError(f"{path}: is {other.name}, not {model.name}; name the other with --preset")
+            raise InputError(
+                f"{path}: is {other.name}, not {model.name}; train that preset, or begin with other weights"
+            )
         model.load_state_dict(other.state_dict())
         return
     _load_backbone(model, path, tensors)

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from isegm.errors import InputError
+from isegm.errors import SettingError
 from isegm.storage import write_text
 
 TRAINING_COLUMNS = (
@@ -50,7 +50,7 @@ class TrainingLog:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
-                raise InputError("--tensorboard: needs a package; pip install tensorboard") from None
+                raise SettingError("tensorboard", "needs a package; pip install tensorboard") from None
             writer: Any = SummaryWriter
             self._board = writer(folder / "tensorboard", purge_step=step + 1)
 

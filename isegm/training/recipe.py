@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from isegm.errors import InputError
+from isegm.errors import SettingError
 from isegm.model.build import PRESETS
 
 
@@ -158,4 +158,4 @@ class Recipe:
 
 def _require(holds: bool, name: str, value: object, wanted: str) -> None:
     if not holds:
-        raise InputError(f"--{name.replace('_', '-')}: must be {wanted}, not {value}")
+        raise SettingError(name, f"must be {wanted}, not {value}")

@@ -75,7 +75,7 @@ def load_state(folder: Path, recipe: Recipe) -> TrainingState:
     """
     path = folder / STATE_FILE
     if not path.is_file():
-        raise InputError(f"{path}: there is no run here to resume; leave out --resume")
+        raise InputError(f"{path}: there is no run here to resume; begin one")
     try:
         check_container(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -92,8 +92,7 @@ def load_state(folder: Path, recipe: Recipe) -> TrainingState:
             name, defaults[name]
         )  # a run from before there was the setting had its default
         if before != value and name not in _MAY_CHANGE:
-            flag = f"--{name.replace('_', '-')}"
-            raise InputError(f"{path}: was trained with {flag} {before}, not {value}; resume with the same")
+            raise InputError(f"{path}: was trained with {name} {before}, not {value}; resume with the same")
     return state
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from isegm.datasets import Dataset
 from isegm.distributed import Processes
-from isegm.errors import InputError
+from isegm.errors import InputError, SettingError
 from isegm.evaluation.figures import figures_of
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.workers import Results, Task, contender_of, evaluate_dataset
@@ -95,8 +95,7 @@ class TrainingRun:
         """
         for name, least in (("validate_every", 1), ("save_every", 1), ("log_every", 1), ("workers", 0)):
             if (value := getattr(self, name)) is not None and value < least:
-                flag = f"--{name.replace('_', '-')}"
-                raise InputError(f"{flag}: must be at least {least}, not {value}")
+                raise SettingError(name, f"must be at least {least}, not {value}")
 
 
 class Trainer:
@@ -124,16 +123,17 @@ class Trainer:
     ) -> None:
         parts = processes.size * recipe.accumulate
         if recipe.batch_size % parts:
-            raise InputError(f"--batch-size: {recipe.batch_size} cannot be shared by {parts} parts evenly")
+            raise SettingError("batch_size", f"{recipe.batch_size} cannot be shared by {parts} parts evenly")
         is_cuda = next(model.parameters()).device.type == "cuda"
         if (
             recipe.batch_size == parts
             and not (is_cuda and processes.size > 1)
             and not PRESETS[model.name].first_stage.takes_single_pictures
         ):
-            raise InputError(
-                f"--batch-size: {recipe.batch_size} leaves one picture to each of {parts} parts, of which "
-                f"{model.name} can take no batch statistics; give {2 * parts} or more"
+            raise SettingError(
+                "batch_size",
+                f"{recipe.batch_size} leaves one picture to each of {parts} parts, of which "
+                f"{model.name} can take no batch statistics; give {2 * parts} or more",
             )
         self.recipe = recipe
         self.run = run
@@ -286,7 +286,7 @@ class Trainer:
             raise InputError(
                 f"{self.run.folder}: the {what} is {value} at step {self.step}, samples {first} to "
                 f"{first + self.recipe.batch_size - 1}; what was saved before is kept: train in another "
-                "--folder with a lower --learning-rate or with --clip-norm"
+                "folder with a lower learning rate or with clipped gradients"
             )
 
     def _share_gradients(self, parameters: Sequence[nn.Parameter]) -> None:

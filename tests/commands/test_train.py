@@ -162,7 +162,7 @@ def refuse(script, place, monkeypatch, capsys):
         ("ct --folder=x --cpu --validate=held_out,mine/../held_out", "--validate: there are two held_out"),
         ("ct --folder=x --cpu --batch-size=2 --accumulate=4", "--batch-size: 2 cannot be shared by 4 parts"),
         ("ct --folder=x --cpu --pretrained=nowhere.pth", "nowhere.pth: no such checkpoint"),
-        ("ct --folder=x --cpu --resume", "x/state.pt: there is no run here to resume; leave out --resume"),
+        ("ct --folder=x --cpu --resume", "x/state.pt: there is no run here to resume; begin one"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_line_before_anything_starts(refuse, place, arguments, said):

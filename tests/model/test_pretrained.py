@@ -225,4 +225,4 @@ def test_a_checkpoint_gives_the_whole_network(tmp_path):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     save_checkpoint(tmp_path / "mine.pth", fresh("segb0"), {})
     message = complaint("hr18s", tmp_path / "mine.pth")
-    assert message.endswith("is segb0, not hr18s; name the other with --preset")
+    assert message.endswith("is segb0, not hr18s; train that preset, or begin with other weights")

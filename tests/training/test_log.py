@@ -89,7 +89,7 @@ def test_only_the_first_process_writes(tmp_path):
 
 def test_tensorboard_that_is_not_installed_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(InputError, match=r"^--tensorboard: needs a package; pip install tensorboard$"):
+    with pytest.raises(InputError, match=r"^tensorboard: needs a package; pip install tensorboard$"):
         TrainingLog(tmp_path, 0, active=True, tensorboard=True)
 
 

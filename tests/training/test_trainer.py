@@ -419,7 +419,7 @@ def test_every_sample_of_a_step_falls_to_exactly_one_part(size, accumulate):
 
 
 def test_a_batch_that_cannot_be_shared_is_one_line(data, tmp_path):
-    with pytest.raises(InputError, match=r"^--batch-size: 2 cannot be shared by 3 parts evenly$"):
+    with pytest.raises(InputError, match=r"^batch_size: 2 cannot be shared by 3 parts evenly$"):
         small_trainer(data, tmp_path, replace(RECIPE, accumulate=3))
 
 
@@ -427,9 +427,7 @@ def test_a_batch_that_cannot_be_shared_is_one_line(data, tmp_path):
     ("field", "value"), [("validate_every", 0), ("save_every", 0), ("log_every", -1), ("workers", -1)]
 )
 def test_a_number_of_the_run_out_of_range_is_one_line(field, value):
-    with pytest.raises(
-        InputError, match=f"^--{field.replace('_', '-')}: must be at least [01], not {value}$"
-    ):
+    with pytest.raises(InputError, match=f"^{field}: must be at least [01], not {value}$"):
         TrainingRun(folder=Path("run"), **{field: value})
 
 
@@ -631,7 +629,7 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_harms(
     message = str(caught.value)
     first, last = 2 * accumulate, 4 * accumulate - 1
     assert message.startswith(f"{tmp_path}: the {what} at step 1, samples {first} to {last}; what was saved")
-    assert "before is kept: train in another --folder with a lower --learning-rate" in message
+    assert "before is kept: train in another folder with a lower learning rate" in message
     assert "\n" not in message
     state = load_state(tmp_path, recipe)
     assert state.step == 1
@@ -709,7 +707,7 @@ def test_one_picture_is_learned(tmp_path, data, given_scenes):
 
 
 def test_a_single_picture_a_part_is_refused_for_hrnet_and_fine_for_segformer(data, tmp_path):
-    with pytest.raises(InputError, match=r"^--batch-size: 2 leaves one picture to each of 2 parts") as caught:
+    with pytest.raises(InputError, match=r"^batch_size: 2 leaves one picture to each of 2 parts") as caught:
         small_trainer(data, tmp_path, replace(HRNET, accumulate=2))
     assert str(caught.value).endswith("give 4 or more")
     recipe = replace(RECIPE, batch_size=1, epoch_samples=1, epochs=1)

@@ -114,7 +114,7 @@ class Recipe:
             self.loss_after != "last" or not self.previous_mask_share,
             "previous_mask_share",
             self.previous_mask_share,
-            "0 with --loss-after=last",
+            "0 where loss_after is last",
         )
         _ = self.crop_stages
         _require(self.precision in precisions, "precision", self.precision, " or ".join(precisions))

@@ -72,7 +72,7 @@ def test_a_setting_that_a_state_does_not_know_had_its_default(tmp_path):
     save_state(tmp_path, dataclasses.replace(old, recipe=recipe))
     assert load_state(tmp_path, RECIPE).step == 7
     changed = dataclasses.replace(RECIPE, worse_weight=0.5)
-    assert "was trained with --worse-weight 0.0, not 0.5" in complaint(tmp_path, changed)
+    assert "was trained with worse_weight 0.0, not 0.5" in complaint(tmp_path, changed)
 
 
 def test_a_folder_without_a_run_is_told(tmp_path):

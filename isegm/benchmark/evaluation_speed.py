@@ -24,11 +24,11 @@ from isegm.evaluation.click_loop import evaluate_sample
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleResult
 from isegm.evaluation.workers import (
-    Contender,
+    Method,
     Results,
     Task,
-    contender_of,
     evaluate_dataset,
+    method_of,
     samples_at_once,
 )
 from isegm.inference.load import load_network
@@ -117,8 +117,8 @@ class EvaluationBenchmark:
         )
         ways: dict[str, Way] = {REFERENCE: partial(evaluate_as_published, published, protocol)}
         for backend, network in self.networks.items():
-            contender = contender_of(network, protocol, self.device)
-            ways[backend] = partial(evaluate_here, contender, protocol)
+            method = method_of(network, protocol, self.device)
+            ways[backend] = partial(evaluate_here, method, protocol)
         return measure_in_turns(dataset, ways, protocol, CHUNK * self.at_once)
 
 
@@ -144,7 +144,7 @@ def evaluate_as_published(
     return results
 
 
-def evaluate_here(contender: Contender, protocol: Protocol, dataset: Dataset) -> list[SampleResult]:
+def evaluate_here(method: Method, protocol: Protocol, dataset: Dataset) -> list[SampleResult]:
     """Evaluate by this project's evaluation, several samples at once on a CPU.
 
     Raises:
@@ -153,7 +153,7 @@ def evaluate_here(contender: Contender, protocol: Protocol, dataset: Dataset) ->
     processes = Processes(0, 1, 0, 1, None)  # new ones: they count what is done
     kept = Results()
     task = Task(key=dataset.name, dataset=dataset, indices=range(len(dataset)), protocol=protocol)
-    evaluate_dataset(task, contender, processes, kept)
+    evaluate_dataset(task, method, processes, kept)
     done = []
     for _, result in sorted(kept.results.items()):
         if not isinstance(result, SampleResult):

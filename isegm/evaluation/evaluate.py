@@ -17,17 +17,17 @@ from isegm.evaluation.journal import Digests, JournalEntry, JournalWriter, diges
 from isegm.evaluation.output import RunFolder
 from isegm.evaluation.plan import BASELINE, Evaluation
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.provenance import describe, identity_of
+from isegm.evaluation.provenance import describe_run, identity_of
 from isegm.evaluation.record import Job, SampleFailure, SampleRecord, SampleResult
 from isegm.evaluation.window_check import WindowReport, check_windows
 from isegm.evaluation.workers import (
     GPU_BATCH,
     NOT_ENOUGH_MEMORY,
-    Contender,
+    Method,
     Progress,
     Task,
-    contender_of,
     evaluate_dataset,
+    method_of,
     samples_at_once,
 )
 from isegm.inference.geodesic import GeodesicSegmenter
@@ -106,7 +106,7 @@ def evaluate(
     about: dict[str, Any] = {}
     if processes.rank == 0:
         digests = digest_samples(evaluation.datasets)
-        about = windows.added_to(describe(evaluation, device, processes, batch, digests))
+        about = windows.added_to(describe_run(evaluation, device, processes, batch, digests))
     with _Run(evaluation, folder, processes, about, digests, show) as run:
         for checkpoint in evaluation.checkpoints:
             network = load_network(
@@ -118,7 +118,7 @@ def evaluate(
                 at_once=samples_at_once(device, processes),
                 compiled=evaluation.compiled,
             )
-            run.measure(checkpoint.name, network.name, contender_of(network, protocol, device, batch))
+            run.measure(checkpoint.name, network.name, method_of(network, protocol, device, batch))
         if evaluation.baseline:
             run.measure(BASELINE, BASELINE, baseline_of(protocol))
     text = _text(evaluation, run.rows, windows) if processes.rank == 0 else ""
@@ -127,9 +127,9 @@ def evaluate(
     return Evaluated(text, samples, problems)
 
 
-def baseline_of(protocol: Protocol) -> Contender:
+def baseline_of(protocol: Protocol) -> Method:
     """The segmentation without weights, which computes on the CPU."""
-    return Contender(
+    return Method(
         new_segmenter=lambda _: GeodesicSegmenter(threshold=protocol.thresh), device=torch.device("cpu")
     )
 
@@ -180,11 +180,11 @@ class _Run:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def measure(self, model: str, preset: str, contender: Contender) -> None:
+    def measure(self, model: str, preset: str, method: Method) -> None:
         """Evaluate a network, or the baseline, on every data set, as often as there are simulated users."""
         self._writer = self._writer or self._begin()
         for job, dataset in self._evaluation.jobs(model):
-            self._measure(job, preset, dataset, contender, self._writer)
+            self._measure(job, preset, dataset, method, self._writer)
 
     def _begin(self) -> JournalWriter:
         """Begin to write."""
@@ -200,7 +200,7 @@ class _Run:
         return self._open.enter_context(folder.journal.writer(attempt, self._processes.rank))
 
     def _measure(
-        self, job: Job, preset: str, dataset: Dataset, contender: Contender, writer: JournalWriter
+        self, job: Job, preset: str, dataset: Dataset, method: Method, writer: JournalWriter
     ) -> None:
         started = time.perf_counter()
         protocol = self._evaluation.protocol
@@ -214,7 +214,7 @@ class _Run:
             protocol=protocol,
             seed=job.seed or 0,
         )
-        evaluate_dataset(task, contender, self._processes, _Keeper(self._folder, writer, job), self._show)
+        evaluate_dataset(task, method, self._processes, _Keeper(self._folder, writer, job), self._show)
         if not self._first:
             return
         entries = self._entries(job, dataset)

@@ -22,7 +22,7 @@ from isegm.inference.onnx_pair import paths_of_pair
 from isegm.storage import sha256
 
 
-def describe(
+def describe_run(
     evaluation: Evaluation, device: torch.device, processes: Processes, batch: int, digests: Digests
 ) -> dict[str, Any]:
     """Describe an evaluation for ``results.json``.

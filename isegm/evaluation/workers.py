@@ -70,7 +70,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class Method:
     """A way to segment: a network, or the baseline."""
 
     new_segmenter: Callable[[Dataset], Segmenter]
@@ -144,10 +144,10 @@ def predictor_for(network: Network, dataset: Dataset, protocol: Protocol) -> Pre
     )
 
 
-def contender_of(network: Network, protocol: Protocol, device: torch.device, batch: int = 1) -> Contender:
+def method_of(network: Network, protocol: Protocol, device: torch.device, batch: int = 1) -> Method:
     """A network as the protocol sets it up, with the clicks of ``batch`` samples computed at once."""
     batched = BatchedNetwork(network, batch) if batch > 1 else None
-    return Contender(
+    return Method(
         new_segmenter=lambda dataset: predictor_for(batched or network, dataset, protocol),
         device=device,
         batched=batched,
@@ -161,7 +161,7 @@ def shown_threshold(protocol: Protocol) -> float:
 
 def evaluate_dataset(
     task: Task,
-    contender: Contender,
+    method: Method,
     processes: Processes,
     keeper: Keeper,
     show: Callable[[Progress], None] = lambda _: None,
@@ -172,7 +172,7 @@ def evaluate_dataset(
 
     Args:
         task: The samples, and how to evaluate them.
-        contender: The segmenters.
+        method: The segmenters.
         processes: The run's processes.
         keeper: Keeps the outcomes of this process's samples.
         show: Is given the progress several times a second, in process 0.
@@ -190,8 +190,8 @@ def evaluate_dataset(
         if processes.rank == 0:
             show(tally.progress())
 
-    with one_thread_a_sample() if contender.device.type == "cpu" else contextlib.nullcontext():
-        workers = _Workers(task, contender, processes, keeper, tally)
+    with one_thread_a_sample() if method.device.type == "cpu" else contextlib.nullcontext():
+        workers = _Workers(task, method, processes, keeper, tally)
         try:
             while workers.at_work(_LOOK_SECONDS):
                 look()
@@ -228,17 +228,17 @@ class _Workers:
     """This process's threads, which take samples until none is left; they begin at once."""
 
     def __init__(
-        self, task: Task, contender: Contender, processes: Processes, keeper: Keeper, tally: "_Tally"
+        self, task: Task, method: Method, processes: Processes, keeper: Keeper, tally: "_Tally"
     ) -> None:
         self._task = task
-        self._contender = contender
+        self._method = method
         self._processes = processes
         self._keeper = keeper
         self._tally = tally
         self._errors: list[BaseException] = []
         self._stop = threading.Event()
-        batched = contender.batched
-        count = batched.size if batched else samples_at_once(contender.device, processes)
+        batched = method.batched
+        count = batched.size if batched else samples_at_once(method.device, processes)
         # Not Thread.join: a signal during it makes Python 3.11 take the thread for ended.
         self._ended = [threading.Event() for _ in range(count)]
         for ended in self._ended:
@@ -274,8 +274,8 @@ class _Workers:
             ended.set()
 
     def _take_samples(self) -> None:
-        task, batched = self._task, self._contender.batched
-        segmenter = self._contender.new_segmenter(task.dataset)
+        task, batched = self._task, self._method.batched
+        segmenter = self._method.new_segmenter(task.dataset)
         with batched.member() if batched else contextlib.nullcontext():
             for number in self._processes.hand_out(task.key, len(task.indices)):
                 index = task.indices[number]

@@ -26,7 +26,7 @@ from isegm.distributed import Processes
 from isegm.errors import InputError, SettingError
 from isegm.evaluation.figures import figures_of
 from isegm.evaluation.protocol import Protocol
-from isegm.evaluation.workers import Results, Task, contender_of, evaluate_dataset
+from isegm.evaluation.workers import Results, Task, evaluate_dataset, method_of
 from isegm.inference.load import prepare_network
 from isegm.inference.precision import allow_tf32
 from isegm.model.build import PRESETS
@@ -335,7 +335,7 @@ class Trainer:
         nocs: dict[str, float] = {}
         if epoch % self.run.validate_every == 0:
             network = prepare_network(model.eval())
-            contender = contender_of(network, self.run.protocol, self.device)
+            method = method_of(network, self.run.protocol, self.device)
             for dataset in self.run.validation:
                 started = time.perf_counter()
                 kept = Results()
@@ -345,7 +345,7 @@ class Trainer:
                     indices=range(len(dataset)),
                     protocol=self.run.protocol,
                 )
-                evaluate_dataset(task, contender, self.processes, kept)
+                evaluate_dataset(task, method, self.processes, kept)
                 results = self.processes.gather(kept.results)
                 if results is not None:
                     seconds = time.perf_counter() - started

@@ -64,8 +64,8 @@ def evaluation(tmp_path, monkeypatch):
         model.name = "hr18s"
         return model
 
-    def run(task, contender, processes, keeper, show):
-        events.append(("run", task, contender))
+    def run(task, method, processes, keeper, show):
+        events.append(("run", task, method))
         mask = row_of(4).astype(np.bool_)
         for index in task.indices:
             name = task.dataset.names[index]
@@ -139,7 +139,7 @@ def test_networks_are_loaded_as_the_settings_say(evaluation, monkeypatch):
         "compiled": False,
     }
     assert loaded == [("a", settings), ("b", settings)]
-    assert [contender.batched for _, contender in runs_of(events)] == [None, None]
+    assert [method.batched for _, method in runs_of(events)] == [None, None]
 
 
 def test_a_batch_is_shared_by_all_samples_of_a_data_set(evaluation, tmp_path):
@@ -147,10 +147,10 @@ def test_a_batch_is_shared_by_all_samples_of_a_data_set(evaluation, tmp_path):
     evaluate(make("a", batch_size=5, compiled=True), CPU, ALONE)
     [(_, _, settings)] = [event for event in events if event[0] == "load"]
     assert (settings["threads"], settings["compiled"]) == (None, True)
-    contenders = [contender for _, contender in runs_of(events)]
-    assert [contender.batched.size for contender in contenders] == [5, 5]
-    for contender in contenders:
-        assert contender.new_segmenter(Named("lung")).network is contender.batched
+    methods = [method for _, method in runs_of(events)]
+    assert [method.batched.size for method in methods] == [5, 5]
+    for method in methods:
+        assert method.new_segmenter(Named("lung")).network is method.batched
     device = json.loads((tmp_path / "run" / "results.json").read_text())["device"]
     assert (device["samples_at_once"], device["batch_size"], device["compiled"]) == (5, 5, True)
 
@@ -323,14 +323,14 @@ def test_the_baseline_is_computed_on_the_cpu_and_has_the_protocols_threshold(eva
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
     gpu = torch.device("cuda:1")
     evaluate(make("a", baseline=True), gpu, ALONE)
-    assert [(task.key, contender.device) for task, contender in runs_of(events)] == [
+    assert [(task.key, method.device) for task, method in runs_of(events)] == [
         ("a/lung", gpu),
         ("a/liver", gpu),
         ("geodesic/lung", CPU),
         ("geodesic/liver", CPU),
     ]
-    task, contender = runs_of(events)[-1]
-    segmenters = contender.new_segmenter(task.dataset), contender.new_segmenter(task.dataset)
+    task, method = runs_of(events)[-1]
+    segmenters = method.new_segmenter(task.dataset), method.new_segmenter(task.dataset)
     assert segmenters[0] is not segmenters[1]
     for segmenter in segmenters:
         assert isinstance(segmenter, GeodesicSegmenter)
@@ -345,14 +345,14 @@ def test_samples_that_the_baseline_has_no_result_of_are_told_too(evaluation):
 
 @pytest.fixture
 def painting(evaluation, monkeypatch):
-    """The evaluation, whose contenders leave masks: of one pixel the first, of two the second, and so on."""
-    contenders = []
+    """The evaluation, whose methods leave masks: of one pixel the first, of two the second, and so on."""
+    methods = []
 
-    def run(task, contender, processes, keeper, show):
+    def run(task, method, processes, keeper, show):
         name = task.key.partition("/")[0]
-        if name not in contenders:
-            contenders.append(name)
-        mask = row_of(contenders.index(name) + 1).astype(np.bool_)
+        if name not in methods:
+            methods.append(name)
+        mask = row_of(methods.index(name) + 1).astype(np.bool_)
         pictures = SamplePictures(mask, mask.astype(np.float32))
         keeper.keep(0, sample_of(row_of(4), "a"), result_of([0.9]), pictures)
         keeper.keep_failure(1, SampleFailure("b", "b.png: broken"))
@@ -367,7 +367,7 @@ def masks_in(folder):
     }
 
 
-def test_masks_are_kept_apart_by_contender(painting, tmp_path):
+def test_masks_are_kept_apart_by_method(painting, tmp_path):
     evaluate(painting("a", baseline=True), CPU, ALONE)
     assert masks_in(tmp_path / "run" / "predictions") == {
         "a/lung/a.png": 1,

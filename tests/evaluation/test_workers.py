@@ -21,12 +21,12 @@ from isegm.evaluation import workers as run
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleFailure, SampleResult
 from isegm.evaluation.workers import (
-    Contender,
+    Method,
     Progress,
     Results,
     Task,
-    contender_of,
     evaluate_dataset,
+    method_of,
     predictor_for,
     samples_at_once,
     shown_threshold,
@@ -81,10 +81,10 @@ def cores(monkeypatch):
 
 
 def evaluate(
-    dataset, processes=None, save=lambda *_: None, protocol=PROTOCOL, contender=None, missing=None, show=None
+    dataset, processes=None, save=lambda *_: None, protocol=PROTOCOL, method=None, missing=None, show=None
 ):
     """The results by number, and in its order."""
-    contender = contender or contender_of(torch.nn.Linear(1, 1), protocol, CPU)
+    method = method or method_of(torch.nn.Linear(1, 1), protocol, CPU)
     processes = processes or Processes(0, 1, 0, 1, None)
     missing = range(len(dataset)) if missing is None else missing
 
@@ -95,7 +95,7 @@ def evaluate(
 
     kept = Saving()
     task = Task(key="job", dataset=dataset, indices=missing, protocol=protocol)
-    evaluate_dataset(task, contender, processes, kept, show or (lambda _: None))
+    evaluate_dataset(task, method, processes, kept, show or (lambda _: None))
     return dict(sorted(kept.results.items()))
 
 
@@ -137,7 +137,7 @@ def poisoned(poison):
             probability = super().click(row, col, positive)
             return poison(probability) if self.poisoned else probability
 
-    return Contender(new_segmenter=lambda _: Poisoned([row_of(4)] * 3), device=CPU)
+    return Method(new_segmenter=lambda _: Poisoned([row_of(4)] * 3), device=CPU)
 
 
 class Marked(Rows):
@@ -182,7 +182,7 @@ def raising(error):
 )
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
 def test_whatever_goes_wrong_in_a_sample_is_its_own_failure(cores, poison, said):
-    results = evaluate(Marked(), contender=poisoned(poison))
+    results = evaluate(Marked(), method=poisoned(poison))
     assert list(results) == list(range(8))
     for index, result in results.items():
         if index in (4, 5):
@@ -195,7 +195,7 @@ def test_whatever_goes_wrong_in_a_sample_is_its_own_failure(cores, poison, said)
 
 def test_a_segmenter_that_failed_is_as_good_as_new_for_the_next_sample(cores):
     cores(1)
-    results = evaluate(Marked(count=24), contender=poisoned(raising(RuntimeError("once"))))
+    results = evaluate(Marked(count=24), method=poisoned(raising(RuntimeError("once"))))
     assert [index for index, result in results.items() if isinstance(result, SampleFailure)] == [
         4, 5, 12, 13, 20, 21
     ]  # fmt: skip
@@ -263,16 +263,14 @@ def test_each_thread_has_a_segmenter_of_its_own(cores):
             asked.setdefault(self, set()).add(thread)
             super().set_image(image, initial_mask)
 
-    contender = Contender(new_segmenter=lambda _: Asked([row_of(4)] * 3), device=CPU)
-    results = evaluate(Rows(count=40), contender=contender)
+    method = Method(new_segmenter=lambda _: Asked([row_of(4)] * 3), device=CPU)
+    results = evaluate(Rows(count=40), method=method)
     assert [result.scores for result in results.values()] == SCORES * 5
     assert [len(threads) for threads in asked.values()] == [1] * 4
 
 
 def test_what_computes_on_a_gpu_has_one_sample_at_a_time_however_many_cores_there_are(cores, predictors):
-    results = evaluate(
-        Rows(), contender=contender_of(torch.nn.Linear(1, 1), PROTOCOL, torch.device("cuda:0"))
-    )
+    results = evaluate(Rows(), method=method_of(torch.nn.Linear(1, 1), PROTOCOL, torch.device("cuda:0")))
     assert [result.scores for result in results.values()] == SCORES
     assert len(predictors) == 1
 

@@ -524,9 +524,9 @@ def no_steps(monkeypatch):
 def test_validation_asks_the_averaged_network_by_the_runs_protocol(data, tmp_path, monkeypatch):
     asked, prepared = [], []
 
-    def evaluate_dataset(task, contender, processes, keeper):
-        predictor = contender.new_segmenter(task.dataset)
-        asked.append((predictor, contender.device, task.dataset.name, task.protocol, task.key))
+    def evaluate_dataset(task, method, processes, keeper):
+        predictor = method.new_segmenter(task.dataset)
+        asked.append((predictor, method.device, task.dataset.name, task.protocol, task.key))
         assert list(task.indices) == list(range(len(task.dataset)))
         keeper.results |= results(0.95)
 

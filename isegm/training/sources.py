@@ -344,7 +344,7 @@ def _open_nifti(spec: SourceSpec, cache: Path) -> Source:
         organ=organ,
         cache=cache,
         objects=objects,
-        window=window or window_of(""),
+        window=window or WINDOWS["abdomen"],  # a picture with a window holds HU
     )
     if organ in ORGANS and ORGANS[organ].note:
         notes.insert(0, f"source {spec.text}: {ORGANS[organ].note}")

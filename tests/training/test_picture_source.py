@@ -71,6 +71,29 @@ def test_grey_pictures_are_taken_for_ct_and_their_tone_varies(tmp_path, save):
     assert PictureSource("x", find_folder(tmp_path), content="ct").draw(np.random.default_rng(0)).is_ct
 
 
+def test_volumes_in_random_windows_show_what_is_in_view_alone(tmp_path, save_nifti):
+    """Two blocks that differ from what is around them: by 60 HU at 40 HU, and by 700 HU in bone."""
+    hu, labels = np.full((60, 60, 3), 40, np.int16), np.zeros((60, 60, 3), np.uint8)
+    for value, rows, contrast in ((1, slice(5, 25), 60), (2, slice(35, 55), 700)):
+        hu[rows, 10:50] += contrast
+        labels[rows, 10:50] = value
+    save_nifti(tmp_path / "imagesTr" / "a.nii.gz", hu)
+    save_nifti(tmp_path / "labelsTr" / "a.nii.gz", labels)
+    source = open_mixture([f"nifti:{tmp_path}:window=random"], tmp_path / "cache")
+    seen, backgrounds = set(), set()
+    for scene in draws(source, 150):
+        objects = frozenset(np.unique(scene.labels[scene.labels > 0]).tolist())
+        seen.add(objects)
+        assert scene.is_ct
+        background = int(np.bincount(scene.image[:, :, 0][scene.labels == 0]).argmax())
+        backgrounds.add(background)
+        for value in objects:
+            grey = scene.image[:, :, 0][scene.labels == value]
+            assert abs(int(np.median(grey)) - background) >= 3
+    assert {frozenset({1, 2}), frozenset({2})} <= seen
+    assert len(backgrounds) > 30
+
+
 def test_files_that_cannot_be_used_are_named(tmp_path, save):
     save(tmp_path / "images" / "a.png", np.zeros((10, 20, 3), np.uint8))
     mask = save(tmp_path / "masks" / "a.png", np.zeros((10, 20), np.uint8))

@@ -42,7 +42,7 @@ from isegm.training.recipes import RECIPES
 from isegm.training.samples import samples_of
 from isegm.training.sources import open_mixture
 from isegm.training.state import STATE_FILE
-from isegm.training.trained_windows import windows_of
+from isegm.training.trained_windows import windows_of_sources
 from isegm.training.trainer import Trainer, TrainingRun
 from isegm.wording import names
 
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "commit": commit(),
             "torch": torch.__version__,
             "device": device.type,
-            "windows": windows_of(recipe.sources),
+            "windows": windows_of_sources(recipe.sources),
         },
     )
     with join_processes(device, timeout=CACHE_SECONDS, collectives=True) as processes:

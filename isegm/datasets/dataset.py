@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isegm.datasets.picture import Picture, check_objects, check_size
+from isegm.datasets.picture import StoredPicture, check_objects, check_same_size
 from isegm.datasets.sample import Sample
 from isegm.errors import InputError, describe
 from isegm.pictures import read_grey
@@ -24,7 +24,7 @@ class Record:
     """
 
     name: str
-    picture: Picture
+    picture: StoredPicture
     number: int | None = None
     initial_mask: Path | None = None
 
@@ -98,12 +98,12 @@ class Dataset:
             raise InputError(f"{image}: not enough memory to read it; use fewer processes") from None
 
 
-def whole_pictures(pictures: Iterable[Picture]) -> list[Record]:
+def whole_pictures(pictures: Iterable[StoredPicture]) -> list[Record]:
     """One sample a picture, called like it: all its objects as one."""
     return [Record(picture.name, picture) for picture in pictures]
 
 
-def single_objects(pictures: Iterable[Picture], problems: list[str]) -> list[Record]:
+def single_objects(pictures: Iterable[StoredPicture], problems: list[str]) -> list[Record]:
     """One sample an object, called ``<picture>_<number>``; this reads the labels of every picture.
 
     What cannot be read is added to ``problems``, a line each.
@@ -129,5 +129,5 @@ def _read_sample(record: Record) -> Sample:
     if record.initial_mask is None:
         return Sample(record.name, image, truth, None)
     initial_mask = read_grey(record.initial_mask) > 128
-    check_size(record.initial_mask, initial_mask, image_path, image)
+    check_same_size(record.initial_mask, initial_mask, image_path, image)
     return Sample(record.name, image, truth, initial_mask)

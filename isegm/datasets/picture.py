@@ -42,7 +42,7 @@ class LabelledPicture:
         return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
-class Picture(Protocol):
+class StoredPicture(Protocol):
     """A picture of a data set, not read yet. It holds paths only and travels to other processes."""
 
     @property
@@ -103,14 +103,14 @@ class PictureFiles:
         window = self.reading.window
         pixels = read_image(self.image) if window is None else read_values(self.image)
         labels = np.asarray(self.read_labels(self.mask), np.int32)
-        check_size(self.mask, labels, self.image, pixels)
+        check_same_size(self.mask, labels, self.image, pixels)
         check_objects(self.mask, labels)
         if pixels.ndim == 3:
             return LabelledPicture(pixels, labels)
         return LabelledPicture(pixels + float(self.reading.offset or 0), labels, window)
 
 
-def check_size(
+def check_same_size(
     mask_path: Path, mask: npt.NDArray[np.generic], image_path: Path, image: npt.NDArray[np.generic]
 ) -> None:
     """Refuse a mask that is not of its image's size.

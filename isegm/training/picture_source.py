@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from isegm.datasets.picture import Picture
+from isegm.datasets.picture import StoredPicture
 from isegm.training.ct_appearance import WindowJitter, random_window, vary_tone
 from isegm.training.phantom_source import only_visible
 from isegm.training.scenes import Scene
@@ -34,7 +34,7 @@ class PictureSource:
     """
 
     name: str
-    pictures: Sequence[Picture]
+    pictures: Sequence[StoredPicture]
     content: Content = "auto"
     jitter: WindowJitter = USUAL_JITTER
     notes: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from isegm.training.sources import SourceSpec, nifti_window, parse_source, windo
 from isegm.volumes.windows import WINDOWS
 
 
-def windows_of(sources: Sequence[str]) -> dict[str, list[dict[str, float]]]:
+def windows_of_sources(sources: Sequence[str]) -> dict[str, list[dict[str, float]]]:
     """The windows of every source that has some, by what was written without the weight.
 
     Volumes have the one that was asked for, and generated CT and volumes in random windows the named ones,

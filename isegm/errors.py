@@ -116,7 +116,7 @@ def warn_together(caught: Iterable[Warning]) -> None:
     for same in by_text.values():
         first, others = same[0], len({str(warning) for warning in same}) - 1
         if isinstance(first, FileWarning) and others:
-            first = FileWarning(first.path, f"{first.text} (and {others} more like it)")
+            first = FileWarning(first.path, f"{first.text} (and {others} more)")
         warnings.warn(first, stacklevel=2)
 
 

@@ -132,8 +132,9 @@ def _name_of_two(label: Path, image: Path) -> str:
     Where the label lies in the folder of its image, or below, that folder tells patients apart, since the
     names of the files may be the same in all of them.
     """
-    folder, name = image.parent.resolve(), stem(label.name)
-    is_folder_of_patient = folder in label.resolve().parents and stem(image.name) not in (
+    # Where the files lie, not where they lead if they are links, as those of git-annex are.
+    folder, own, name = image.parent.resolve(), label.parent.resolve(), stem(label.name)
+    is_folder_of_patient = folder in (own, *own.parents) and stem(image.name) not in (
         name,
         f"{name}_0000",
     )

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip
 from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
+from nibabel.imageglobals import logger
 from nibabel.nifti1 import Nifti1Header, Nifti1PairHeader
 from nibabel.nifti2 import Nifti2Header, Nifti2PairHeader
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
@@ -192,8 +192,11 @@ def _read_header(path: Path, is_pair: bool) -> Any:  # noqa: ANN401 - nibabel ha
         content += stream.read(max(0, int(end) - len(content)))
     if content[kind.sizeof_hdr : kind.sizeof_hdr + 1] not in (b"", b"\0"):
         _check_extensions(path, content[: int(end)], bare.endianness, kind.sizeof_hdr + 4)
-    with LoggingOutputSuppressor():  # what nibabel finds odd but can correct, it would log without a name
+    logger.disabled = True  # what nibabel finds odd but can correct, it would print without the file's name
+    try:
         return kind.from_fileobj(io.BytesIO(content))
+    finally:
+        logger.disabled = False
 
 
 def _check_extensions(path: Path, content: bytes, order: str, position: int) -> None:
@@ -254,7 +257,7 @@ def _warn_of_two_spacings(volume: NiftiVolume) -> None:
         sizes[sides], spacing[sides], rtol=_SPACING_TOLERANCE, atol=0
     ):
         said, taken = (" x ".join(f"{size:.4g}" for size in of) for of in (sizes, spacing))
-        text = f"says voxels of {said} mm, but {taken} mm by its affine, which is taken"
+        text = f"has voxels of {said} mm by pixdim, but of {taken} mm by its affine, which is taken"
         warnings.warn(FileWarning(volume.path, text), stacklevel=2)
 
 

@@ -1,5 +1,6 @@
 """Both tools as a user starts them, and on real files."""
 
+import gzip
 import os
 import signal
 import subprocess
@@ -38,6 +39,15 @@ def test_processes(ct, tmp_path):
     assert done.stderr == (
         f"normalize_ct_images.py: error: {tmp_path}/nowhere: no such file or folder; check the path\n"
     )
+
+
+def test_what_nibabel_corrects_in_a_header_is_not_printed(ct, tmp_path):
+    path = tmp_path / "imagesTr" / "case_7.nii.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[252:254] = (512).to_bytes(2, "little")  # no code of a qform's
+    path.write_bytes(gzip.compress(content))
+    done = launch("normalize_ct_images", tmp_path / "imagesTr", tmp_path / "n", "lung")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_tools_start_without_torch():

@@ -281,6 +281,15 @@ def test_one_patient_s_own_folder(layout, save, extract, tmp_path):
     assert names(tmp_path / "out") == [f"s1_{layout[2].partition('.')[0]}_001"]
 
 
+def test_links_into_a_store_are_told_apart_by_where_they_lie(save, extract, tmp_path):
+    patients(save, tmp_path / "set", *LAYOUTS[0])
+    (tmp_path / "store").mkdir()
+    for number, path in enumerate(sorted((tmp_path / "set").rglob("*.nii.gz"))):
+        path.symlink_to(path.rename(tmp_path / "store" / f"{number}.nii.gz"))
+    assert extract(labels=tmp_path / "set")[0] == 0
+    assert names(tmp_path / "out") == [f"s{number}_liver_001" for number in range(3)]
+
+
 def test_a_task_s_folder_stands_for_its_labels(ct, extract, tmp_path):
     assert extract(labels=tmp_path)[0] == 0
     assert names(tmp_path / "out") == ["case_7_002"]
@@ -300,7 +309,7 @@ def test_other_scales_than_hu_are_said_once_for_all_volumes(
     assert (status, out[:10]) == (0, "4 pictures")
     assert err.count("\n") == 1
     assert "imagesTr/a.nii: its values are not like HU" in err
-    assert "convert them to HU first (and 2 more like it)" in err
+    assert "convert them to HU first (and 2 more)" in err
     assert normalize_ct_images.main([str(tmp_path / "imagesTr"), str(tmp_path / "windowed"), "liver"]) == 0
     assert "imagesTr/a.nii: its values are not like HU" in capsys.readouterr().err
 

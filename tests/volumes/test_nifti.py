@@ -294,7 +294,9 @@ def test_of_two_spacings_the_affine_s_is_taken_with_a_word(unit, codes, save, tm
     content[80:92] = np.array([1.5, 2, 2], "<f4").tobytes()  # pixdim
     path.write_bytes(content)
     if codes[0]:
-        with pytest.warns(FileWarning, match="says voxels of .* mm by its affine, which is taken"):
+        with pytest.warns(
+            FileWarning, match="has voxels of .* mm by pixdim, but of .* mm by its affine, which is"
+        ):
             assert open_volume(path).spacing_mm == pytest.approx(spacing * scale)
     else:
         assert open_volume(path).spacing_mm == pytest.approx(np.array([1.5, 2, 2]) * scale)

@@ -1,7 +1,7 @@
 """Networks run by ONNX Runtime or OpenVINO, on the CPU, from a pair of ONNX files."""
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _HEADS_KEPT = 8
 """Sizes of input for which OpenVINO's correction head is kept ready."""
+
+_CLICK_MAP = "click_map_"
+"""How inputs are called that one network computes for another."""
 
 _Array = npt.NDArray[np.float32]
 
@@ -120,7 +123,7 @@ class OpenVinoNetwork(_RuntimeNetwork):
         self._first_stage = self._compile(
             self._channels_last(self._core.read_model(pair.first_stage), "output")
         )
-        self._heads: dict[tuple[int, ...] | None, openvino.CompiledModel] = {}
+        self._heads: dict[tuple[int, ...] | None, _Compiled] = {}
         self._lock = threading.Lock()
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
@@ -137,7 +140,7 @@ class OpenVinoNetwork(_RuntimeNetwork):
         inputs = dict(zip(HEAD_INPUTS, (_array(points), *shares, _array(previous)), strict=True))
         return self._run(self._head(encoded.image, previous), **inputs)[0]
 
-    def _head(self, share: Tensor, previous: Tensor) -> "openvino.CompiledModel":
+    def _head(self, share: Tensor, previous: Tensor) -> "_Compiled":
         """The correction head for maps of the batch, height and width of ``share``."""
         batch, _, height, width = share.shape
         size = (batch, height, width) if height == width else None
@@ -167,14 +170,65 @@ class OpenVinoNetwork(_RuntimeNetwork):
             tensor.model().set_layout(self._openvino.Layout("NCHW"))
         return processor.build()
 
-    def _compile(self, model: "openvino.Model") -> "openvino.CompiledModel":
-        return self._core.compile_model(model, "CPU", self._settings)
+    def _compile(self, model: "openvino.Model") -> "_Compiled":
+        precision = self._settings["INFERENCE_PRECISION_HINT"]
+        click_maps = None
+        if precision != "f32":  # in half precision a click would lie pixels away from its place
+            exact = {**self._settings, "INFERENCE_PRECISION_HINT": "f32"}
+            click_maps = self._core.compile_model(self._split_off_click_maps(model), "CPU", exact)
+        return _Compiled(click_maps, self._core.compile_model(model, "CPU", self._settings))
+
+    def _split_off_click_maps(self, model: "openvino.Model") -> "openvino.Model":
+        """Cut a network where what depends on the clicks alone meets products or what depends on more.
+
+        Returns:
+            What computes the values there; ``model`` takes them as inputs from now on.
+        """
+        sources: dict[str, set[str]] = {}  # what each node's values, not its shapes, depend on
+        cuts: dict[tuple[str, int], list[openvino.Input]] = {}
+        outputs: dict[tuple[str, int], openvino.Output] = {}
+        for node in model.get_ordered_ops():
+            kind = node.get_type_name()
+            if kind == "ShapeOf":
+                sources[node.get_friendly_name()] = set()
+                continue
+            own = {node.output(0).get_any_name()} if kind == "Parameter" else set[str]()
+            own |= {kind} & {"Convolution", "GroupConvolution", "MatMul"}
+            read = [value.get_source_output() for value in node.inputs()]
+            names = [output.get_node().get_friendly_name() for output in read]
+            depends = own.union(*(sources[name] for name in names))
+            sources[node.get_friendly_name()] = depends
+            for value, output, name in zip(node.inputs(), read, names, strict=True):
+                if sources[name] == {"points"} != depends:
+                    place = name, output.get_index()
+                    cuts.setdefault(place, []).append(value)
+                    outputs[place] = output
+        click_maps = self._openvino.Model(list(outputs.values()), model.get_parameters(), "clicks").clone()
+        for number, (place, output) in enumerate(outputs.items()):
+            made = self._openvino.opset13.parameter(output.get_partial_shape(), output.get_element_type())
+            made.output(0).set_names({f"{_CLICK_MAP}{number}"})
+            for value in cuts[place]:
+                value.replace_source_output(made.output(0))
+            model.add_parameters([made])
+        return click_maps
 
     @staticmethod
-    def _run(compiled: "openvino.CompiledModel", **inputs: _Array) -> list[Tensor]:
-        request = compiled.create_infer_request()
-        results = request.infer(inputs, share_inputs=True, share_outputs=False)
-        return [torch.from_numpy(results[output]) for output in compiled.outputs]
+    def _run(compiled: "_Compiled", **inputs: _Array) -> list[Tensor]:
+        def infer(network: "openvino.CompiledModel", inputs: dict[str, _Array]) -> list[_Array]:
+            results = network.create_infer_request().infer(inputs, share_inputs=True, share_outputs=False)
+            return [results[output] for output in network.outputs]
+
+        if compiled.click_maps is not None:
+            maps = infer(compiled.click_maps, inputs)
+            inputs |= {f"{_CLICK_MAP}{number}": each for number, each in enumerate(maps)}
+        return [torch.from_numpy(result) for result in infer(compiled.network, inputs)]
+
+
+class _Compiled(NamedTuple):
+    """A network, and what computes its maps of the clicks where it does not do so itself."""
+
+    click_maps: "openvino.CompiledModel | None"
+    network: "openvino.CompiledModel"
 
 
 def _array(tensor: Tensor) -> _Array:

@@ -258,12 +258,14 @@ def test_growth(tmp_path, capsys, measured_in_this_process):
     assert pixels.std() > 0.05
 
 
+@pytest.mark.slow
 def test_processes_wait_for_each_other_and_give_a_rate(workspace):
     settings = NetworkSettings(checkpoint="weights/hr32.pth", size=32)
     image = load_images(None, 1)[0]
     assert growth._rate_together("torch", settings, image, 2, 2) > 0
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_of_a_process_of_its_own(workspace):
     settings = NetworkSettings(checkpoint="weights/hr32.pth", size=32)
     image = load_images(None, 1)[0]

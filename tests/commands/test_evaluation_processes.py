@@ -88,6 +88,7 @@ def check_same(place, run, plain, output):
     assert output.count("NoC@90%") == 1
 
 
+@pytest.mark.slow
 def test_three_processes_under_torchrun_give_the_same(place, plain):
     done = shell(f"{TORCHRUN} --standalone --nproc_per_node=3 {SETTINGS} --logs-path=three", place)
     assert done.returncode == 0, done.stderr
@@ -146,6 +147,7 @@ def test_the_published_command_runs_as_the_shell_splits_it(place, published):
     assert len(masks_of(run)) == 5
 
 
+@pytest.mark.slow
 def test_a_corrupt_file_is_told_at_the_end_and_the_rest_is_kept(template, tmp_path, place, plain):
     folder = copy_of(template, tmp_path / "workspace")
     broken = folder / "datasets" / "kidney" / "images" / "3.png"
@@ -172,6 +174,7 @@ def test_a_corrupt_file_is_told_at_the_end_and_the_rest_is_kept(template, tmp_pa
     assert (run / "report.html").read_text().count("1 sample could not be evaluated: datasets/") == 2
 
 
+@pytest.mark.slow
 def test_what_is_wrong_before_the_start_is_said_once_for_all_processes(template, tmp_path):
     folder = copy_of(template, tmp_path / "workspace")
     (folder / "datasets" / "lung" / "masks" / "lung_1.png").unlink()

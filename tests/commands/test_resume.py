@@ -150,6 +150,7 @@ def wait_until(condition, seconds=60):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_whoever_is_killed_at_whatever_moment_the_results_are_the_same(forks, place, plain):
     chance = random.Random(7)
     kills, runs = 0, 0
@@ -308,6 +309,7 @@ def test_a_process_that_hangs_is_named_and_the_run_ends(forks, place, plain):
     check_same(folder, plain)
 
 
+@pytest.mark.slow
 def test_a_first_process_that_hangs_is_named_by_the_others(forks, place):
     """The store is not its own here, but its launcher's, as under torchrun."""
     folder = place / "first_hangs"
@@ -369,6 +371,7 @@ def workers_of(folder):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
 def test_torchrun_brings_a_crashed_process_back(place, plain):
     folder = place / "restarted"

@@ -14,6 +14,19 @@ import isegm  # noqa: F401 - before any test imports OpenCV, which it tells how 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 
 
+LARGE = {"hr18", "hr32", "segb3"}
+"""What is computed with these networks is among the slow tests; their small sisters go the same ways."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        computes = {"untrained", "reference_model", "reference_file", "pair_of"} & set(item.fixturenames)
+        if computes and any(isinstance(value, str) and value in LARGE for value in values):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of reference data."""

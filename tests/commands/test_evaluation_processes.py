@@ -11,6 +11,8 @@ import pytest
 
 from tests.commands.workspace import SCRIPT, copy_of, environment, free_port, shell
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED = (
     "python -m torch.distributed.launch --master_port=4321 --nproc_per_node=8 scripts/evaluate_model.py "
     "EMC-Click --model_dir='./weights/' --checkpoint=hr32.pth --n-clicks=20 --gpus=0,1,2,3,4,5,6,7 "
@@ -88,7 +90,6 @@ def check_same(place, run, plain, output):
     assert output.count("NoC@90%") == 1
 
 
-@pytest.mark.slow
 def test_three_processes_under_torchrun_give_the_same(place, plain):
     done = shell(f"{TORCHRUN} --standalone --nproc_per_node=3 {SETTINGS} --logs-path=three", place)
     assert done.returncode == 0, done.stderr
@@ -96,7 +97,6 @@ def test_three_processes_under_torchrun_give_the_same(place, plain):
     assert results_of(place / "three")["device"]["processes"] == 3
 
 
-@pytest.mark.slow
 def test_two_nodes_give_the_same(place, plain):
     launcher = f"{TORCHRUN} --nnodes=2 --nproc_per_node=1 --master-addr=127.0.0.1 --master-port={free_port()}"
     nodes = [
@@ -147,7 +147,6 @@ def test_the_published_command_runs_as_the_shell_splits_it(place, published):
     assert len(masks_of(run)) == 5
 
 
-@pytest.mark.slow
 def test_a_corrupt_file_is_told_at_the_end_and_the_rest_is_kept(template, tmp_path, place, plain):
     folder = copy_of(template, tmp_path / "workspace")
     broken = folder / "datasets" / "kidney" / "images" / "3.png"
@@ -174,7 +173,6 @@ def test_a_corrupt_file_is_told_at_the_end_and_the_rest_is_kept(template, tmp_pa
     assert (run / "report.html").read_text().count("1 sample could not be evaluated: datasets/") == 2
 
 
-@pytest.mark.slow
 def test_what_is_wrong_before_the_start_is_said_once_for_all_processes(template, tmp_path):
     folder = copy_of(template, tmp_path / "workspace")
     (folder / "datasets" / "lung" / "masks" / "lung_1.png").unlink()
@@ -187,7 +185,6 @@ def test_what_is_wrong_before_the_start_is_said_once_for_all_processes(template,
     assert not (folder / "run").exists()
 
 
-@pytest.mark.slow
 def test_real_pictures_give_the_same_on_any_number_of_processes_and_cores(shared, reference_file, tmp_path):
     """The last bits matter here: the weights are random, and every mask hangs on all the clicks before it."""
     slices = shared / "data" / "ct_slices" / "spleen"

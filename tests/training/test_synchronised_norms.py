@@ -28,6 +28,7 @@ def data(tmp_path, clicked):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_validation_of_synchronised_norms_is_that_of_plain_ones(data, shipped, tmp_path):
     recipe = replace(HRNET, learning_rate=1e-9, epochs=1, epoch_samples=2, ema_decay=0.0)
     validated, saved = [], []

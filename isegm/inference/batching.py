@@ -1,13 +1,13 @@
 """Many images at once: what several predictors ask of one network, answered in batches.
 
-Every predictor works in a thread of its own and knows nothing of the others. Batches are always full, filled
-up with copies if need be: what a network gives for a picture may depend in its last bits on the batch's size,
-and so it does not depend on who else was there.
+Every predictor works in a thread of its own and knows nothing of the others. What a network gives for a
+picture may depend in its last bits on the size of the batch and on the number of clicks that fit in. So both
+follow from the picture and its clicks alone, never from who else is there: a batch holds as many pictures of
+one size as have some number of pixels together, and is filled up with copies where too few of that size ask.
 """
 
 import contextlib
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -17,9 +17,16 @@ from torch import Tensor
 
 from isegm.inference.network import Network
 from isegm.inference.torch_network import Encoded
+from isegm.model.correction.templates import STRIDE
 
 _CLICKS_STEP = 8
 """Points are padded to a multiple of so many clicks a polarity, so that there are few sizes of batches."""
+
+_BATCH_PIXELS = 4 * 384 * 384
+"""Pixels of the network inputs of a batch, mirrored ones not counted.
+
+More would mean more copies for pictures whose size few others have.
+"""
 
 
 @dataclass(eq=False)
@@ -32,10 +39,16 @@ class _Request:
     error: BaseException | None = None
     done: bool = False
     key: tuple[object, ...] = field(init=False)
+    pixels: int = field(init=False)
 
     def __post_init__(self) -> None:
-        # Numbers of clicks may differ within a batch, sizes of pictures may not.
-        self.key = (self.kind, tuple(tensor.shape for tensor in self.inputs[1:]))
+        points, *maps = self.inputs
+        clicks = torch.unflatten(points, 1, (2, -1))  # (V, 2, N, 3)
+        unused = -clicks.shape[2] % _CLICKS_STEP
+        self.inputs = (F.pad(clicks, (0, 0, 0, unused), value=-1.0).flatten(1, 2), *maps)
+        self.key = (self.kind, tuple(tensor.shape for tensor in self.inputs))
+        height, width = maps[0].shape[2:]
+        self.pixels = height * width * (1 if self.kind == "encode" else STRIDE**2)
 
 
 class BatchedNetwork:
@@ -43,7 +56,8 @@ class BatchedNetwork:
 
     Args:
         network: What computes.
-        size: Pictures in a batch (each with its mirrored one, if the predictors have them).
+        size: Pictures that are worked on at once, and in a batch at most (each with its mirrored one, if the
+            predictors have them).
 
     Attributes:
         size: The same.
@@ -93,18 +107,32 @@ class BatchedNetwork:
             self._waiting.append(request)
             self._changed.notify_all()
             while not request.done:
-                if self._running or len(self._waiting) < self._members:
-                    self._changed.wait()
+                batch = [] if self._running else self._next_batch()
+                if batch:
+                    self._run(batch)
                 else:
-                    self._run_a_batch()
+                    self._changed.wait()
         if request.error is not None:
             raise request.error
         return request.answer
 
-    def _run_a_batch(self) -> None:
-        """Compute the batch that most wait for, with the lock held but for the computing itself."""
-        key, _ = Counter(request.key for request in self._waiting).most_common(1)[0]
-        batch = [request for request in self._waiting if request.key == key][: self.size]
+    def _batch_of(self, request: _Request) -> int:
+        """The pictures of a request's batch, a function of the request alone."""
+        return max(1, min(self.size, _BATCH_PIXELS // request.pixels))
+
+    def _next_batch(self) -> list[_Request]:
+        """The requests to compute now: a full batch, or the fullest one when nobody else can still come."""
+        if not self._waiting:
+            return []
+        groups: dict[tuple[object, ...], list[_Request]] = {}
+        for request in self._waiting:
+            groups.setdefault(request.key, []).append(request)
+        fullest = max(groups.values(), key=lambda group: len(group) / self._batch_of(group[0]))
+        size = self._batch_of(fullest[0])
+        return fullest[:size] if len(fullest) >= size or len(self._waiting) >= self._members else []
+
+    def _run(self, batch: list[_Request]) -> None:
+        """Compute a batch, with the lock held but for the computing itself."""
         self._waiting = [request for request in self._waiting if request not in batch]
         self._running = True
         self._changed.release()
@@ -132,23 +160,13 @@ class BatchedNetwork:
 
     def _compute(self, batch: Sequence[_Request]) -> list[tuple[Tensor, ...]]:
         """What each request asks for."""
-        filled = [*batch, *[batch[0]] * (self.size - len(batch))]
-        points = _stack_points([request.inputs[0] for request in filled])
-        maps = [torch.cat(same) for same in zip(*(request.inputs[1:] for request in filled), strict=True)]
+        filled = [*batch, *[batch[0]] * (self._batch_of(batch[0]) - len(batch))]
+        points, *maps = (torch.cat(same) for same in zip(*(each.inputs for each in filled), strict=True))
         if batch[0].kind == "encode":
             answers: tuple[Tensor, ...] = self._network.encode(maps[0], points)
         else:
             answers = (self._network.correct(points, Encoded(*maps[:3]), maps[3]),)
         views = batch[0].inputs[1].shape[0]
-        return list(zip(*(torch.split(tensor, views) for tensor in answers), strict=True))
-
-
-def _stack_points(points: Sequence[Tensor]) -> Tensor:
-    """Points (V, 2N, 3) of pictures with different N as one batch, padded by unused rows."""
-    most = max(each.shape[1] for each in points) // 2
-    wanted = -(-most // _CLICKS_STEP) * _CLICKS_STEP
-    padded = [
-        F.pad(torch.unflatten(each, 1, (2, -1)), (0, 0, 0, wanted - each.shape[1] // 2), value=-1.0)
-        for each in points
-    ]
-    return torch.cat(padded).flatten(1, 2)
+        # Copies: what one picture keeps must not keep the whole batch.
+        parts = ([part.clone() for part in torch.split(tensor, views)] for tensor in answers)
+        return list(zip(*parts, strict=True))

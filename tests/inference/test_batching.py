@@ -9,7 +9,7 @@ import torch
 
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.predictor import Predictor
-from isegm.inference.torch_network import InferenceModel
+from isegm.inference.torch_network import Encoded, InferenceModel
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,67 @@ def test_what_a_sample_gets_does_not_depend_on_the_others(network):
         together = list(pool.map(lambda index: probabilities(batched, index, batched.member), (0, 1, 2)))
     for ours, theirs in zip(together[0], alone, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+class Recording:
+    """A network of tiny maps that notes each batch that it is asked for; it computes nothing."""
+
+    name, device, dtype = "hr18s", torch.device("cpu"), torch.float32
+
+    def __init__(self):
+        self.calls = []
+
+    def encode(self, image, points):
+        self.calls.append((image.shape[0], *image.shape[2:], points.shape[1] // 2))
+        maps = image[:, :1, ::4, ::4]
+        return Encoded(maps, maps, maps)
+
+    def correct(self, points, encoded, previous):
+        self.calls.append(
+            (previous.shape[0], 4 * previous.shape[2], 4 * previous.shape[3], points.shape[1] // 2)
+        )
+        return previous
+
+
+def ask_at_once(sizes, clicks, size):
+    """Let as many threads as there are sizes each click on a picture of its own; the batches."""
+    recording = Recording()
+    batched, ready = BatchedNetwork(recording, size), threading.Barrier(len(sizes))
+
+    def ask(number):
+        predictor = Predictor(batched, size=min(sizes[number]))
+        with batched.member():
+            ready.wait()
+            predictor.set_image(np.zeros(sizes[number], np.uint8))
+            for click in range(clicks[number]):
+                predictor.click(click, click)
+
+    with ThreadPoolExecutor(len(sizes)) as pool:
+        list(pool.map(ask, range(len(sizes))))
+    return recording.calls
+
+
+def test_pictures_of_many_sizes_are_not_filled_up_to_many_times_what_is_needed():
+    sizes = [(384, 480 + 16 * number) for number in range(16)]
+    calls = ask_at_once(sizes, [2] * 16, 16)
+    assert len(calls) == 16 * 3
+    pixels = sum(views // 2 * height * width for views, height, width, _ in calls)
+    needed = 3 * sum(height * width for height, width in sizes)
+    assert pixels <= 3 * needed
+    assert {width: views // 2 for views, _, width, _ in calls} == {
+        width: 4 * 384 * 384 // (384 * width) for _, width in sizes
+    }
+
+
+def test_pictures_of_one_size_fill_their_batches():
+    calls = ask_at_once([(384, 384)] * 16, [1] * 16, 16)
+    assert calls == [(8, 384, 384, 8)] * 8  # four pictures and their mirrored ones, both stages
+
+
+def test_a_picture_with_many_clicks_does_not_change_what_the_others_are_computed_with():
+    calls = ask_at_once([(64, 64)] * 2, [2, 9], 2)
+    assert calls.count((4, 64, 64, 8)) + calls.count((4, 64, 64, 16)) == len(calls)
+    assert calls.count((4, 64, 64, 16)) == 1  # the ninth click alone
 
 
 def test_threads_that_ask_together_share_a_batch(network):

@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             if processes.rank == 0 and Journal(folder).exists():
                 print(
-                    f"what is done is kept; go on by the same command with --logs-path={folder} --resume",
+                    f"what is done is kept; resume by the same command with --logs-path={folder} --resume",
                     file=sys.stderr,
                     flush=True,
                 )

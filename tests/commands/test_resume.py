@@ -190,7 +190,7 @@ def test_an_interrupted_run_ends_cleanly_and_says_how_to_go_on(forks, place, pla
     run.signal(number)
     assert run.wait() == [130]
     *_, hint, last = run.printed("err").splitlines()
-    assert hint == (f"what is done is kept; go on by the same command with --logs-path={folder} --resume")
+    assert hint == (f"what is done is kept; resume by the same command with --logs-path={folder} --resume")
     assert last == "evaluate_model.py: interrupted"
     assert 3 <= done_in(folder) < SAMPLES
     assert not list(folder.rglob(".tmp-*"))

@@ -237,6 +237,7 @@ class _Workers:
         self._tally = tally
         self._errors: list[BaseException] = []
         self._stop = threading.Event()
+        self._gate = _Gate()
         batched = method.batched
         count = batched.size if batched else samples_at_once(method.device, processes)
         # Not Thread.join: a signal during it makes Python 3.11 take the thread for ended.
@@ -286,20 +287,68 @@ class _Workers:
         self._tally.tell()
 
     def _evaluate(self, segmenter: Segmenter, index: int) -> SampleResult | None:
-        """Evaluate a sample and keep its result, or why there is none."""
-        task = self._task
-        try:
-            sample = task.dataset[index]
-            result, pictures = evaluate_sample(segmenter, sample, task.protocol, task.seed)
-            self._keeper.keep(index, sample, result, pictures)
-        except OSError:  # it cannot be kept; what cannot be read is an InputError
-            raise
-        except Exception as error:
-            problem = problem_of(error, task.dataset.records[index].files)
-            _LOGGER.debug("%s", problem, exc_info=error)
-            self._keeper.keep_failure(index, SampleFailure(task.dataset.names[index], problem))
-            return None
+        """Evaluate a sample and keep its result, or why there is none.
+
+        Where memory does not suffice, other samples may have taken it: then once more, without any other. In
+        a batch there are always others.
+        """
+        dataset, problem = self._task.dataset, ""
+        crowded = len(self._ended) > 1 and self._method.batched is None
+        for admitted in [self._gate.together] + [self._gate.alone] * crowded:
+            try:
+                with admitted():
+                    return self._attempt(segmenter, index)
+            except OSError:  # it cannot be kept; what cannot be read is an InputError
+                raise
+            except Exception as error:
+                problem = problem_of(error, dataset.records[index].files)
+                _LOGGER.debug("%s", problem, exc_info=error)
+                if not is_out_of_memory(error):
+                    break
+        self._keeper.keep_failure(index, SampleFailure(dataset.names[index], problem))
+        return None
+
+    def _attempt(self, segmenter: Segmenter, index: int) -> SampleResult:
+        sample = self._task.dataset[index]
+        result, pictures = evaluate_sample(segmenter, sample, self._task.protocol, self._task.seed)
+        self._keeper.keep(index, sample, result, pictures)
         return result
+
+
+class _Gate:
+    """Admits any number of threads together, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._closed = False
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Be one of those inside."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._closed)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nobody in any more, and be inside as soon as all others have left."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._closed)
+            self._closed = True
+            self._changed.wait_for(lambda: self._inside == 0)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._closed = False
+                self._changed.notify_all()
 
 
 def problem_of(error: Exception, files: Sequence[Path]) -> str:

@@ -193,6 +193,34 @@ def test_whatever_goes_wrong_in_a_sample_is_its_own_failure(cores, poison, said)
             assert result.scores == SCORES[index]
 
 
+def test_a_sample_that_others_left_no_memory_for_is_evaluated_alone(cores):
+    inside, failed, lock = set(), [], threading.Lock()
+
+    class Crowded(Rows):
+        """Rows 2 and 5 take all memory: there is none for them beside others, and for others beside them."""
+
+        def __getitem__(self, index):
+            with lock:
+                inside.add(index)
+            sample = super().__getitem__(index)
+            if index in (2, 5):
+                with lock:
+                    alone = inside == {index}
+                if index not in failed or not alone:
+                    failed.append(index)
+                    inside.discard(index)
+                    raise MemoryError
+            return sample
+
+    def leave(sample, *_):
+        with lock:
+            inside.discard(int(sample.name.removeprefix("row")))
+
+    results = evaluate(Crowded(), save=leave)
+    assert [result.scores for result in results.values()] == SCORES
+    assert sorted(failed) == [2, 5]  # once each, and not the second time
+
+
 def test_a_segmenter_that_failed_is_as_good_as_new_for_the_next_sample(cores):
     cores(1)
     results = evaluate(Marked(count=24), method=poisoned(raising(RuntimeError("once"))))

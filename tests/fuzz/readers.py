@@ -232,19 +232,19 @@ def _palette_seeds():
     return seeds
 
 
-def mend_png(content):
+def repair_png(content):
     """Make the checksums of a PNG's chunks true; other contents stay as they are."""
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         return content
-    mended, position = bytearray(content), 8
-    while position + 12 <= len(mended):
-        (length,) = struct.unpack_from(">I", mended, position)
+    repaired, position = bytearray(content), 8
+    while position + 12 <= len(repaired):
+        (length,) = struct.unpack_from(">I", repaired, position)
         end = position + 8 + length
-        if end + 4 > len(mended):
+        if end + 4 > len(repaired):
             break
-        struct.pack_into(">I", mended, end, zlib.crc32(mended[position + 4 : end]))
+        struct.pack_into(">I", repaired, end, zlib.crc32(repaired[position + 4 : end]))
         position = end + 4
-    return bytes(mended)
+    return bytes(repaired)
 
 
 def _read_palette(path):
@@ -510,9 +510,9 @@ READERS: dict[str, Reader] = {
     "windows": Reader("windows.json", _read_windows, _windows_seeds),
     "list": Reader("val.txt", _read_list, lambda: [b"2008_000009\n2008_000010\n"]),
     "coco": Reader("instances.json", _read_coco, _coco_seeds, beside=_coco_pictures),
-    "picture": Reader("a.png", _read_picture, _picture_seeds, mend_png),
-    "mask": Reader("a.png", _read_mask, _picture_seeds, mend_png),
-    "palette": Reader("a.png", _read_palette, _palette_seeds, mend_png),
+    "picture": Reader("a.png", _read_picture, _picture_seeds, repair_png),
+    "mask": Reader("a.png", _read_mask, _picture_seeds, repair_png),
+    "palette": Reader("a.png", _read_palette, _palette_seeds, repair_png),
     "matlab": Reader("a.mat", _read_matlab, _matlab_seeds),
     "volume": Reader("volume.nii", _read_volume, _volume_seeds),
     "volume-gz": Reader(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from isegm.errors import InputError
+from isegm.errors import InputError, SettingError
 from isegm.volumes.windows import WINDOWS, Window
 
 
@@ -79,7 +79,7 @@ def find_organ(name: str, labels: Sequence[int] = (), window: Window | None = No
     if not name.strip() or name.startswith((".", "-")) or set(name) & set('/\\:*?"<>|\0'):
         raise InputError(f"organ {name!r}: this cannot be the name of a folder; use letters and digits")
     if any(label <= 0 for label in labels):
-        raise InputError(f"labels {', '.join(map(str, labels))}: must be above 0, which is the background")
+        raise SettingError("labels", f"must be above 0 (the background), not {', '.join(map(str, labels))}")
     if not labels and name not in ORGANS:
         known = ", ".join(ORGANS)
         raise InputError(f"organ {name!r}: {_meant(name, ORGANS)}not one of {known}; give its label values")

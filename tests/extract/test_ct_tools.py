@@ -24,7 +24,7 @@ def launch(tool, *arguments):
 
 
 def test_processes(ct, tmp_path):
-    """Several workers, which import the tool anew; no torch, no bar where there is no terminal."""
+    """Several workers, which import the tool themselves; no torch, no bar where there is no terminal."""
     (tmp_path / "labelsTr" / "a.nii").write_bytes(b"")
     done = launch("extraer_imagenes", tmp_path / "labelsTr", tmp_path / "out", "liver", "--workers", 2)
     assert done.returncode == 1

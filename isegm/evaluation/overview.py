@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from isegm.config import Config
@@ -25,7 +24,7 @@ from isegm.evaluation.drawing import (
 )
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleResult, read_records
-from isegm.evaluation.workers import predictor_for
+from isegm.evaluation.workers import one_thread_a_sample, predictor_for
 from isegm.geometry import Click
 from isegm.inference.load import load_network
 from isegm.inference.segmenter import Mask, Segmenter
@@ -89,13 +88,13 @@ def draw_overview(results: Path, config: Config) -> Picture:
 
 
 def replay(predictor: Segmenter, sample: Sample, clicks: Iterable[Click]) -> list[Mask]:
-    """The mask (H, W) after each click; this thread computes with one thread from then on."""
-    torch.set_num_threads(1)  # as in the evaluation: the last bits depend on it, and masks may on them
-    predictor.set_image(sample.image, sample.initial_mask)
+    """The mask (H, W) after each click."""
     masks = []
-    for click in clicks:
-        predictor.click(click.row, click.col, click.positive)
-        masks.append(predictor.mask)
+    with one_thread_a_sample():  # as in the evaluation: the last bits depend on it, and masks may on them
+        predictor.set_image(sample.image, sample.initial_mask)
+        for click in clicks:
+            predictor.click(click.row, click.col, click.positive)
+            masks.append(predictor.mask)
     return masks
 
 

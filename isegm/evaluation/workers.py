@@ -209,7 +209,7 @@ def evaluate_dataset(
 
 @contextlib.contextmanager
 def one_thread_a_sample() -> Iterator[None]:
-    """Let the threads that begin within compute each by itself.
+    """Let this thread, and those that begin within, compute each by itself.
 
     ``torch.set_num_threads`` holds for the calling thread and for all that have not computed anything yet;
     OpenCV's holds for the process.

@@ -25,6 +25,7 @@ from isegm.evaluation.overview import (
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import Job, SampleRecord, SampleResult
 from isegm.geometry import Click
+from isegm.inference.predictor import Predictor
 from isegm.metrics.overlap import mask_iou
 from isegm.storage import write_text
 from tests.commands.workspace import bright_network, easy_sample, save_sample
@@ -158,9 +159,7 @@ def test_the_grid_is_aligned_and_no_text_overlaps():
 def test_a_replay_begins_with_the_mask_that_the_evaluation_began_with():
     first, *masks = ([[True, False, False]], [[True, True, False]], [[True, True, True]])
     predictor = ScriptedPredictor(masks)
-    threads = torch.get_num_threads()
     found = replay(predictor, sample_of(row_of(3, 3), initial=first), [Click(0.0, 1.0, True)] * 2)
-    torch.set_num_threads(threads)
     np.testing.assert_array_equal(found, masks)
     np.testing.assert_array_equal(predictor.first, first)
 
@@ -192,10 +191,16 @@ def test_the_overview_replays_the_first_networks_first_samples(tmp_path, monkeyp
     threads = torch.get_num_threads()
     seen = []
 
+    class Watched(Predictor):
+        def click(self, *click):
+            assert torch.get_num_threads() == 1
+            return super().click(*click)
+
     def observed(predictor, sample, clicks):
         torch.set_num_threads(2)
+        predictor.__class__ = Watched
         masks = replay(predictor, sample, clicks)
-        assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
         torch.set_num_threads(threads)
         seen.append((predictor.size, predictor.flip, predictor.threshold, sample.name, clicks))
         assert all(mask_iou(mask, sample.truth) > 0.85 for mask in masks)

@@ -14,11 +14,12 @@ SECONDS ?= 600
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help test test-fast demo lint format audit fuzz clean
+.PHONY: help test test-fast gpu-check demo lint format audit fuzz clean
 
 help:
 	@echo "make test       every test (makes $(VENV) if needed)"
 	@echo "make test-fast  without the slow tests"
+	@echo "make gpu-check  every way to compute on a GPU, against the CPU; without a GPU it says so"
 	@echo "make demo       the whole job on generated patients, in demo/; DATA=folder ORGAN=liver for yours"
 	@echo "make lint       ruff, mypy --strict and the import contract"
 	@echo "make format     format the code"
@@ -38,6 +39,9 @@ test: $(INSTALLED)
 
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+gpu-check: $(INSTALLED)
+	$(BIN)/python -m isegm benchmark gpu
 
 demo: $(INSTALLED)
 	$(BIN)/python scripts/demo.py $(if $(DATA),--data='$(DATA)') $(if $(ORGAN),--organ='$(ORGAN)')

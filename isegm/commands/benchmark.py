@@ -17,6 +17,10 @@ The simulated click, and the CT tools against reading and writing alone::
 
     isegm benchmark clicks
     isegm benchmark ct Task09_Spleen/labelsTr spleen
+
+Every way to compute on a GPU, held against the CPU (``make gpu-check``)::
+
+    isegm benchmark gpu
 """
 
 import argparse
@@ -31,12 +35,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from isegm.benchmark import click_speed, ct_speed, evaluation_speed, growth, simulator_speed
+from isegm.benchmark import click_speed, ct_speed, evaluation_speed, gpu_check, growth, simulator_speed
 from isegm.benchmark.growth_plots import plot_growth
 from isegm.benchmark.hardware import describe_hardware, describe_versions, format_hardware
 from isegm.benchmark.timing import REFERENCE
 from isegm.benchmark.ways import NetworkSettings, load_images, untrained_checkpoints, usable_backends
-from isegm.commands.command_line import Parser, command, numbers
+from isegm.commands.command_line import EXIT_PARTIAL, Parser, command, numbers
+from isegm.commands.places import default_weights
 from isegm.config import read_config
 from isegm.distributed import cores_for
 from isegm.errors import InputError
@@ -62,7 +67,7 @@ def build_parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a benchmark; the exit status is 0, or 2 if it cannot be done."""
+    """Run a benchmark; the exit status is 0, 1 if a check failed, or 2 if it cannot be done."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, next(iter(BENCHMARKS)))
@@ -70,8 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     hardware, versions = describe_hardware(), describe_versions()
     print(format_hardware(hardware, versions), flush=True)
     *_, run = BENCHMARKS[args.what]
-    print(json.dumps({"benchmark": args.what, "hardware": hardware, "versions": versions, **run(args)}))
-    return 0
+    result = run(args)
+    print(json.dumps({"benchmark": args.what, "hardware": hardware, "versions": versions, **result}))
+    return 0 if all(row["passed"] for row in result.get("checks", ())) else EXIT_PARTIAL
 
 
 # -- each benchmark: it prints its tables, and returns all figures for the last line
@@ -203,6 +209,16 @@ def _at_least(smallest: int) -> Callable[[str], int]:
     return whole_number
 
 
+def _run_gpu(args: argparse.Namespace) -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        print("no GPU is usable here: nothing was checked")
+        return {"checks": []}
+    checkpoint = args.checkpoint or default_weights()
+    rows = gpu_check.run_checks(gpu_check.checks_of(gpu_check.GpuCheck(checkpoint, torch.device("cuda"))))
+    print(gpu_check.format_checks(rows), flush=True)
+    return {"checkpoint": checkpoint.name, "checks": rows}
+
+
 # -- the arguments of each benchmark
 
 
@@ -249,6 +265,12 @@ def _add_ct_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", type=Path, help="a folder labelsTr, with imagesTr beside it; .nii.gz")
     parser.add_argument("organ", help="whose slice is extracted, and whose window is applied")
     parser.add_argument("--repeats", type=_at_least(1), default=9, help="turns (default: %(default)s)")
+
+
+def _add_gpu_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", type=Path, help="a trained network (default: the project's own)"
+    )
 
 
 def _add_backend_arguments(parser: argparse.ArgumentParser) -> None:
@@ -304,5 +326,6 @@ BENCHMARKS: dict[str, tuple[ModuleType, _AddArguments, _Run]] = {
     "growth": (growth, _add_growth_arguments, _run_growth),
     "clicks": (simulator_speed, _add_clicks_arguments, _run_clicks),
     "ct": (ct_speed, _add_ct_arguments, _run_ct),
+    "gpu": (gpu_check, _add_gpu_arguments, _run_gpu),
 }
 """By subcommand the module that measures, its arguments, and how it is run. The first is the default."""

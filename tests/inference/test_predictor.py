@@ -29,9 +29,10 @@ def picture(height=28, width=37, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(untrained):
-    return untrained("hr18s")
+    """A network ready to be run, which making a predictor of it does not copy."""
+    return InferenceModel(untrained("hr18s"))
 
 
 @pytest.fixture
@@ -131,12 +132,12 @@ def test_reset_keeps_the_image_and_forgets_the_clicks(predictor):
 
 
 @pytest.fixture(scope="module")
-def fresh_state(untrained):
+def fresh_state(model):
     """``fresh_state(clicks, merging)``: the state of a new predictor after these clicks."""
 
     @functools.cache
     def state(clicks, merging):
-        predictor = Predictor(untrained("hr18s"), size=32)
+        predictor = Predictor(model, size=32)
         predictor.set_image(picture(), np.eye(28, 37, dtype=np.bool_) if merging else None)
         click_all(predictor, clicks)
         return state_of(predictor)
@@ -150,9 +151,9 @@ def fresh_state(untrained):
     merging=st.booleans(),
 )
 def test_any_history_of_clicks_undos_and_resets_leaves_what_its_clicks_alone_would(
-    untrained, fresh_state, actions, merging
+    model, fresh_state, actions, merging
 ):
-    predictor = Predictor(untrained("hr18s"), size=32)
+    predictor = Predictor(model, size=32)
     predictor.set_image(picture(), np.eye(28, 37, dtype=np.bool_) if merging else None)
     clicks = []
     for action in actions:

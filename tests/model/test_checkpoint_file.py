@@ -441,18 +441,18 @@ def with_one(value, dtype=torch.float32):
 )
 def test_values_that_are_not_finite(values, file, tensor):
     torch.save({"state_dict": values | {WEIGHT: tensor}}, file)
-    assert complaint(file) == f"tensor {WEIGHT!r} has NaN or infinite values; get the file anew"
+    assert complaint(file) == f"tensor {WEIGHT!r} has NaN or infinite values; get the file again"
 
 
 def test_a_counter_that_is_not_finite(values, file):
     torch.save({"state_dict": values | {COUNTER: torch.tensor(float("nan"))}}, file)
-    assert complaint(file) == f"tensor {COUNTER!r} has NaN or infinite values; get the file anew"
+    assert complaint(file) == f"tensor {COUNTER!r} has NaN or infinite values; get the file again"
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.float8_e4m3fn], ids=str)
 def test_weights_of_a_kind_that_weights_are_not_of(values, file, dtype):
     torch.save({"state_dict": values | {WEIGHT: torch.zeros(64, 64, 1, 1).to(dtype)}}, file)
-    assert complaint(file) == f"tensor {WEIGHT!r} is {dtype}, not torch.float32; get the file anew"
+    assert complaint(file) == f"tensor {WEIGHT!r} is {dtype}, not torch.float32; get the file again"
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -532,6 +532,7 @@ def test_every_sample_corrupt_is_still_a_whole_report(evaluate_model, workspace,
     assert re.search(r"\| hr32 +\| lung +\| +0 \|", out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [["--backend=onnxruntime"], ["--backend=openvino"], ["--batch-size=3"], ["--precision=bfloat16"]],

@@ -78,6 +78,7 @@ def test_a_whole_run_by_flags_alone(place, first):
     assert set(metadata) >= {"isegm", "commit", "torch", "windows", "validation"}
 
 
+@pytest.mark.slow
 def test_resume_goes_on_and_the_same_folder_is_refused_without(place, first):
     shutil.copytree(place / "first", place / "longer")
     longer = f"fine-tune --folder=longer {SMALL} --epochs=3"
@@ -91,6 +92,7 @@ def test_resume_goes_on_and_the_same_folder_is_refused_without(place, first):
     assert steps(place / "longer") == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_fine_tuning_begins_with_a_checkpoints_weights(place, first):
     done = run(
         place,

@@ -105,6 +105,7 @@ def test_an_input_with_fewer_pixels_than_templates_is_refused(kind, pair_of):
         predictor.click(3, 4)
 
 
+@pytest.mark.slow
 def test_half_the_size_is_computed_from_weights_rounded_to_half(single):
     whole, half = (export_pair(single("hr18s"), half=half) for half in (False, True))
     assert len(half.first_stage) < 0.55 * len(whole.first_stage)

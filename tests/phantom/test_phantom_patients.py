@@ -11,6 +11,7 @@ from isegm.phantom.patients import LABELS, random_patient, write_decathlon
 from isegm.pictures import read_grey
 from isegm.storage import sha256
 from isegm.volumes.organs import find_organ
+from isegm.volumes.windows import WINDOWS
 
 SHAPE, SPACING = (96, 80, 40), (4.2, 4.2, 8.5)
 
@@ -112,7 +113,7 @@ def test_wrong_arguments(shape, spacing):
 def test_pictures_of_every_organ_are_upright(patient, save, tmp_path, name):
     save(tmp_path / "imagesTr" / "p_0.nii.gz", patient.hu, patient.affine)
     save(tmp_path / "labelsTr" / "p_0.nii.gz", patient.labels, patient.affine)
-    organ = find_organ(name, (LABELS[name],))
+    organ = find_organ(name, (LABELS[name],), WINDOWS["abdomen"])
     report = extract(tmp_path / "labelsTr", None, Extraction(organ=organ, folder=tmp_path / name), 1)
     assert (report.pictures, report.problems) == (1, [])
     mask = read_grey(next((tmp_path / name / "masks").iterdir())) > 0

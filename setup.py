@@ -1,8 +1,11 @@
 """What pyproject.toml cannot say: the folder weights/ is a part of the package where it is installed."""
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 setup(
-    packages=[*find_packages(include=["isegm", "isegm.*"]), "isegm.weights"],
+    packages=[
+        *find_namespace_packages(include=["isegm", "isegm.*"], exclude=["*.__pycache__"]),
+        "isegm.weights",
+    ],
     package_dir={"isegm.weights": "weights"},
 )

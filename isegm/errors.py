@@ -121,7 +121,7 @@ def warn_together(caught: Iterable[Warning]) -> None:
 
 
 def describe(error: OSError, path: str | os.PathLike[str] = "") -> str:
-    """What the operating system would not do, in one line with the fix: ``file: reason; fix``.
+    """Say in one line what the operating system refused, and the fix: ``file: reason; fix``.
 
     Args:
         error: What it said.

@@ -115,7 +115,7 @@ class JsonObject:
         )
 
     def plain(self) -> dict[str, str]:
-        """What of it can be shown in a line each, by key: texts, numbers, yes and no; nothing nested.
+        """The values that fit on one line, by key: texts, numbers, yes and no; nothing nested.
 
         Raises:
             InputError: A key or text cannot be encoded.

@@ -16,7 +16,7 @@ from pathlib import Path
 from isegm.errors import InputWarning
 
 TEMPORARY_PREFIX = ".tmp-"
-"""What the names of files begin with that are being written."""
+"""How the names of files begin that are still being written."""
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """The table in docs/errors.md: every row of it is done here, and says what the row says.
 
 The table holds the lines; this module holds what brings each about, by the words of the row. After a change
-of either, ``python tests/test_errors.py`` writes the table anew; look at what changed.
+of either, ``python tests/test_errors.py`` writes the table again; look at what changed.
 """
 
 import contextlib

@@ -44,7 +44,7 @@ class NetworkSettings:
     flip: bool = True
     """Average the logits with those of the mirrored image."""
     precision: str = "float32"
-    """What the optimised ways compute in; the reference computes in float32."""
+    """Precision of the optimised methods; the reference computes in float32."""
     threads: int = 1
     """How many of them one click may use."""
     device: str = "cpu"

@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def command(main: Main) -> Main:
-    """Make ``main(argv) -> exit status`` end in one line on stderr for whatever the user can mend.
+    """Make ``main(argv) -> exit status`` end in one line on stderr for whatever the user can fix.
 
     ``InputError``, ``OSError`` (no permission, disk full) and too little memory become
     ``<program>: error: <line>`` and status 2; Ctrl-C becomes status 130. Anything else is a defect of ours:
@@ -115,7 +115,7 @@ def _logging() -> Iterator[None]:
 
 
 def _what_to_mend(error: Exception) -> list[str]:
-    """The lines for an error that the user can mend; none for a defect of ours."""
+    """The lines for an error that the user can fix; none for a defect of ours."""
     if isinstance(error, SettingError):
         return [f"{error.option}: {error.said}"]
     if isinstance(error, InputError):
@@ -243,7 +243,7 @@ def report_problems(problems: Sequence[str]) -> int:
     """Print one line a problem on stderr; return the exit status, 0 without any and 1 otherwise.
 
     Args:
-        problems: Lines of the form ``file: what is wrong and what would mend it``.
+        problems: Lines of the form ``file: what is wrong and how to fix it``.
     """
     for line in problems:
         print_line(line)

@@ -45,7 +45,7 @@ MARKER = ".made_by_demo"
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo works on.
+    """The data that the demo works on.
 
     Attributes:
         folder: Where everything is made.
@@ -198,7 +198,7 @@ def steps(demo: Demo) -> Iterator[list[str]]:
 
 
 def read_results(demo: Demo) -> dict[str, Any]:
-    """What the evaluation says in ``results.json``."""
+    """Return the evaluation's ``results.json``."""
     return read_json(demo.folder / "results" / "results.json")
 
 

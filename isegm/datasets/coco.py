@@ -25,7 +25,7 @@ from isegm.pictures import is_turned, read_image
 
 Json = Any
 Key = int | float | str
-"""What an id can be."""
+"""The types that an id can have."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class WindowingReport:
 
 
 def parse_windows(organ: str) -> Window | dict[str, Window]:
-    """What the ``organ`` argument means.
+    """Find the windows that the ``organ`` argument asks for.
 
     Args:
         organ: A window's name, ``level,width``, a ``.json`` file that maps file names to windows, or an

@@ -79,7 +79,7 @@ class BatchedNetwork:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in."""
+        """The type that the network computes in."""
         return self._network.dtype
 
     @contextlib.contextmanager

@@ -19,7 +19,7 @@ _SMOOTHING = 1.0
 """Standard deviation, in pixels, of the Gaussian before the gradient."""
 
 _STEP = 0.1
-"""What a pixel of path costs where nothing changes, in grey levels."""
+"""Cost of a pixel of path where nothing changes, in grey levels."""
 
 Distances = npt.NDArray[np.float64]
 
@@ -111,7 +111,7 @@ class GeodesicSegmenter:
 
 
 def _cost_of(image: npt.NDArray[np.uint8]) -> Distances:
-    """What a pixel of path costs: the greatest gradient of any channel, in grey levels a pixel."""
+    """Cost of a pixel of path: the greatest gradient of any channel, in grey levels per pixel."""
     smooth = cv2.GaussianBlur(np.atleast_3d(image).astype(np.float32), (0, 0), _SMOOTHING)
     steps = [
         np.abs(np.atleast_3d(cv2.Sobel(smooth, cv2.CV_32F, *order, scale=1 / 8))).max(axis=2)

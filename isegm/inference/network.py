@@ -1,4 +1,4 @@
-"""What the predictor asks of anything that runs a network."""
+"""The interface of anything that runs a network, as the predictor uses it."""
 
 from typing import Protocol
 
@@ -23,7 +23,7 @@ class Network(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the tensors that it takes and gives are in; points are in single precision at least."""
+        """The type of the tensors that it takes and returns; points are in single precision at least."""
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
         """Run the first stage."""

@@ -1,4 +1,4 @@
-"""What a network computes in, and what torch has to be told for it."""
+"""The precisions that networks compute in, and the settings of torch for each."""
 
 import platform
 from pathlib import Path
@@ -12,7 +12,7 @@ PRECISIONS = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-"""What a network can be asked to compute in, by name, and what its tensors are then.
+"""The precisions that can be asked for, by name, and the type of the tensors in each.
 
 ``tf32`` rounds the factors of float32 products to 10 bits, as NVIDIA GPUs since Ampere can.
 """

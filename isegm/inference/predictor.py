@@ -36,7 +36,7 @@ class _Step(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """What a click gave, at the image's size."""
+    """A click's result, at the image's size."""
 
     probability: Probability
     mask: Mask
@@ -220,7 +220,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _last_answer(self) -> _Answer | None:
-        """What the last click gave; after an undo it is computed again, from what is kept of the clicks."""
+        """Return the last click's result; after an undo computed again from the clicks kept."""
         if self._answer is None and self._steps:
             # A merged mask depends on all that were before it; otherwise the last click alone decides.
             *earlier, last = self._steps if self._initial_mask is not None else self._steps[-1:]
@@ -231,7 +231,7 @@ class Predictor:
         return self._answer
 
     def _answer_of(self, step: _Step, before: Mask) -> _Answer:
-        """What a click gave where ``before`` was the mask, (H, W)."""
+        """Return a click's result where ``before`` was the mask, (H, W)."""
         probability = self._to_image(step.logits)
         mask = probability > self.threshold
         if self._initial_mask is not None:

@@ -1,4 +1,4 @@
-"""What the evaluation asks of anything that segments by clicks."""
+"""The interface of anything that segments by clicks, as the evaluation uses it."""
 
 from typing import Protocol
 

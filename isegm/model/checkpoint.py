@@ -29,7 +29,7 @@ from isegm.storage import whole_file
 EXPECTED = f"expected an EMC-Click checkpoint ({', '.join(PRESETS)}), released or trained here"
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""What a tensor may be stored as; all become float32 (but a counter stays an integer)."""
+"""The types that tensors may be stored in; all become float32 (but a counter stays an integer)."""
 
 _PICKLES_IN_A_FILE = 5
 """In files of the form before torch 1.6: three that say so, the content, and the names of its arrays."""

@@ -1,4 +1,4 @@
-"""What a CT scanner adds to the true HU: blur, noise, streaks, bias, rings.
+"""The artefacts that a CT scanner adds to the true HU: blur, noise, streaks, bias, rings.
 
 Noise in reconstructed CT is not white: the reconstruction filter takes its low frequencies away and the
 kernel its high ones, so it is band-limited, grainy, and stronger in the middle of a large body. Measured in

@@ -1,4 +1,4 @@
-"""What an evaluation left in its folder, read and checked."""
+"""An evaluation's folder, read back and checked."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ CLICK_MODELS = "centre, or any of random, jitter=PIXELS and wrong=PROBABILITY, w
 
 @dataclass(frozen=True, kw_only=True)
 class ClickModel:
-    """What of a click is left to chance. The defaults are the published simulator's: nothing."""
+    """The parts of a click that are left to chance; by default none, as in the published simulator."""
 
     random: bool = False
     """Aim at any pixel of the error in whose middle the published simulator clicks."""

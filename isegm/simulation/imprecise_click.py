@@ -28,7 +28,7 @@ class ImpreciseClick:
        the first in row-major order among equally near ones. Only where clicks landed counts as clicked, not
        where they were aimed at.
     5. ``wrong``: the wrong mouse button is pressed. The first click is exempt: the network's first stage sees
-       nothing but that, positive, and any user would notice at once and begin anew. So what is measured is
+       nothing but that, positive, and any user would notice at once and start again. So what is measured is
        the correction that follows a mistake.
 
     What is left to chance is a function of the seed, the sample's name and the number of the click, and each

@@ -1,4 +1,4 @@
-"""What a network makes of some training pictures, to be looked at."""
+"""Pictures of what a network makes of some training samples."""
 
 from collections.abc import Sequence
 from concurrent.futures import Executor

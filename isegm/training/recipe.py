@@ -1,4 +1,4 @@
-"""What a training run is: every setting in one typed place, and the published recipes as functions."""
+"""The settings of a training run, in one typed place, and the published recipes as functions."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ class Recipe:
     """After which clicks the corrected mask's loss is taken: the ``last`` (published), ``every`` one, or
     ``some``: the first, the last and one between."""
     soft_iou_weight: float = 0.0
-    """What the masks' soft IoU loss counts, beside the focal loss."""
+    """Weight of the masks' soft IoU loss beside the focal loss."""
     clicked_weight: float = 0.0
     """What cross-entropy of the clicked pixels counts."""
     worse_weight: float = 0.0

@@ -99,7 +99,7 @@ def cool_down() -> Recipe:
 
 
 def fine_tune() -> Recipe:
-    """A few epochs on a folder of one's own, from a checkpoint (``--pretrained``), all layers gently."""
+    """A few epochs on a folder of yours, from a checkpoint (``--pretrained``), all layers gently."""
     return Recipe(
         preset="hr18s",
         sources=("folder:datasets/liver",),

@@ -1,4 +1,4 @@
-"""What a training run keeps on disk, each file whole or not at all.
+"""The files of a training run, each written whole or not at all.
 
 ``state.pt`` holds all that continuing needs. Random numbers are not part of it: they follow from the seed and
 the number of the step or sample. ``best.pth`` and ``last.pth`` are checkpoints in the released form, with our
@@ -85,7 +85,7 @@ def load_state(folder: Path, recipe: Recipe) -> TrainingState:
     except Exception as error:  # whatever torch says of it, it cannot be resumed from
         if is_out_of_memory(error):
             raise
-        raise InputError(f"{path}: unreadable ({type(error).__name__}); start anew") from None
+        raise InputError(f"{path}: unreadable ({type(error).__name__}); start again without it") from None
     defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
     for name, value in plain_recipe(recipe).items():
         before = state.recipe.get(

@@ -92,7 +92,7 @@ def hard_sample(number: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint
 
 
 def copy_of(template: Path, folder: Path) -> Path:
-    """A workspace of one's own: its data sets may be changed. The checkpoint is a link."""
+    """A workspace for one test: its data sets may be changed. The checkpoint is a link."""
     (folder / "weights").mkdir(parents=True)
     (folder / "weights" / "hr32.pth").symlink_to(template / "weights" / "hr32.pth")
     (folder / "config.yml").write_text((template / "config.yml").read_text())

@@ -715,7 +715,7 @@ def test_a_single_picture_a_part_is_refused_for_hrnet_and_fine_for_segformer(dat
     assert [row["auxiliary"] for row in rows_of(tmp_path)] == [""]
 
 
-@pytest.mark.slow  # imports everything anew
+@pytest.mark.slow  # imports everything again
 def test_the_loader_starts_whatever_opencv_did_before(data, tmp_path):
     """OpenCV's threads do not live on in a forked process, which would wait for them."""
     program = (

@@ -40,7 +40,7 @@ _TAPPED = (0, 1, 2, 4, 6)
 """The groups whose maps the decoder reads, at 1/2, 1/4, 1/8, 1/16 and 1/32."""
 
 _STEM = "_conv_stem"
-"""What the ImageNet file calls the first convolution."""
+"""The name of the first convolution in the ImageNet file."""
 
 _NORM_EPS = 1e-3
 """Of the ImageNet file's BatchNorms."""

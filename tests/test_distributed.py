@@ -15,6 +15,8 @@ import torch.distributed as dist
 from isegm.distributed import Processes, choose_device, cores_for, join_processes, launched_as
 from isegm.errors import InputError
 
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
+
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 

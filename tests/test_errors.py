@@ -495,6 +495,7 @@ def test_what_a_user_can_cause_ends_as_the_table_says(words, tmp_path, monkeypat
     assert perform(words, folder) == rows()[words]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -9,6 +9,8 @@ from isegm.benchmark.gpu_check import GpuCheck, checks_of, format_checks, run_ch
 from isegm.commands.benchmark import main
 from isegm.commands.places import default_weights
 
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
+
 
 @pytest.fixture(scope="module")
 def check(one_thread):

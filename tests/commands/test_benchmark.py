@@ -29,6 +29,8 @@ from isegm.inference.predictor import Predictor
 from isegm.model.build import PRESETS
 from isegm.model.checkpoint import load_model
 
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
+
 TINY = ["--presets=hr18s", "--backends=torch", "--threads=1"]
 
 
@@ -258,14 +260,12 @@ def test_growth(tmp_path, capsys, measured_in_this_process):
     assert pixels.std() > 0.05
 
 
-@pytest.mark.slow
 def test_processes_wait_for_each_other_and_give_a_rate(workspace):
     settings = NetworkSettings(checkpoint="weights/hr32.pth", size=32)
     image = load_images(None, 1)[0]
     assert growth._rate_together("torch", settings, image, 2, 2) > 0
 
 
-@pytest.mark.slow
 def test_peak_memory_is_that_of_a_process_of_its_own(workspace):
     settings = NetworkSettings(checkpoint="weights/hr32.pth", size=32)
     image = load_images(None, 1)[0]

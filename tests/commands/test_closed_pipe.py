@@ -6,8 +6,11 @@ import sys
 
 import nibabel as nib
 import numpy as np
+import pytest
 
 from tests.commands.workspace import REPOSITORY, environment
+
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
 
 # A new pipe without a reader for each tool, as of "| head" that has seen enough.
 CHILD = """

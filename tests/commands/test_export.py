@@ -14,6 +14,8 @@ from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import load_model, save_checkpoint
 from isegm.storage import sha256
 
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
+
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 

@@ -21,6 +21,8 @@ import torch.distributed as dist
 from isegm.commands import command_line, evaluate
 from tests.commands.workspace import SCRIPT, environment, free_port, hard_sample, save_sample
 
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
+
 KILLS = int(os.environ.get("KILLS", "20"))
 """How many are tried."""
 
@@ -150,7 +152,6 @@ def wait_until(condition, seconds=60):
         time.sleep(0.01)
 
 
-@pytest.mark.slow
 def test_whoever_is_killed_at_whatever_moment_the_results_are_the_same(forks, place, plain):
     chance = random.Random(7)
     kills, runs = 0, 0
@@ -292,7 +293,6 @@ def test_other_settings_weights_or_data_are_refused_with_the_difference(forks, p
     assert figures_of(plain) == before
 
 
-@pytest.mark.slow
 def test_a_process_that_hangs_is_named_and_the_run_ends(forks, place, plain):
     folder = place / "hanging"
     run = Run(forks, place, f"--logs-path={folder}", "--timeout=6", processes=2)
@@ -310,7 +310,6 @@ def test_a_process_that_hangs_is_named_and_the_run_ends(forks, place, plain):
     check_same(folder, plain)
 
 
-@pytest.mark.slow
 def test_a_first_process_that_hangs_is_named_by_the_others(forks, place):
     """The store is not its own here, but its launcher's, as under torchrun."""
     folder = place / "first_hangs"
@@ -372,7 +371,6 @@ def workers_of(folder):
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
 def test_torchrun_brings_a_crashed_process_back(place, plain):
     folder = place / "restarted"

@@ -16,6 +16,8 @@ from isegm.training.recipe import Recipe
 from isegm.training.recipes import RECIPES
 from tests.commands.workspace import REPOSITORY, environment, shell
 
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
+
 SCRIPT = REPOSITORY / "scripts" / "train.py"
 SMALL = (
     "--sources phantom:size=128 folder:mine@2 --crop-height=64 --crop-width=64 --min-object-pixels=50 "
@@ -78,7 +80,6 @@ def test_a_whole_run_by_flags_alone(place, first):
     assert set(metadata) >= {"isegm", "commit", "torch", "windows", "validation"}
 
 
-@pytest.mark.slow
 def test_resume_goes_on_and_the_same_folder_is_refused_without(place, first):
     shutil.copytree(place / "first", place / "longer")
     longer = f"fine-tune --folder=longer {SMALL} --epochs=3"
@@ -92,7 +93,6 @@ def test_resume_goes_on_and_the_same_folder_is_refused_without(place, first):
     assert steps(place / "longer") == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.slow
 def test_fine_tuning_begins_with_a_checkpoints_weights(place, first):
     done = run(
         place,

@@ -14,6 +14,8 @@ from isal import igzip
 
 from tests.fuzz import bombs
 
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
+
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 2**30
 

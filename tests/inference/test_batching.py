@@ -11,6 +11,8 @@ from isegm.inference.batching import BatchedNetwork
 from isegm.inference.predictor import Predictor
 from isegm.inference.torch_network import Encoded, InferenceModel
 
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
+
 
 @pytest.fixture(scope="module")
 def network(untrained):

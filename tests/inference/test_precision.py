@@ -15,6 +15,8 @@ from isegm.inference.predictor import Predictor
 from isegm.inference.reference import ReferencePredictor
 from isegm.metrics.overlap import mask_iou
 
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
+
 LAST_BITS = 0.998
 """Mean IoU where only last bits differ (0.9997 and more is measured): a template swapped near a tie."""
 

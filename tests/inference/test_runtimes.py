@@ -18,6 +18,8 @@ from isegm.inference.torch_network import InferenceHead, InferenceModel
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import save_checkpoint
 
+pytestmark = pytest.mark.slow  # together more than the fast tests have time for
+
 onnx = pytest.importorskip("onnx")
 
 CLICKS = [(20, 30, True), (2, 3, False), (33, 39, True), (5, 35, True), (30, 8, False), (17, 21, True)]
@@ -105,7 +107,6 @@ def test_an_input_with_fewer_pixels_than_templates_is_refused(kind, pair_of):
         predictor.click(3, 4)
 
 
-@pytest.mark.slow
 def test_half_the_size_is_computed_from_weights_rounded_to_half(single):
     whole, half = (export_pair(single("hr18s"), half=half) for half in (False, True))
     assert len(half.first_stage) < 0.55 * len(whole.first_stage)
@@ -319,7 +320,6 @@ def test_tf32_is_for_gpus():
         check_settings("torch", "tf32", "cpu")
 
 
-@pytest.mark.slow
 def test_compiled_code_gives_the_same_probabilities(single):
     ours = Predictor(prepare_network(single("hr18s"), compiled=True), size=64)
     assert_same_probabilities(ours, Predictor(single("hr18s"), size=64))

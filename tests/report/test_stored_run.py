@@ -244,6 +244,7 @@ def test_whatever_is_in_the_files_nothing_else_is_raised(tmp_path_factory, file,
         read_run(folder)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(
     settings_of_run=st.fixed_dictionaries(

@@ -304,6 +304,7 @@ def test_a_run_killed_again_and_again_is_the_uninterrupted_one_bit_for_bit(data,
     assert_same(content_of(folder), content_of(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [RECIPE, LITE], ids=["segb0", "lite0"])
 def test_a_run_resumed_from_within_an_epoch_is_the_uninterrupted_one(
     data, whole, tmp_path, monkeypatch, recipe

@@ -195,8 +195,10 @@ def print_line(line: str) -> None:
     """Print one line on stderr, one line whatever is in it.
 
     A file's name may have line breaks and a terminal's control characters in it: these are escaped. What is
-    too long for anybody to read is cut.
+    too long for anybody to read is cut. The library's messages have settings in backticks, which are options
+    here: `force` is shown as --force.
     """
+    line = re.sub("`([a-z_]+)`", lambda setting: f"--{setting[1].replace('_', '-')}", line)
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     if len(shown) > _LONGEST_LINE:
         shown = f"{shown[:_LONGEST_LINE]}..."

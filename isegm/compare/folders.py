@@ -110,7 +110,7 @@ def compare(settings: Settings) -> Comparison:
     """
     existing = [path for path in _report_paths(settings) if path.exists()]
     if existing and not settings.force:
-        raise InputError(f"{existing[0]}: exists; use force to overwrite it, or another folder")
+        raise InputError(f"{existing[0]}: exists; `force` overwrites it, or take another folder")
     pairing = pair_masks(settings.truth_path, settings.prediction_path)
     pictures = [pair.truth for pair in pairing.pairs if not is_volume(pair.truth)]
     if settings.labels is not None and pictures:

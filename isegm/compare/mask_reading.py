@@ -102,7 +102,7 @@ def read_spacings(truth_path: Path) -> dict[str, Spacing]:
         return _spacing_by_name(csv.DictReader(text), path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(
-            f"{path}: not a CSV file in UTF-8 ({error}); write it again or give the spacing"
+            f"{path}: not a CSV file in UTF-8 ({error}); write it again or give the `spacing`"
         ) from None
 
 
@@ -111,7 +111,7 @@ def _spacing_by_name(rows: "csv.DictReader[str]", path: Path) -> dict[str, Spaci
         return {}
     missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
     if missing:
-        raise InputError(f"{path}: has no column {', '.join(missing)}; write it again or give the spacing")
+        raise InputError(f"{path}: has no column {', '.join(missing)}; write it again or give the `spacing`")
     spacings: dict[str, Spacing] = {}
     for row in rows:
         name, *cells = (unicodedata.normalize("NFC", row[column] or "") for column in _COLUMNS)
@@ -124,7 +124,7 @@ def _spacing_by_name(rows: "csv.DictReader[str]", path: Path) -> dict[str, Spaci
         if not all(0 < step < math.inf for step in spacing) or spacings.get(name, spacing) != spacing:
             raise InputError(
                 f"{path}: line {rows.line_num}: {name!r} needs one positive spacing in mm a column, "
-                f"not {','.join(cells)!r}; correct the line or give the spacing"
+                f"not {','.join(cells)!r}; correct the line or give the `spacing`"
             )
         spacings[name] = spacing
     return spacings

@@ -195,7 +195,7 @@ def normalize_volume(job: NormalizeJob) -> None:
     """
     if job.output.exists() and not job.force:
         raise InputError(
-            f"{job.path}: {job.output} exists already; force replaces it, whatever it was made of"
+            f"{job.path}: {job.output} exists already; `force` replaces it, whatever it was made of"
         )
     volume = open_volume(job.path)
     if volume.is_8bit:

@@ -163,7 +163,7 @@ def _check_place(pair: VolumePair, rows: Sequence[Row], extraction: Extraction) 
                 f"{row['label_folder']}/{row['label']}; extract into another folder, or rename one"
             )
     if not extraction.force:
-        raise InputError(f"{pair.label}: {extraction.folder} has its pictures already; force replaces them")
+        raise InputError(f"{pair.label}: {extraction.folder} has its pictures already; `force` replaces them")
 
 
 def _seen_from(here: Path, folder: Path) -> str:
@@ -211,7 +211,7 @@ def extract_volume(job: ExtractionJob) -> list[Row]:
     for name in names:
         for path in extraction.picture_paths(name):
             if path.exists() and not extraction.force:
-                raise InputError(f"{job.path}: {path} exists already; force replaces it")
+                raise InputError(f"{job.path}: {path} exists already; `force` replaces it")
 
     window = None if image.is_8bit else organ.window
     if image.is_8bit:
@@ -303,7 +303,7 @@ def _choose(job: ExtractionJob, pixels: npt.NDArray[np.int64]) -> list[int]:
     best = int(pixels.argmax())
     if not pixels[best]:
         labels = " or ".join(map(str, organ.labels))
-        raise InputError(f"{job.path}: holds no {organ.name} (no voxel is {labels}); give its label values")
+        raise InputError(f"{job.path}: holds no {organ.name} (no voxel is {labels}); give its `labels`")
     if extraction.min_pixels is None and extraction.every is None:
         return [best]
     least = extraction.min_pixels or 1

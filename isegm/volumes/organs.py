@@ -82,7 +82,7 @@ def find_organ(name: str, labels: Sequence[int] = (), window: Window | None = No
         raise SettingError("labels", f"must be above 0 (the background), not {', '.join(map(str, labels))}")
     if not labels and name not in ORGANS:
         known = ", ".join(ORGANS)
-        raise InputError(f"organ {name!r}: {_meant(name, ORGANS)}not one of {known}; give its label values")
+        raise InputError(f"organ {name!r}: {_meant(name, ORGANS)}not one of {known}; give its `labels`")
     seen_in = window or window_of(name)
     if labels:
         return Organ(name, tuple(sorted(set(labels))), seen_in)

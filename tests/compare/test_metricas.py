@@ -248,7 +248,7 @@ def test_earlier_reports_are_kept_without_force(run, folders, metricas, tmp_path
     _, first, _ = run()
     before = (tmp_path / "predictions_metrics" / "metrics_liver.csv").stat().st_mtime_ns
     assert metricas.main([*map(str, folders), "liver"]) == 2
-    assert "exists; use force to overwrite it" in capsys.readouterr().err
+    assert "exists; --force overwrites it" in capsys.readouterr().err
     assert (tmp_path / "predictions_metrics" / "metrics_liver.csv").stat().st_mtime_ns == before
     _, second, _ = run("--force")
     assert first == second

@@ -211,7 +211,7 @@ def test_nothing_is_overwritten_unless_forced(ct, normalize, tmp_path):
     assert normalize()[0] == 0
     before = (tmp_path / "out" / "case_7.nii.gz").read_bytes()
     status, _, err = normalize(organ="bone")
-    assert (status, "exists already; force replaces it, whatever it was made of" in err) == (1, True)
+    assert (status, "exists already; --force replaces it, whatever it was made of" in err) == (1, True)
     assert (tmp_path / "out" / "case_7.nii.gz").read_bytes() == before
     assert normalize("--force", organ="bone")[0] == 0
     assert (tmp_path / "out" / "case_7.nii.gz").read_bytes() != before

@@ -252,7 +252,7 @@ def test_patients_one_after_the_other_do_not_replace_each_other(layout, save, ex
         options = ["--images", folder / image]
         assert extract(*options, labels=folder / segmentations / label)[0] == 0
         status, _, err = extract(*options, labels=folder / segmentations / label)
-        assert (status, "has its pictures already; force replaces them" in err) == (1, True)
+        assert (status, "has its pictures already; --force replaces them" in err) == (1, True)
         assert extract(*options, "--force", labels=folder / segmentations / label)[0] == 0
         assert len(names(tmp_path / "out")) == number + 1
     # The same volumes all at once have the same names.
@@ -453,7 +453,7 @@ def test_nothing_is_overwritten_unless_forced(ct, save, extract, tmp_path):
         status, out, err = extract(*options)
         assert (status, out[:10], err.count("\n")) == (1, "0 pictures", 1)
         assert "labelsTr/case_7.nii.gz: " in err
-        assert "has its pictures already; force replaces them" in err
+        assert "has its pictures already; --force replaces them" in err
     assert before == (picture.read_bytes(), (tmp_path / "out/liver/manifest.csv").read_bytes())
     assert extract("--force")[0] == 0
     assert picture.read_bytes() != before[0]

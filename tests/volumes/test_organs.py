@@ -48,7 +48,7 @@ def test_an_unknown_organ_s_window_must_be_given(name, said):
 
 def test_other_organs_need_labels():
     assert find_organ("kidney", [3, 2, 3]).labels == (2, 3)
-    with pytest.raises(InputError, match="'kidney': not one of liver, spleen, lung; give its label values"):
+    with pytest.raises(InputError, match="'kidney': not one of liver, spleen, lung; give its `labels`"):
         find_organ("kidney")
     with pytest.raises(InputError, match="'lungs': is lung meant"):
         find_organ("lungs")

@@ -8,7 +8,7 @@ import numpy as np
 
 from isegm.datasets.picture import StoredPicture, check_objects, check_same_size
 from isegm.datasets.sample import Sample
-from isegm.errors import InputError, describe
+from isegm.errors import InputError, InputProblems, describe
 from isegm.pictures import read_grey
 
 
@@ -34,23 +34,8 @@ class Record:
         return (*self.picture.files, *([self.initial_mask] if self.initial_mask else []))
 
 
-class DatasetProblems(InputError):  # noqa: N818 - it is a list of them
-    """A data set's files do not fit together.
-
-    The message lists every problem, one a line.
-
-    Attributes:
-        problems: The lines, ``file: what is wrong and what would fix it``.
-    """
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
-
-    @property
-    def lines(self) -> list[str]:
-        """The problems."""
-        return self.problems
+class DatasetProblems(InputProblems):
+    """A data set's files do not fit together."""
 
 
 class Dataset:

@@ -114,16 +114,10 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Shrunk:
-    """A source whose large pictures are made smaller, so that one range of scales suits several sources.
-
-    Attributes:
-        source: Where scenes come from.
-        side: A picture whose longer side is more than so many pixels is resized to it.
-    """
+class _Altered:
+    """A source whose scenes are altered after they are drawn."""
 
     source: Source
-    side: int
 
     @property
     def name(self) -> str:
@@ -134,6 +128,18 @@ class Shrunk:
     def notes(self) -> tuple[str, ...]:
         """The source's notes."""
         return self.source.notes
+
+
+@dataclass(frozen=True)
+class Shrunk(_Altered):
+    """A source whose large pictures are made smaller, so that one range of scales suits several sources.
+
+    Attributes:
+        source: Where scenes come from.
+        side: A picture whose longer side is more than so many pixels is resized to it.
+    """
+
+    side: int
 
     def draw(self, rng: np.random.Generator) -> Scene:
         """Draw a scene, and shrink it if it is large (:meth:`isegm.training.scenes.Source.draw`)."""
@@ -149,7 +155,7 @@ class Shrunk:
 
 
 @dataclass(frozen=True)
-class Turned:
+class Turned(_Altered):
     """A source some of whose pictures are turned by 90, 180 or 270 degrees.
 
     Attributes:
@@ -157,18 +163,7 @@ class Turned:
         probability: How often they are turned.
     """
 
-    source: Source
     probability: float
-
-    @property
-    def name(self) -> str:
-        """The source's name."""
-        return self.source.name
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The source's notes."""
-        return self.source.notes
 
     def draw(self, rng: np.random.Generator) -> Scene:
         """Draw a scene, and turn it now and then (:meth:`isegm.training.scenes.Source.draw`)."""

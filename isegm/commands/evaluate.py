@@ -47,7 +47,7 @@ from isegm.evaluation.plan import (
     find_experiment,
     open_datasets,
 )
-from isegm.evaluation.protocol import EVAL_MODES, METRICS, Protocol
+from isegm.evaluation.protocol import EVAL_MODES, INITIAL_MASKS, METRICS, Protocol
 from isegm.evaluation.workers import GPU_BATCH, Progress
 from isegm.inference.load import BACKENDS, check_settings
 from isegm.inference.precision import PRECISIONS, resolve_precision
@@ -103,6 +103,12 @@ def build_parser() -> Parser:
         help="number of such users, where clicks are left to chance (default: %(default)s)",
     )
     add("--metric", choices=list(METRICS), default=Protocol.metric, help="measure (default: %(default)s)")
+    add(
+        "--initial-masks",
+        choices=INITIAL_MASKS,
+        default=Protocol.initial_masks,
+        help="merged as published, or corrected by a network that sees them (default: %(default)s)",
+    )
     add("--no-flip", action="store_true", help="do not average with the mirrored image")
     add(
         "--precision",
@@ -173,6 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         thresh=args.thresh,
         clicks_limit=args.clicks_limit,
         flip=not args.no_flip,
+        initial_masks=args.initial_masks,
         metric=args.metric,
         precision=resolve_precision(args.precision, device),
         backend=args.backend,

@@ -16,6 +16,9 @@ EVAL_MODES = "emc-click, cvpr or fixed<pixels> (fixed448, say)"
 _SIZES = {"emc-click": (384, 576), "cvpr": (400, 600)}
 """Pixels of the network input's shorter side by mode: for most data sets, and for DAVIS."""
 
+INITIAL_MASKS = ("merged", "corrected")
+"""What can become of a sample's initial mask."""
+
 METRICS: dict[str, Callable[..., float]] = {"iou": mask_iou, "dice": mask_dice}
 
 
@@ -45,6 +48,9 @@ class Protocol:
     """The library that runs the networks."""
     click_model: str = CENTRE
     """How the simulated user clicks, as :func:`isegm.simulation.click_model.parse_click_model` reads it."""
+    initial_masks: str = "merged"
+    """What becomes of a sample's initial mask: each click's change is ``merged`` into it, as published, and
+    the network does not see it; or it is ``corrected``: the correction head sees it, too."""
     seeds: int = 1
     """How many users click on every sample, each with chances of its own: seeds 0 to ``seeds - 1``."""
 
@@ -70,6 +76,9 @@ class Protocol:
             raise SettingError("precision", f"must be {', '.join(PRECISIONS)}, not {self.precision}")
         if self.backend not in BACKENDS:
             raise SettingError("backend", f"must be {', '.join(BACKENDS)}, not {self.backend}")
+        if self.initial_masks not in INITIAL_MASKS:
+            names = " or ".join(INITIAL_MASKS)
+            raise SettingError("initial_masks", f"must be {names}, not {self.initial_masks}")
         if self.seeds < 1:
             raise SettingError("seeds", f"must be at least 1, not {self.seeds}")
         if self.parsed_click_model.is_published and self.seeds > 1:

@@ -32,6 +32,7 @@ from isegm.evaluation.record import SampleFailure, SampleOutcome, SampleResult
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.network import Network
 from isegm.inference.predictor import Predictor
+from isegm.inference.progressive_merge import MergingSegmenter
 from isegm.inference.segmenter import Segmenter
 from isegm.metrics.noc import noc
 
@@ -133,15 +134,16 @@ def samples_at_once(device: torch.device, processes: Processes) -> int:
     return min(MAX_THREADS, cores_for(processes.local_size)) if device.type == "cpu" else 1
 
 
-def predictor_for(network: Network, dataset: Dataset, protocol: Protocol) -> Predictor:
+def predictor_for(network: Network, dataset: Dataset, protocol: Protocol) -> Segmenter:
     """The predictor of a network, set up as the protocol says."""
-    return Predictor(
+    predictor = Predictor(
         network,
         size=protocol.size(dataset.name),
         flip=protocol.flip,
         threshold=protocol.thresh,
         clicks_limit=protocol.clicks_limit,
     )
+    return MergingSegmenter(predictor) if protocol.initial_masks == "merged" else predictor
 
 
 def method_of(network: Network, protocol: Protocol, device: torch.device, batch: int = 1) -> Method:

@@ -43,12 +43,12 @@ class GeodesicSegmenter:
         self.threshold = threshold
         self._cost: Distances | None = None
 
-    def set_image(self, image: npt.NDArray[np.uint8], initial_mask: Mask | None = None) -> None:
+    def set_image(self, image: npt.NDArray[np.uint8], previous_mask: Mask | None = None) -> None:
         """Start on an image; all clicks on the last one are forgotten.
 
         Args:
             image: (H, W, 3) RGB or (H, W) grey, uint8.
-            initial_mask: (H, W) bool; each click changes only the connected region of change that holds it.
+            previous_mask: (H, W) bool; each click changes only the connected region of change that holds it.
         """
         self._cost = _cost_of(image)
         shape = self._cost.shape
@@ -57,8 +57,8 @@ class GeodesicSegmenter:
         border[1:-1, 1:-1] = False
         self._to_background = self._distances([(int(r), int(c)) for r, c in np.argwhere(border)])
         self._clicks: list[Click] = []
-        self._mask = np.zeros(shape, np.bool_) if initial_mask is None else initial_mask.copy()
-        self._merges = initial_mask is not None
+        self._mask = np.zeros(shape, np.bool_) if previous_mask is None else previous_mask.copy()
+        self._merges = previous_mask is not None
         self._probability: Probability | None = None
 
     @property

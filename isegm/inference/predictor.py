@@ -23,7 +23,7 @@ from isegm.inference.segmenter import Mask, Probability
 from isegm.inference.torch_network import Encoded, InferenceModel
 from isegm.model.click_maps import encode_clicks
 from isegm.model.correction.templates import STRIDE
-from isegm.model.emc_click import EMCClick
+from isegm.model.emc_click import MASK_LOGIT, EMCClick
 from isegm.model.layers import resize
 
 
@@ -87,24 +87,26 @@ class Predictor:
         self.clicks_limit = clicks_limit
         self._shape: tuple[int, int] | None = None
         self._input: Tensor
-        self._initial_mask: Mask | None = None
+        self._previous_mask: Mask | None = None
         self._steps: list[_Step] = []
         self._answer: _Answer | None = None
         self._encoded: tuple[Click, Encoded] | None = None
 
     @torch.inference_mode()
-    def set_image(self, image: npt.NDArray[np.uint8], initial_mask: Mask | None = None) -> None:
+    def set_image(self, image: npt.NDArray[np.uint8], previous_mask: Mask | None = None) -> None:
         """Start on an image; all clicks on the last one are forgotten.
 
         Args:
             image: (H, W, 3) RGB or (H, W) grey, uint8. CT in HU has to be windowed first
                 (``isegm.volumes.windows``).
-            initial_mask: (H, W) bool, a mask to start from. It does not reach the network; ``mask`` begins as
-                it, and each click changes only the connected region of change that holds the click.
+            previous_mask: (H, W) bool, a mask to correct: another tool's, say, read by
+                ``isegm.masks.read_mask(path) == 1``. The correction head sees it in place of the first
+                stage's coarse mask; ``mask`` begins as it, and each click changes only the connected region
+                of change that holds the click, so that what is right elsewhere stays.
 
         Raises:
             InputError: The image is so long and narrow that the network's input would be too large.
-            ValueError: The image is empty, not uint8 or of another shape, or the initial mask is not a
+            ValueError: The image is empty, not uint8 or of another shape, or the previous mask is not a
                 boolean array of the image's height and width. The last image is then still set.
         """
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
@@ -118,17 +120,17 @@ class Predictor:
         if image.size == 0:
             raise ValueError(f"the image is empty: {image.shape}")
         height, width = image.shape[:2]
-        if initial_mask is not None:
-            given = np.asarray(initial_mask)
+        if previous_mask is not None:
+            given = np.asarray(previous_mask)
             if given.shape != (height, width) or given.dtype != np.bool_:
                 raise ValueError(
-                    f"the initial mask must be {height}x{width} bool, not {given.shape} {given.dtype}"
+                    f"the previous mask must be {height}x{width} bool, not {given.shape} {given.dtype}"
                 )
-            initial_mask = given.copy()
+            previous_mask = given.copy()
         # Nothing is kept before all is made: a failure above or in here leaves the last image set.
         self._input = self._prepare(image)
         self._shape = (height, width)
-        self._initial_mask = initial_mask
+        self._previous_mask = previous_mask
         self._encoded = None
         self.reset()
 
@@ -139,9 +141,9 @@ class Predictor:
 
     @property
     def mask(self) -> Mask:
-        """The current mask, (H, W): thresholded, and merged with the initial mask if there is one.
+        """The current mask, (H, W): thresholded, and merged with the previous mask if there is one.
 
-        Before the first click: the initial mask, or no object at all.
+        Before the first click: the previous mask, or no object at all.
 
         Raises:
             RuntimeError: No image is set.
@@ -152,7 +154,7 @@ class Predictor:
     def probability(self) -> Probability | None:
         """The object's probability after the last click, (H, W); None before the first.
 
-        It is the network's own: an initial mask is merged into ``mask`` only.
+        It is the network's own: only ``mask`` is merged with a previous mask.
         """
         answer = self._last_answer()
         return None if answer is None else answer.probability.copy()
@@ -180,7 +182,7 @@ class Predictor:
         clicks = (*self.clicks, click)
         points = self._points(clicks)
         encoded = self._first_stage(clicks[0], points)
-        previous = self._steps[-1].logits if self._steps else encoded.coarse
+        previous = self._steps[-1].logits if self._steps else self._first_logits(encoded.coarse)
         logits = self.network.correct(points, encoded, previous)
         step = _Step(click, logits)
         answer = self._answer_of(step, self._current_mask())
@@ -201,7 +203,7 @@ class Predictor:
         self._answer = None
 
     def reset(self) -> None:
-        """Take back all clicks; the image and its initial mask stay."""
+        """Take back all clicks; the image and its previous mask stay."""
         self._steps.clear()
         self._answer = None
 
@@ -216,14 +218,22 @@ class Predictor:
         return self._first_mask(shape) if answer is None else answer.mask
 
     def _first_mask(self, shape: tuple[int, int]) -> Mask:
-        return np.zeros(shape, np.bool_) if self._initial_mask is None else self._initial_mask
+        return np.zeros(shape, np.bool_) if self._previous_mask is None else self._previous_mask
+
+    def _first_logits(self, coarse: Tensor) -> Tensor:
+        """What the first click corrects: the previous mask, or without one ``coarse`` (1 or 2, 1, h, w)."""
+        if self._previous_mask is None:
+            return coarse
+        mask = torch.from_numpy(self._previous_mask).to(coarse.device, self._exact)[None, None]
+        logits = resize((2 * mask - 1) * MASK_LOGIT, (coarse.shape[2], coarse.shape[3])).to(coarse.dtype)
+        return torch.cat([logits, logits.flip(3)]) if self.flip else logits
 
     @torch.inference_mode()
     def _last_answer(self) -> _Answer | None:
         """Return the last click's result; after an undo computed again from the clicks kept."""
         if self._answer is None and self._steps:
             # A merged mask depends on all that were before it; otherwise the last click alone decides.
-            *earlier, last = self._steps if self._initial_mask is not None else self._steps[-1:]
+            *earlier, last = self._steps if self._previous_mask is not None else self._steps[-1:]
             mask = self._first_mask(self._shape_or_raise())
             for step in earlier:
                 mask = self._answer_of(step, mask).mask
@@ -234,7 +244,7 @@ class Predictor:
         """Return a click's result where ``before`` was the mask, (H, W)."""
         probability = self._to_image(step.logits)
         mask = probability > self.threshold
-        if self._initial_mask is not None:
+        if self._previous_mask is not None:
             mask = merge_change(before, mask, round(step.click.row), round(step.click.col))
         return _Answer(probability, mask)
 

@@ -23,7 +23,7 @@ from isegm.model.layers import resize
 
 
 class ReferencePredictor:
-    """A ``Segmenter`` that computes as published; without initial masks.
+    """A ``Segmenter`` that computes as published; without previous masks.
 
     Args:
         model: A network from ``load_model``; it is left as it is.
@@ -45,13 +45,13 @@ class ReferencePredictor:
         self._state: EMCClickState | None = None
         self._probability: Probability | None = None
 
-    def set_image(self, image: npt.NDArray[np.uint8], initial_mask: Mask | None = None) -> None:
+    def set_image(self, image: npt.NDArray[np.uint8], previous_mask: Mask | None = None) -> None:
         """Start on an image, (H, W, 3) or (H, W) uint8.
 
         Raises:
-            ValueError: An initial mask is given.
+            ValueError: A previous mask is given.
         """
-        if initial_mask is not None:
+        if previous_mask is not None:
             raise ValueError("the reference starts without a mask")
         self._image = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
         self._clicks, self._state, self._probability = [], None, None

@@ -14,8 +14,8 @@ Mask = npt.NDArray[np.bool_]
 class Segmenter(Protocol):
     """One image, click after click. :class:`isegm.inference.predictor.Predictor` says what each does."""
 
-    def set_image(self, image: npt.NDArray[np.uint8], initial_mask: Mask | None = None) -> None:
-        """Start on an image, (H, W, 3) or (H, W), perhaps from a mask."""
+    def set_image(self, image: npt.NDArray[np.uint8], previous_mask: Mask | None = None) -> None:
+        """Start on an image, (H, W, 3) or (H, W), perhaps from a mask that is to be corrected."""
 
     def click(self, row: float, col: float, positive: bool = True) -> Probability:
         """Place a click and return the object's probability, (H, W)."""

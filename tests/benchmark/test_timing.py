@@ -27,7 +27,7 @@ class Scripted:
         self.costs = {"set_image": set_image, "click": click}
         self.value = probability
 
-    def set_image(self, image, initial_mask=None):
+    def set_image(self, image, previous_mask=None):
         self.log.append((self.name, "set", image.shape))
         self.clock.now += self.costs["set_image"]
         self.shape = image.shape[:2]

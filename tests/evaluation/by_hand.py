@@ -17,9 +17,11 @@ class ScriptedPredictor:
         self.script = [np.asarray(mask, np.bool_) for mask in masks]
         self.placed: list[Click] = []
 
-    def set_image(self, image: npt.NDArray[np.uint8], initial_mask: npt.NDArray[np.bool_] | None) -> None:
+    def set_image(
+        self, image: npt.NDArray[np.uint8], previous_mask: npt.NDArray[np.bool_] | None = None
+    ) -> None:
         self.placed = []
-        self.first = np.zeros(image.shape[:2], np.bool_) if initial_mask is None else initial_mask
+        self.first = np.zeros(image.shape[:2], np.bool_) if previous_mask is None else previous_mask
 
     def click(self, row: float, col: float, positive: bool) -> npt.NDArray[np.float32]:
         self.placed.append(Click(row, col, positive))

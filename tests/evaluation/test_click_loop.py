@@ -102,9 +102,9 @@ def test_seconds_are_one_a_click_and_the_first_has_the_preparation(monkeypatch):
     monkeypatch.setattr("isegm.evaluation.click_loop.time.perf_counter", lambda: clock[0])
 
     class Slow(ScriptedPredictor):
-        def set_image(self, image, initial_mask):
+        def set_image(self, image, previous_mask):
             clock[0] += 100
-            super().set_image(image, initial_mask)
+            super().set_image(image, previous_mask)
 
         def click(self, row, col, positive):
             clock[0] += 1 + len(self.placed)

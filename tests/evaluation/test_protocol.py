@@ -21,6 +21,7 @@ def test_the_defaults_are_the_published_ones():
         "iou",
     )
     assert (protocol.click_model, protocol.seeds) == ("centre", 1)
+    assert protocol.initial_masks == "merged"
     assert protocol.parsed_click_model.is_published
 
 
@@ -76,6 +77,7 @@ def test_other_modes_are_refused_when_the_protocol_is_made(mode):
         ({"n_clicks": 3, "min_n_clicks": 4}, "min_n_clicks: must be 1 to n_clicks, not 4"),
         ({"target_iou": 0.0}, "target_iou: must be above 0, not 0.0"),
         ({"target_iou": float("nan")}, "target_iou: must be above 0, not nan"),
+        ({"initial_masks": "seen"}, "initial_masks: must be merged or corrected, not seen"),
         ({"thresh": -0.1}, "thresh: must be at least 0 and below 1, not -0.1"),
         ({"thresh": 1.0}, "thresh: must be at least 0 and below 1, not 1.0"),
         ({"thresh": float("nan")}, "thresh: must be at least 0 and below 1, not nan"),

@@ -129,8 +129,8 @@ def poisoned(poison):
     """A segmenter that fails on rows of 5 and 6 object pixels, as told; others are segmented as usual."""
 
     class Poisoned(ScriptedPredictor):
-        def set_image(self, image, initial_mask):
-            super().set_image(image, initial_mask)
+        def set_image(self, image, previous_mask):
+            super().set_image(image, previous_mask)
             self.poisoned = image[0, 0, 0] in (5, 6)
 
         def click(self, row, col, positive):
@@ -277,19 +277,38 @@ def test_a_predictors_size_is_the_data_sets(predictors):
     assert [settings["size"] for settings in predictors] == [400, 600]
 
 
+@pytest.mark.parametrize(("initial_masks", "reaches"), [("merged", False), ("corrected", True)])
+def test_an_initial_mask_reaches_the_predictor_if_the_protocol_says_so(monkeypatch, initial_masks, reaches):
+    seen = []
+    set_image = ScriptedPredictor.set_image
+
+    def spy(self, image, previous_mask=None):
+        seen.append(previous_mask)
+        set_image(self, image, previous_mask)
+
+    monkeypatch.setattr(ScriptedPredictor, "set_image", spy)
+    segmenter = predictor_for(torch.nn.Linear(1, 1), Rows(), Protocol(initial_masks=initial_masks))
+    initial = row_of(6).astype(bool)
+    segmenter.set_image(np.zeros((1, 12, 3), np.uint8), initial)
+    np.testing.assert_array_equal(segmenter.mask, initial)
+    assert [mask is initial for mask in seen] == [reaches]
+    segmenter.click(0, 0, positive=True)  # its pixel does not change: merged, nothing does
+    np.testing.assert_array_equal(segmenter.mask, row_of(4) if reaches else initial)
+
+
 def test_each_thread_has_a_segmenter_of_its_own(cores):
     """It holds one sample's clicks: what is asked of it comes from one thread."""
     asked = {}
     all_at_work = threading.Barrier(4)
 
     class Asked(ScriptedPredictor):
-        def set_image(self, image, initial_mask):
+        def set_image(self, image, previous_mask):
             thread = threading.get_ident()
             if all(thread not in threads for threads in asked.values()):
                 asked.setdefault(self, set()).add(thread)
                 all_at_work.wait(timeout=60)
             asked.setdefault(self, set()).add(thread)
-            super().set_image(image, initial_mask)
+            super().set_image(image, previous_mask)
 
     method = Method(new_segmenter=lambda _: Asked([row_of(4)] * 3), device=CPU)
     results = evaluate(Rows(count=40), method=method)

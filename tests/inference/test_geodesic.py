@@ -326,13 +326,13 @@ def test_a_fraction_counts_to_the_nearest_pixel_and_is_kept():
     assert fraction.clicks == (Click(19.6, 22.4, True),)
 
 
-# --- initial masks
+# --- previous masks
 
 EXTRA = (slice(2, 6), slice(40, 44))  # on the ground, away from the squares
 OTHER = (slice(15, 25), slice(54, 58))
 
 
-def test_an_initial_mask_is_the_mask_until_a_click():
+def test_a_previous_mask_is_the_mask_until_a_click():
     segmenter = start(picture(), initial=mask_of(EXTRA))
     np.testing.assert_array_equal(segmenter.mask, mask_of(EXTRA))
     assert segmenter.probability is None
@@ -351,14 +351,14 @@ def test_a_click_changes_only_the_connected_region_of_change_that_holds_it():
     np.testing.assert_array_equal(segmenter.mask, mask_of(LEFT, OTHER, *LEFT_CORNERS))
 
 
-def test_a_negative_click_takes_back_the_part_of_an_initial_mask_that_holds_it():
+def test_a_negative_click_takes_back_the_part_of_a_previous_mask_that_holds_it():
     segmenter = start(picture(), (3, 41, False), initial=mask_of(EXTRA, OTHER))
     np.testing.assert_array_equal(segmenter.mask, mask_of(OTHER))
 
 
 @settings(max_examples=30, deadline=None)
 @given(clicked())
-def test_from_an_empty_initial_mask_the_last_click_still_decides_its_pixel(case):
+def test_from_an_empty_previous_mask_the_last_click_still_decides_its_pixel(case):
     image, clicks = case
     segmenter = start(image, initial=np.zeros(image.shape[:2], np.bool_))
     for row, col, positive in clicks:

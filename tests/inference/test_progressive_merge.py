@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from isegm.inference.progressive_merge import merge_change
+from isegm.inference.predictor import Predictor
+from isegm.inference.progressive_merge import MergingSegmenter, merge_change
+from isegm.inference.torch_network import InferenceModel
 
 
 def mask_of(*rows):
@@ -85,3 +87,45 @@ def test_the_result_is_the_proposal_in_one_whole_region_and_the_previous_mask_el
     regions, _ = ndimage.label(previous != proposed, structure=np.ones((3, 3)))
     expected = (regions == regions[row, col]) & (regions > 0)
     np.testing.assert_array_equal(taken, expected)
+
+
+# --- a segmenter that does not see the mask
+
+CLICKS = [(5, 9, True), (20, 3, False), (11.5, 30.25, True), (0, 0, False), (27, 36, True), (14, 20, True)]
+
+
+def test_a_mask_that_is_merged_does_not_reach_the_network(untrained):
+    model = InferenceModel(untrained("hr18s"))
+    image = np.random.default_rng(0).integers(0, 256, (28, 37, 3), np.uint8)
+    mask = np.zeros((28, 37), np.bool_)
+    mask[3:9, 4:12] = True
+    alone, merging = Predictor(model, size=32), MergingSegmenter(Predictor(model, size=32))
+    alone.set_image(image)
+    merging.set_image(image, mask)
+    np.testing.assert_array_equal(merging.mask, mask)
+    assert merging.probability is None
+    differs = False
+    for row, col, positive in CLICKS:
+        probability = merging.click(row, col, positive)
+        np.testing.assert_array_equal(probability, alone.click(row, col, positive))
+        np.testing.assert_array_equal(merging.probability, probability)
+        mask = merge_change(mask, alone.mask, round(row), round(col))
+        np.testing.assert_array_equal(merging.mask, mask)
+        differs = differs or bool((mask != alone.mask).any())
+    assert differs
+    assert merging.clicks == alone.clicks
+    merging.set_image(image)
+    alone.set_image(image)
+    assert not merging.mask.any()
+    alone.click(*CLICKS[0])
+    merging.click(*CLICKS[0])
+    np.testing.assert_array_equal(merging.mask, alone.mask)
+
+
+def test_masks_given_to_it_and_had_from_it_may_be_changed(untrained):
+    merging = MergingSegmenter(Predictor(untrained("hr18s"), size=32))
+    mask = np.zeros((28, 37), np.bool_)
+    merging.set_image(np.zeros((28, 37), np.uint8), mask)
+    mask[:] = True
+    merging.mask[:] = True
+    assert not merging.mask.any()

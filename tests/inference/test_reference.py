@@ -41,7 +41,7 @@ def test_the_reference_forgets_the_last_image(untrained):
     np.testing.assert_array_equal(used.click(10, 20, True), fresh.click(10, 20, True))
 
 
-def test_an_initial_mask_is_refused(untrained):
+def test_a_previous_mask_is_refused(untrained):
     with pytest.raises(ValueError, match="without a mask"):
         ReferencePredictor(untrained("hr18s")).set_image(
             np.zeros((8, 8), np.uint8), np.ones((8, 8), np.bool_)

@@ -19,6 +19,8 @@ from isegm.commands.command_line import Parser, command
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the first word asks for; return the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["--debug"]:  # which every subcommand has, and reads itself
+        words = [*words[1:], "--debug"]
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     return run(words[0], words[1:]) if words and words[0] in COMMANDS else _without_command(words)

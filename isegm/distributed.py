@@ -17,14 +17,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
-
-import torch
-import torch.distributed as dist
-from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined] # public, not in __all__
-from torch.distributed.rendezvous import rendezvous
+from typing import TYPE_CHECKING, TypeVar
 
 from isegm.errors import InputError, SettingError
+
+if TYPE_CHECKING:  # command lines import this room for their help, which is not to wait for torch
+    import torch
+    from torch.distributed import Store  # type: ignore[attr-defined] # public, not in __all__
 
 T = TypeVar("T")
 
@@ -56,7 +55,7 @@ class Processes:
         size: int,
         local_rank: int,
         local_size: int,
-        store: Store | None,
+        store: "Store | None",
         timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self.rank = rank
@@ -147,6 +146,8 @@ class Processes:
         if self._store is None:
             return dict(sorted(results.items()))
         parts: list[dict[int, T]] | None = [{} for _ in range(self.size)] if self.rank == 0 else None
+        import torch.distributed as dist
+
         try:
             dist.gather_object(results, parts, dst=0)
         except RuntimeError as error:
@@ -216,7 +217,7 @@ def _store_may_be_gone() -> Iterator[None]:
         ) from error
 
 
-def _meet(store: Store, rank: int, size: int, timeout: float) -> Store:
+def _meet(store: "Store", rank: int, size: int, timeout: float) -> "Store":
     """Find the part of the store that belongs to this start of the processes.
 
     torchrun's store outlives the processes that it starts again, with all that earlier ones left in it, and
@@ -226,6 +227,8 @@ def _meet(store: Store, rank: int, size: int, timeout: float) -> Store:
     Raises:
         InputError: The others did not come in time.
     """
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined] # public, not in __all__
+
     own = secrets.token_hex(8)
     token = own if rank == 0 else ""
     away = list(range(1, size))
@@ -257,7 +260,7 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def join_processes(
-    device: torch.device, *, timeout: float = TIMEOUT_SECONDS, collectives: bool = False
+    device: "torch.device", *, timeout: float = TIMEOUT_SECONDS, collectives: bool = False
 ) -> Iterator[Processes]:
     """Meet the run's other processes, and part from them at the end.
 
@@ -274,6 +277,10 @@ def join_processes(
     if size == 1:
         yield Processes(rank, size, local_rank, local_size, None, timeout)
         return
+    import torch.distributed as dist
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined] # as above
+    from torch.distributed.rendezvous import rendezvous
+
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise InputError(
@@ -331,7 +338,7 @@ def launched_as() -> tuple[int, int, int, int]:
 
 def choose_device(
     gpus: Sequence[int] | None, *, cpu: bool, local_rank: int, local_size: int
-) -> tuple[torch.device, str | None]:
+) -> "tuple[torch.device, str | None]":
     """Choose the device that this process computes on, before anything starts.
 
     Args:
@@ -349,6 +356,8 @@ def choose_device(
     """
     if not 0 <= local_rank < local_size:
         raise SettingError("local_rank", f"{local_rank} is no number of one of {local_size} processes")
+    import torch
+
     if cpu:
         return torch.device("cpu"), None
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0

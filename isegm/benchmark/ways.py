@@ -15,7 +15,8 @@ import torch
 
 from isegm.benchmark.timing import REFERENCE
 from isegm.errors import InputError, InputWarning
-from isegm.inference.load import BACKENDS, check_settings, load_network
+from isegm.inference import BACKENDS
+from isegm.inference.load import check_settings, load_network
 from isegm.inference.network import Network
 from isegm.inference.predictor import Predictor
 from isegm.inference.reference import ReferencePredictor

@@ -29,28 +29,19 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from tqdm import tqdm
-
-from isegm.benchmark import click_speed, ct_speed, evaluation_speed, gpu_check, growth, simulator_speed
-from isegm.benchmark.growth_plots import plot_growth
-from isegm.benchmark.hardware import describe_hardware, describe_versions, format_hardware
-from isegm.benchmark.timing import REFERENCE
-from isegm.benchmark.ways import NetworkSettings, load_images, untrained_checkpoints, usable_backends
 from isegm.commands.command_line import EXIT_PARTIAL, Parser, command, numbers
-from isegm.commands.places import default_weights
-from isegm.config import read_config
+from isegm.commands.places import default_weights, find_config
 from isegm.distributed import cores_for
 from isegm.errors import InputError
 from isegm.evaluation.plan import open_datasets
 from isegm.evaluation.protocol import EVAL_MODES, Protocol
-from isegm.extract.volume_pairs import pair_volumes
-from isegm.inference.load import BACKENDS
-from isegm.model.build import PRESETS
+from isegm.inference import BACKENDS
 from isegm.wording import names
+
+if TYPE_CHECKING:
+    from isegm.benchmark.ways import NetworkSettings
 
 _SMALLEST_SIZE = 32
 
@@ -59,8 +50,7 @@ def build_parser() -> Parser:
     """The command line."""
     parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     subparsers = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    for name, (module, add_arguments, _) in BENCHMARKS.items():
-        about = (module.__doc__ or "").partition("\n")[0]
+    for name, (about, add_arguments, _) in BENCHMARKS.items():
         add_arguments(subparsers.add_parser(name, help=about, description=about, allow_abbrev=False))
     return parser
 
@@ -72,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, next(iter(BENCHMARKS)))
     args = build_parser().parse_args(words)
+    from isegm.benchmark.hardware import describe_hardware, describe_versions, format_hardware
+
     hardware, versions = describe_hardware(), describe_versions()
     print(format_hardware(hardware, versions), flush=True)
     *_, run = BENCHMARKS[args.what]
@@ -84,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_network(args: argparse.Namespace) -> dict[str, Any]:
+    from isegm.benchmark import click_speed
+    from isegm.benchmark.timing import REFERENCE
+    from isegm.benchmark.ways import load_images
+
     backends, images = _backends(args), load_images(args.images, args.repeats)
     results = []
     with _networks(args) as networks:
@@ -97,12 +93,14 @@ def _run_network(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_evaluation(args: argparse.Namespace) -> dict[str, Any]:
+    from isegm.benchmark import evaluation_speed
+
     protocol = Protocol(eval_mode=args.eval_mode, n_clicks=args.n_clicks)
     benchmark = evaluation_speed.EvaluationBenchmark(
-        args.checkpoint, protocol, _backends(args), args.precision, args.device
+        args.checkpoint or default_weights(), protocol, _backends(args), args.precision, args.device
     )
     results = []
-    for dataset in open_datasets(names(args.datasets), read_config(args.config_path)):
+    for dataset in open_datasets(names(args.datasets), find_config(args.config_path)):
         result = benchmark.measure(dataset.part(0, args.limit))
         print(evaluation_speed.format_evaluation(result), flush=True)
         results.append(result)
@@ -110,6 +108,11 @@ def _run_evaluation(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_growth(args: argparse.Namespace) -> dict[str, Any]:
+    from isegm.benchmark import growth
+    from isegm.benchmark.growth_plots import plot_growth
+    from isegm.benchmark.timing import REFERENCE
+    from isegm.benchmark.ways import load_images
+
     if args.plot is not None and args.plot.suffix.lower() != ".png":
         raise InputError(f"--plot: must be a .png file, not {str(args.plot)!a}")
     modes, images = [REFERENCE, *_backends(args)], load_images(args.images, args.repeats)
@@ -134,12 +137,19 @@ def _run_growth(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_clicks(args: argparse.Namespace) -> dict[str, Any]:
+    from isegm.benchmark import simulator_speed
+
     spreads = simulator_speed.measure_simulator(args.repeats)
     print(simulator_speed.format_simulator(spreads))
     return {"settings": {"repeats": args.repeats, "side": simulator_speed.SIDE}, "clicks": spreads}
 
 
 def _run_ct(args: argparse.Namespace) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    from isegm.benchmark import ct_speed
+    from isegm.extract.volume_pairs import pair_volumes
+
     pairs = tqdm(pair_volumes(args.labels, None, args.organ)[0], unit="volume", leave=False)
     volumes = [ct_speed.measure_volume(pair, args.organ, args.repeats) for pair in pairs]
     print(ct_speed.format_volumes(volumes))
@@ -147,6 +157,10 @@ def _run_ct(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _backends(args: argparse.Namespace) -> list[str]:
+    import torch
+
+    from isegm.benchmark.ways import usable_backends
+
     if args.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device: no GPU is usable here; give --device=cpu")
     if args.backends is None:
@@ -155,8 +169,11 @@ def _backends(args: argparse.Namespace) -> list[str]:
 
 
 @contextlib.contextmanager
-def _networks(args: argparse.Namespace) -> Iterator[dict[str, NetworkSettings]]:
+def _networks(args: argparse.Namespace) -> "Iterator[dict[str, NetworkSettings]]":
     """The networks that were asked for, by the name for tables."""
+    from isegm.benchmark.ways import NetworkSettings, untrained_checkpoints
+    from isegm.model.build import PRESETS
+
     if args.checkpoint is not None and args.presets is not None:
         raise InputError("--presets: cannot go with --checkpoint; give one of them")
     with contextlib.ExitStack() as stack:
@@ -210,6 +227,10 @@ def _at_least(smallest: int) -> Callable[[str], int]:
 
 
 def _run_gpu(args: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    from isegm.benchmark import gpu_check
+
     if not torch.cuda.is_available():
         print("no GPU is usable here: nothing was checked")
         return {"checks": []}
@@ -232,18 +253,12 @@ def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--datasets", metavar="A[,B...]", required=True, help="data sets of config.yml")
-    add(
-        "--checkpoint",
-        metavar="FILE",
-        type=Path,
-        default=Path("weights/emcclick_ct_hr18s.pth"),
-        help="default: %(default)s",
-    )
+    add("--checkpoint", metavar="FILE", type=Path, help="a trained network (default: the project's own)")
     _add_backend_arguments(parser)
     add("--limit", type=_at_least(1), metavar="N", help="the first N images of each data set (default: all)")
     add("--eval-mode", default=Protocol.eval_mode, help=f"{EVAL_MODES} (default: %(default)s)")
     add("--n-clicks", type=int, default=Protocol.n_clicks, help="at most (default: %(default)s)")
-    add("--config-path", metavar="FILE", type=Path, default=Path("config.yml"), help="default: ./%(default)s")
+    add("--config-path", metavar="FILE", type=Path, help="default: ./config.yml, else the repository's")
 
 
 def _add_growth_arguments(parser: argparse.ArgumentParser) -> None:
@@ -289,9 +304,7 @@ def _add_click_arguments(parser: argparse.ArgumentParser, *, repeats: int) -> No
     """Which network, on which pictures, and how often."""
     add = parser.add_argument
     add(
-        "--presets",
-        metavar="A[,B...]",
-        help=f"networks, with untrained weights: {', '.join(PRESETS)} (default: hr32)",
+        "--presets", metavar="A[,B...]", help="networks such as hr18s, with untrained weights (default: hr32)"
     )
     add("--checkpoint", metavar="FILE", type=Path, help="a network with its weights, instead")
     _add_backend_arguments(parser)
@@ -320,12 +333,12 @@ def _add_click_arguments(parser: argparse.ArgumentParser, *, repeats: int) -> No
 
 _Run = Callable[[argparse.Namespace], dict[str, Any]]
 _AddArguments = Callable[[argparse.ArgumentParser], None]
-BENCHMARKS: dict[str, tuple[ModuleType, _AddArguments, _Run]] = {
-    "network": (click_speed, _add_network_arguments, _run_network),
-    "evaluation": (evaluation_speed, _add_evaluation_arguments, _run_evaluation),
-    "growth": (growth, _add_growth_arguments, _run_growth),
-    "clicks": (simulator_speed, _add_clicks_arguments, _run_clicks),
-    "ct": (ct_speed, _add_ct_arguments, _run_ct),
-    "gpu": (gpu_check, _add_gpu_arguments, _run_gpu),
+BENCHMARKS: dict[str, tuple[str, _AddArguments, _Run]] = {
+    "network": ("Time clicks, as published and by each backend.", _add_network_arguments, _run_network),
+    "evaluation": ("Time the evaluation of data sets.", _add_evaluation_arguments, _run_evaluation),
+    "growth": ("Time how cost grows with clicks, sizes, threads.", _add_growth_arguments, _run_growth),
+    "clicks": ("Time the simulated click.", _add_clicks_arguments, _run_clicks),
+    "ct": ("Time the CT tools.", _add_ct_arguments, _run_ct),
+    "gpu": ("Hold every way to compute on a GPU against the CPU.", _add_gpu_arguments, _run_gpu),
 }
-"""By subcommand the module that measures, its arguments, and how it is run. The first is the default."""
+"""By subcommand what it is for, its arguments, and how it is run. The first is the default."""

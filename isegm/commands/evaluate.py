@@ -28,19 +28,17 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from isegm.commands.command_line import EXIT_PARTIAL, EXIT_USAGE, Parser, command, numbers, report_problems
 from isegm.commands.places import DEFAULT_WEIGHTS, default_weights, find_config
 from isegm.config import MODELS_KEY, Config
 from isegm.distributed import TIMEOUT_SECONDS, choose_device, join_processes, launched_as
 from isegm.errors import InputError
-from isegm.evaluation.evaluate import FolderInUse, evaluate
 from isegm.evaluation.journal import Journal
 from isegm.evaluation.output import Wanted
 from isegm.evaluation.plan import (
+    GPU_BATCH,
     Evaluation,
     default_folder,
     find_checkpoints,
@@ -48,12 +46,14 @@ from isegm.evaluation.plan import (
     open_datasets,
 )
 from isegm.evaluation.protocol import EVAL_MODES, INITIAL_MASKS, METRICS, Protocol
-from isegm.evaluation.workers import GPU_BATCH, Progress
-from isegm.inference.load import BACKENDS, check_settings
+from isegm.inference import BACKENDS
 from isegm.inference.precision import PRECISIONS, resolve_precision
 from isegm.report import write_report
 from isegm.simulation.click_model import CLICK_MODELS, parse_click_model
 from isegm.wording import names
+
+if TYPE_CHECKING:
+    from isegm.evaluation.workers import Progress
 
 ALL_CLICKS = 1.01
 """A target IoU that is never reached."""
@@ -158,6 +158,9 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation; the exit status is 0, 1 if samples failed, or 2 if nothing could be done."""
     args = build_parser().parse_args(tidy_arguments(sys.argv[1:] if argv is None else argv))
+    from isegm.evaluation.evaluate import FolderInUse, evaluate
+    from isegm.inference.load import check_settings
+
     if args.mode.lower() != "emc-click":
         raise InputError(f"{args.mode}: only EMC-Click is evaluated here")
     rank, _, local_rank, local_size = launched_as()
@@ -281,14 +284,16 @@ class ProgressBar:
     """Shows how far the data set is that is being evaluated."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[NoReturn] | None = None
+        self._bar: Any = None
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: "Progress") -> None:
         """Bring the bar up to date; each data set has one of its own."""
         if progress.done == progress.total:
             self.close()
             return
         if self._bar is None:
+            from tqdm import tqdm
+
             done, total = progress.done, progress.total
             self._bar = tqdm(total=total, initial=done, desc=progress.dataset, unit="sample", leave=False)
         self._bar.set_postfix_str(progress.figure, refresh=False)

@@ -26,8 +26,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
-import torch
-
 from isegm._version import __version__
 from isegm.commands.command_line import Parser, command, numbers
 from isegm.commands.places import CHECKOUT, find_config
@@ -35,15 +33,8 @@ from isegm.datasets import Dataset, open_dataset, open_folder
 from isegm.distributed import choose_device, join_processes, launched_as
 from isegm.errors import InputError
 from isegm.evaluation.protocol import EVAL_MODES, Protocol
-from isegm.model.build import PRESETS, build_model
-from isegm.model.pretrained import load_pretrained
 from isegm.training.recipe import Recipe
 from isegm.training.recipes import RECIPES
-from isegm.training.samples import samples_of
-from isegm.training.sources import open_mixture
-from isegm.training.state import STATE_FILE
-from isegm.training.trained_windows import windows_of_sources
-from isegm.training.trainer import Trainer, TrainingRun
 from isegm.wording import names
 
 CACHE_SECONDS = 86400.0
@@ -86,6 +77,16 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; the exit status is 0, or 2 if training cannot start or go on."""
     args = build_parser().parse_args(argv)
+    import torch
+
+    from isegm.model.build import PRESETS, build_model
+    from isegm.model.pretrained import load_pretrained
+    from isegm.training.samples import samples_of
+    from isegm.training.sources import open_mixture
+    from isegm.training.state import STATE_FILE
+    from isegm.training.trained_windows import windows_of_sources
+    from isegm.training.trainer import Trainer, TrainingRun
+
     recipe = read_recipe(args)
     rank, _, local_rank, local_size = launched_as()
     device, warning = choose_device(

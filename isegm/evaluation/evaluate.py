@@ -15,13 +15,12 @@ from isegm.evaluation.click_loop import SamplePictures
 from isegm.evaluation.figures import Figures, figures_of, format_mean_scores, format_spreads, format_table
 from isegm.evaluation.journal import Digests, JournalEntry, JournalWriter, digest_samples
 from isegm.evaluation.output import RunFolder
-from isegm.evaluation.plan import BASELINE, Evaluation
+from isegm.evaluation.plan import BASELINE, GPU_BATCH, Evaluation
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.provenance import describe_run, identity_of
 from isegm.evaluation.record import Job, SampleFailure, SampleRecord, SampleResult
 from isegm.evaluation.window_check import WindowReport, check_windows
 from isegm.evaluation.workers import (
-    GPU_BATCH,
     NOT_ENOUGH_MEMORY,
     Method,
     Progress,

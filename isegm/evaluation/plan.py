@@ -16,6 +16,9 @@ from isegm.evaluation.record import Job
 BASELINE = "geodesic"
 """The name of the segmentation without weights in tables and files."""
 
+GPU_BATCH = 16
+"""Samples in a batch on a GPU where nothing else is asked for."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from isegm.errors import SettingError
-from isegm.inference.load import BACKENDS
+from isegm.inference import BACKENDS
 from isegm.inference.precision import PRECISIONS
 from isegm.metrics.overlap import mask_dice, mask_iou
 from isegm.simulation.click_model import CENTRE, ClickModel, parse_click_model

@@ -39,9 +39,6 @@ from isegm.metrics.noc import noc
 MAX_THREADS = 16
 """Samples at once in one process: beyond this Python's own lock, and memory, cost more than cores bring."""
 
-GPU_BATCH = 16
-"""Samples in a batch on a GPU where nothing else is asked for."""
-
 NOT_ENOUGH_MEMORY = "not enough memory; use fewer processes or samples at once, or a larger machine"
 """The problem of a sample that memory did not suffice for."""
 

@@ -9,17 +9,15 @@ import numpy as np
 import torch
 
 from isegm.errors import InputError, SettingError, is_out_of_memory
+from isegm.inference import BACKENDS
 from isegm.inference.network import Network
 from isegm.inference.onnx_pair import OnnxPair, export_pair, read_pair
-from isegm.inference.precision import PRECISIONS
+from isegm.inference.precision import PRECISIONS, tensor_type
 from isegm.inference.predictor import Predictor
 from isegm.inference.runtimes import OnnxRuntimeNetwork, OpenVinoNetwork
 from isegm.inference.torch_network import InferenceModel
 from isegm.model.checkpoint import load_model
 from isegm.model.emc_click import EMCClick
-
-BACKENDS = ("torch", "onnxruntime", "openvino")
-"""What can run a network."""
 
 _OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
@@ -110,7 +108,7 @@ def prepare_network(
     check_settings(backend, precision, device, compiled=compiled)
     if backend != "torch":
         return _run_pair(export_pair(model), backend, precision, threads, at_once)
-    dtype = PRECISIONS[precision]
+    dtype = tensor_type(precision)
     exact = copy.deepcopy(model).double() if dtype == torch.float64 else model
     ready = InferenceModel(exact, tf32=precision == "tf32").to(dtype)
     return ready.compiled() if compiled else ready

@@ -2,23 +2,27 @@
 
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # command lines name the precisions in their help, which is not to wait for torch
+    import torch
 
-PRECISIONS = {
-    "float32": torch.float32,
-    "tf32": torch.float32,
-    "float64": torch.float64,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-"""The precisions that can be asked for, by name, and the type of the tensors in each.
+PRECISIONS = ("float32", "tf32", "float64", "bfloat16", "float16")
+"""The precisions that can be asked for.
 
 ``tf32`` rounds the factors of float32 products to 10 bits, as NVIDIA GPUs since Ampere can.
 """
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
+def tensor_type(precision: str) -> "torch.dtype":
+    """The type of the tensors in one of ``PRECISIONS``."""
+    import torch
+
+    found: torch.dtype = getattr(torch, "float32" if precision == "tf32" else precision)
+    return found
+
+
+def resolve_precision(precision: str, device: "torch.device") -> str:
     """What ``auto`` means on a device: half precision where the hardware is much faster at it.
 
     bfloat16 on GPUs that compute in it (from compute capability 8.0 on; older ones emulate it), float16 on
@@ -27,6 +31,8 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if precision != "auto":
         return precision
     if device.type == "cuda":
+        import torch
+
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float16"
     return "bfloat16" if _has_amx() else "float32"
 
@@ -47,6 +53,8 @@ def allow_tf32(allowed: bool) -> None:
     By itself torch computes convolutions in TF32, which moves probabilities by 1e-2. Its switches are the
     process's: whatever computes sets them before, and leaves them as they are.
     """
+    import torch
+
     if hasattr(torch.backends, "fp32_precision"):  # from torch 2.9 on; what stands there goes first
         torch.backends.fp32_precision = "tf32" if allowed else "ieee"
     torch.set_float32_matmul_precision("high" if allowed else "highest")

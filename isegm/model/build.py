@@ -25,9 +25,6 @@ class Preset:
 _SMALL_HEAD = CorrectionConfig(width=64, templates=64)
 _LARGE_HEAD = CorrectionConfig(width=96, templates=96)
 
-PUBLISHED = ("hr18s", "hr18", "hr32", "segb0", "segb3")
-"""The presets of the original, whose files it released."""
-
 PRESETS = {
     preset.name: preset
     for preset in (

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from isegm.errors import SettingError
-from isegm.model.build import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +84,8 @@ class Recipe:
         Raises:
             InputError: A field is out of its range.
         """
+        from isegm.model.build import PRESETS  # here, because a command line's help is not to wait for torch
+
         _require(self.preset in PRESETS, "preset", self.preset, f"one of {', '.join(PRESETS)}")
         _require(bool(self.sources), "sources", "none", "at least one source")
         _require(self.seed >= 0, "seed", self.seed, "at least 0")

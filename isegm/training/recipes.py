@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 
-from isegm.model.build import PUBLISHED
+from isegm.model import PUBLISHED
 from isegm.training.recipe import Recipe
 
 COCO_LVIS = (

@@ -317,7 +317,7 @@ def test_settings_reach_the_network(workspace):
         ("growth --presets=hr18s,hr18", "--presets: name one network"),
         ("evaluation", "--datasets"),
         ("evaluation --datasets=liver --checkpoint=absent.pth", "absent.pth: no such checkpoint"),
-        ("evaluation --datasets=x --checkpoint=weights/hr32.pth --backends=torch", "'x': no such data set"),
+        ("evaluation --datasets=x --backends=torch", "'x': no such data set"),
         ("evaluation --datasets=liver --limit=0", "--limit: must be at least 1, not 0"),
         ("evaluation --datasets=liver --eval-mode=large", "--eval-mode: must be emc-click"),
         ("elsewhere", "invalid choice: 'elsewhere'"),

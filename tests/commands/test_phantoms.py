@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from isegm.commands import phantoms
-from tests.commands.workspace import REPOSITORY, shell
 
-SCRIPT = REPOSITORY / "scripts" / "generate_phantoms.py"
 TASKS = ["Task03_Liver", "Task06_Lung", "Task09_Spleen"]
 
 
@@ -88,10 +86,3 @@ def test_what_cannot_be_used_is_refused_in_one_line(script, tmp_path, capsys, li
         "taken",
         "taken/Task09_Spleen",
     }
-
-
-def test_it_runs_from_any_folder_without_being_installed(tmp_path):
-    done = shell(f"python {shlex.quote(str(SCRIPT))} --help", tmp_path)
-    assert done.returncode == 0
-    assert "--lung {tissue,tumour}" in done.stdout
-    assert done.stderr == ""

@@ -14,7 +14,7 @@ from isegm.commands import train
 from isegm.model.checkpoint import load_model
 from isegm.training.recipe import Recipe
 from isegm.training.recipes import RECIPES
-from tests.commands.workspace import REPOSITORY, environment, shell
+from tests.commands.workspace import REPOSITORY, shell
 
 pytestmark = pytest.mark.slow  # together more than the fast tests have time for
 
@@ -237,10 +237,3 @@ def test_documentation_names_every_recipe_every_flag_and_every_kind_of_source(sc
         assert f"`{name}" in text, name
         for option in kind.options:
             assert f"`{option}=" in text, (name, option)
-
-
-def test_it_starts_from_anywhere(tmp_path):
-    done = shell(f"python {shlex.quote(str(SCRIPT))} --help", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "--learning-rate" in done.stdout
-    assert environment()["CUDA_VISIBLE_DEVICES"] == ""

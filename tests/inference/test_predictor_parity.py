@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isegm.inference.predictor import Predictor
-from isegm.model.build import PUBLISHED
+from isegm.model import PUBLISHED
 from isegm.simulation.next_click import NextClick
 
 

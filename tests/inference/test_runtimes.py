@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from isegm.errors import InputError
+from isegm.inference import BACKENDS
 from isegm.inference import precision as precision_module
-from isegm.inference.load import BACKENDS, check_file, check_settings, load_network, prepare_network
+from isegm.inference.load import check_file, check_settings, load_network, prepare_network
 from isegm.inference.onnx_pair import export_pair, paths_of_pair, read_pair, require, write_pair
 from isegm.inference.precision import allow_tf32, resolve_precision
 from isegm.inference.predictor import Predictor

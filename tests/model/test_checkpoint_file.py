@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import isegm
 from isegm.errors import InputError
-from isegm.model.build import PUBLISHED
+from isegm.model import PUBLISHED
 from isegm.model.checkpoint import load_model
 
 WEIGHT = "refiner.image_conv2.conv1x1.weight"  # (64, 64, 1, 1)

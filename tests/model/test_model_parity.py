@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isegm.model.build import PUBLISHED
+from isegm.model import PUBLISHED
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

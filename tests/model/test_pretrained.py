@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from isegm.errors import InputError
-from isegm.model.build import PRESETS, PUBLISHED, build_model
+from isegm.model import PUBLISHED
+from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import save_checkpoint
 from isegm.model.pretrained import load_pretrained
 

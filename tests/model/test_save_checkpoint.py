@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from isegm.errors import InputError
-from isegm.model.build import PRESETS, PUBLISHED, build_model
+from isegm.model import PUBLISHED
+from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import (
     load_model,
     read_metadata,

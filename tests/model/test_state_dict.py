@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from isegm.model.build import PRESETS, PUBLISHED, build_model
+from isegm.model import PUBLISHED
+from isegm.model.build import PRESETS, build_model
 
 TENSORS = {"hr18s": 1122, "hr18": 2088, "hr32": 2088, "segb0": 391, "segb3": 787}
 

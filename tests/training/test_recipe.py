@@ -6,7 +6,8 @@ import math
 import pytest
 
 from isegm.errors import InputError
-from isegm.model.build import PRESETS, PUBLISHED
+from isegm.model import PUBLISHED
+from isegm.model.build import PRESETS
 from isegm.training.recipe import Recipe
 from isegm.training.recipes import RECIPES
 from isegm.training.sources import parse_source

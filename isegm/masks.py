@@ -57,7 +57,7 @@ class _Stored(NamedTuple):
 
     Attributes:
         values: (H, W): 0 background, equal values are one label, numbered so that they stay small.
-        levels: (H, W): how bright each pixel is.
+        levels: (n,): how bright each value is.
         most: The brightest that a level can be.
         may_ignore: Whether 255 among other values usually means ignored.
         may_be_soft: Whether the values are grey levels of 8 bits, which are labels or soft edges.
@@ -76,7 +76,8 @@ def read_mask(path: Path, reading: MaskReading = AUTOMATIC) -> Truth:
     Raises:
         InputError: As :func:`read_labels`.
     """
-    return np.sign(read_labels(path, reading)).astype(np.int8)
+    values, labels = _read(path, reading)
+    return np.take(np.sign(labels).astype(np.int8), values)
 
 
 def read_labels(path: Path, reading: MaskReading = AUTOMATIC) -> Labels:
@@ -101,63 +102,66 @@ def read_labels(path: Path, reading: MaskReading = AUTOMATIC) -> Labels:
     Raises:
         InputError: The file is missing, unreadable or of another depth, or 255 may be an object or ignored.
     """
+    values, labels = _read(path, reading)
+    return np.take(labels, values)
+
+
+def _read(path: Path, reading: MaskReading) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int32]]:
+    """Read a mask's values, (H, W), and the label of each value, (n,)."""
     stored = _read_stored(path)
-    values, levels = stored.values, stored.levels
-    if is_jpeg(path):
-        return _ignore((levels > _MIDDLE).astype(np.int32), levels, reading)
-    found = np.flatnonzero(np.bincount(values.ravel()))
-    numbers = np.cumsum(found != 0, dtype=np.int32) * (found != 0)
-    is_bright = levels.max() > _MIDDLE
-    is_one = reading.kind == "binary" and bool(is_bright)
-    if reading.kind == "auto" and numbers.max() > 1 and is_bright:
+    counts = np.bincount(stored.values.ravel(), minlength=stored.levels.size)
+    found, brightest = np.flatnonzero(counts), int(stored.levels[counts > 0].max())
+    is_one = is_jpeg(path) or (reading.kind == "binary" and brightest > _MIDDLE)
+    is_several = np.count_nonzero(found) > 1
+    if reading.kind == "auto" and not is_one and is_several and brightest > _MIDDLE:
         is_one = not _fills_areas(stored)
         if not is_one and stored.may_be_soft and reading.ignored is None:
             _refuse_scale(path, found)
         if stored.may_be_soft:
             _tell(path, is_one, ignores=USUAL_IGNORED in found and reading.ignored is None)
+    labels = np.zeros(counts.size, np.int32)
     if is_one:
-        threshold = _MIDDLE if levels.max() <= 0xFF else stored.most // 2
-        return _ignore((levels > threshold).astype(np.int32), values, reading)
-    if isinstance(reading.ignored, int):
-        numbers[found == reading.ignored] = -1
-    elif reading.ignored is None and stored.may_ignore and reading.kind != "binary" and numbers.max() > 1:
-        numbers[found == USUAL_IGNORED] = -1
-    table = np.zeros(found[-1] + 1, np.int32)
-    table[found] = numbers
-    labels = table[values]
-    return np.sign(labels) if reading.kind == "binary" else labels
-
-
-def _ignore(labels: Labels, values: npt.NDArray[np.integer[Any]], reading: MaskReading) -> Labels:
-    if isinstance(reading.ignored, int):
-        labels[values == reading.ignored] = -1
-    return labels
+        labels[stored.levels > (_MIDDLE if brightest <= 0xFF else stored.most // 2)] = 1
+    else:
+        labels[found] = np.arange(found.size) + (found[0] != 0)
+        if reading.kind == "binary":
+            labels = np.sign(labels)
+    ignored = reading.ignored
+    if ignored is None and not is_one and is_several and stored.may_ignore and reading.kind != "binary":
+        ignored = USUAL_IGNORED
+    if isinstance(ignored, int) and ignored < labels.size:
+        labels[ignored] = -1
+    return stored.values, labels
 
 
 def _read_stored(path: Path) -> _Stored:
     if (palette := read_palette(path)) is not None:
         indexes, colours = palette
+        brightness = np.full(257, 0xFF)
+        brightness[: len(colours)] = colours.max(axis=1)
         values = np.arange(256)
         values[0] = 256  # an object, if its colour is not black
-        values[: len(colours)][~colours.any(axis=1)] = 0
-        brightness = np.full(256, 0xFF)
-        brightness[: len(colours)] = colours.max(axis=1)
-        return _Stored(values[indexes], brightness[indexes], 0xFF, may_ignore=True, may_be_soft=False)
+        values[brightness[:256] == 0] = 0
+        brightness[[0, 256]] = 0, brightness[0]
+        return _Stored(values[indexes], brightness, 0xFF, may_ignore=True, may_be_soft=False)
     pixels = read_stored(path)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{path}: a mask must be an 8- or 16-bit picture, not {depth_of(pixels)}")
     most = int(np.iinfo(pixels.dtype).max)
-    levels = pixels if pixels.ndim == 2 else pixels[:, :, :3].max(axis=2)
     if pixels.ndim == 3:
-        red, green, blue = np.moveaxis(pixels[:, :, :3].astype(np.int64), 2, 0)
+        red, green, blue = np.moveaxis(pixels[:, :, :3], 2, 0)
         if (red != green).any() or (green != blue).any():
-            found, positions = np.unique(red << 32 | green << 16 | blue, return_inverse=True)
-            values = positions.reshape(levels.shape) + (found[0] != 0)
+            joined = red.astype(np.int64) << 32 | green.astype(np.int64) << 16 | blue
+            found, positions = np.unique(joined, return_inverse=True)
+            shift = int(found[0] != 0)  # without black there is no background
+            levels = np.pad(np.maximum.reduce([found >> 32, found >> 16 & most, found & most]), (shift, 0))
+            values = positions.reshape(joined.shape) + shift
             return _Stored(values, levels, most, may_ignore=False, may_be_soft=False)
+        pixels = red
     if (bits := grey_depth(path)) < 8:
-        levels = levels // (0xFF // (2**bits - 1))
-    is_8_bit = pixels.dtype == np.uint8
-    return _Stored(levels, levels, most, may_ignore=is_8_bit, may_be_soft=is_8_bit)
+        pixels = pixels // (0xFF // (2**bits - 1))
+    is_8_bit = most == 0xFF
+    return _Stored(pixels, np.arange(most + 1), most, may_ignore=is_8_bit, may_be_soft=is_8_bit)
 
 
 def _fills_areas(stored: _Stored) -> bool:
@@ -169,7 +173,7 @@ def _fills_areas(stored: _Stored) -> bool:
     for rows in (slice(None, -1), slice(1, None)):
         for cols in (slice(None, -1), slice(1, None)):
             flat[rows, cols] |= corners
-    between = flat[(stored.levels > 0) & (stored.levels < stored.most)]
+    between = flat[((stored.levels > 0) & (stored.levels < stored.most))[values]]
     return between.size == 0 or bool(between.mean() >= _FLAT_SHARE)
 
 

@@ -7,6 +7,7 @@ Every tool reads pictures here, so that all see the same pixels:
   what its values mean.
 - Grey PNGs of 1, 2 and 4 bits are spread over 0 to 255, and palettes become their colours.
 - Transparency does not count.
+- A TIFF of several pictures is refused: nobody can tell which of them is meant.
 """
 
 import io
@@ -34,8 +35,14 @@ PNG = b"\x89PNG\r\n\x1a\n"
 """How a PNG begins."""
 
 _JPEG = b"\xff\xd8"
-_FORMATS = (PNG, _JPEG, b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFF = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
+"""How TIFFs begin, the last two large ones, and their byte order."""
+
+_FORMATS = (PNG, _JPEG, b"BM", *_TIFF)
 """How PNG, JPEG, BMP and TIFF files begin."""
+
+_SUBFILE_TYPE = 254
+"""A TIFF's first tag, if it has it: 2 is a page of many; other bits say what it is to another page."""
 
 _TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 """How OpenCV turns colours round, by the number of channels."""
@@ -104,10 +111,12 @@ def read_stored(path: Path) -> npt.NDArray[Any]:
     """Read a picture upright with its own channels (RGB order) and depth: (H, W), (H, W, 3) or (H, W, 4).
 
     Raises:
-        InputError: The file is missing, empty, or not a picture that can be decoded.
+        InputError: The file is missing, empty, not a picture that can be decoded, or several of them.
     """
     content = _read_picture_bytes(path)
     pixels = _decode(path, content)
+    if content[:4] in _TIFF and _has_second_page(content):
+        raise InputError(f"{path}: holds several pictures; save the one that is meant as a file of its own")
     if pixels.ndim == 3 and pixels.dtype in (np.uint8, np.uint16, np.float32):
         pixels = cv2.cvtColor(pixels, _TO_RGB[pixels.shape[2]])
     elif pixels.ndim == 3:
@@ -243,6 +252,24 @@ def _decode(path: Path, content: bytes) -> npt.NDArray[Any]:
     if pixels is None or pixels.shape[2:] not in ((), (3,), (4,)):
         raise _unreadable(path)
     return pixels
+
+
+def _has_second_page(content: bytes) -> bool:
+    """Whether a TIFF's second directory is there, and not of the first page made smaller or its mask."""
+    order, is_large = _TIFF[content[:4]], b"+" in content[2:4]
+    start, pointer, number, entry, value = (8, "Q", "Q", 20, 12) if is_large else (4, "I", "H", 12, 8)
+    try:
+        (first,) = struct.unpack_from(order + pointer, content, start)
+        (entries,) = struct.unpack_from(order + number, content, first)
+        (second,) = struct.unpack_from(
+            order + pointer, content, first + struct.calcsize(number) + entries * entry
+        )
+        place = second + struct.calcsize(number)
+        (tag,) = struct.unpack_from(f"{order}H", content, place)
+        (kind,) = struct.unpack_from(f"{order}I", content, place + value)
+    except struct.error:  # cut off, or pointing elsewhere: the first page was decoded all the same
+        return False
+    return second > 0 and not (tag == _SUBFILE_TYPE and kind & ~2)
 
 
 def _orientation(content: bytes) -> int:

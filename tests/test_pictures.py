@@ -204,6 +204,21 @@ def test_one_bit_palette_grey_and_alpha_are_of_8_bits(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.dstack([GREY] * 3))
 
 
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_of_several_pictures_in_a_tiff_none_is_taken(tmp_path, is_large, order):
+    with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=is_large, byteorder=order) as file:
+        file.write(GREY, photometric="minisblack")
+        file.write(GREY[::2, ::2], photometric="minisblack", subfiletype=1)  # a thumbnail is no second one
+    np.testing.assert_array_equal(read_grey(tmp_path / "a.tif"), GREY)
+    for subfiletype in (None, 2):
+        with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=is_large, byteorder=order) as file:
+            for pixels in (GREY, 255 - GREY):
+                file.write(pixels, photometric="minisblack", subfiletype=subfiletype)
+        with pytest.raises(InputError, match=r"a\.tif: holds several pictures; save the one that is meant"):
+            read_stored(tmp_path / "a.tif")
+
+
 def test_names_beyond_ascii(tmp_path):
     write_image(tmp_path / "слой ä語.png", RGB)
     np.testing.assert_array_equal(read_image(tmp_path / "слой ä語.png"), RGB)

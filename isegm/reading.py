@@ -9,11 +9,11 @@ All of it may be left out::
 """
 
 import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-import numpy as np
 import yaml
 
 from isegm.errors import InputError
@@ -71,11 +71,13 @@ def read_reading(folder: Path) -> Reading:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     offset, masks, ignored = content.get("offset"), content.get("masks", "auto"), content.get("ignore")
-    if offset is not None and (not isinstance(offset, (int, float)) or not np.isfinite(offset)):
+    if offset is not None and (type(offset) not in (int, float) or not math.isfinite(offset)):
         raise InputError(f"{path}: offset must be a number, not {offset!r}")
     if masks not in ("auto", "labels", "binary"):
         raise InputError(f"{path}: masks must be labels or binary, not {masks!r}")
-    if ignored is not None and ignored != "none" and (not isinstance(ignored, int) or ignored < 1):
+    if (
+        ignored is not None and ignored != "none" and (type(ignored) is not int or ignored < 1)
+    ):  # no yes or no
         raise InputError(f"{path}: ignore must be a whole number from 1 on, or none, not {ignored!r}")
     kind = cast("Literal['auto', 'labels', 'binary']", masks)
     return Reading(MaskReading(kind, ignored), window, offset, path)

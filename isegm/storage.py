@@ -8,6 +8,7 @@ import contextlib
 import csv
 import hashlib
 import io
+import os
 import secrets
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -86,6 +87,14 @@ def warn_of_links(folder: Path, links: Sequence[Path]) -> None:
             ),
             stacklevel=2,
         )
+
+
+def seen_from(here: Path, folder: Path) -> str:
+    """The way from one folder to another, links followed."""
+    try:
+        return Path(os.path.relpath(folder.resolve(), here.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return folder.resolve().as_posix()
 
 
 def sha256(path: Path) -> str:

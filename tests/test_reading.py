@@ -77,6 +77,8 @@ def test_what_can_be_said(tmp_path, text, reading):
         ("masks: none", "masks must be labels or binary, not 'none'"),
         ("ignore: 0", "ignore must be a whole number from 1 on, or none, not 0"),
         ("ignore: [1]", "ignore must be a whole number"),
+        ("ignore: yes", "ignore must be a whole number from 1 on, or none, not True"),
+        ("offset: true", "offset must be a number, not True"),
         ("masks: [", "not YAML"),
         ("? {}", "not YAML"),
     ],

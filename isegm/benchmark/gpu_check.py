@@ -25,8 +25,7 @@ from isegm.inference.batching import BatchedNetwork
 from isegm.inference.load import prepare_network
 from isegm.inference.network import Network
 from isegm.inference.predictor import Predictor
-from isegm.inference.segmenter import Mask
-from isegm.metrics.overlap import mask_iou
+from isegm.metrics.overlap import Mask, mask_iou
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import load_model
 from isegm.model.emc_click import EMCClick

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.geometry import Click
-from isegm.inference.segmenter import Mask, Segmenter
-from isegm.metrics.overlap import mask_iou
+from isegm.inference.segmenter import Segmenter
+from isegm.metrics.overlap import Mask, mask_iou
 from isegm.tables import UNDEFINED
 
 REFERENCE = "reference"

@@ -3,10 +3,11 @@
 Volumes are NIfTI files::
     isegm window Task09_Spleen/imagesTr windowed/spleen spleen
     isegm window Task06_Lung/imagesTr windowed/lung lung
+    isegm window Totalsegmentator_dataset windowed liver
     isegm window volumes windowed -500,1400
     isegm window volumes windowed windows_by_file.json
 
-Writes a volume of the same name for each, and windows.json; see docs/ct.md.
+Writes a volume of the same name for each (a patient's folder before it), and windows.json; see docs/ct.md.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ from isegm.wording import counted
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(description=__doc__.partition("\n")[0])
-    parser.add_argument("path_nifti", type=Path, help="CT volumes: a folder or one file")
+    parser.add_argument(
+        "path_nifti", type=Path, help="CT volumes: a folder, one file, or a folder with one folder a patient"
+    )
     parser.add_argument(
         "path_to_save", type=Path, help="a folder; for one volume also a .nii or .nii.gz file"
     )

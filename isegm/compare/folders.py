@@ -169,11 +169,13 @@ def _attempt(pair: Pair, manifest: dict[str, Spacing], settings: Settings) -> Sc
     """The row of a pair, or the line that says why it has none."""
     try:
         masks = read_mask_pair(pair, manifest, settings.labels, settings.spacing)
+        return score(pair.name, masks, settings.tolerance, settings.min_area)
     except InputError as error:
         return str(error)
     except OSError as error:  # no permission, say
         return f"{error.filename or pair.prediction}: {error.strerror or error}; make it readable"
-    return score(pair.name, masks, settings.tolerance, settings.min_area)
+    except MemoryError:
+        return f"{pair.prediction}: not enough memory to compare it; use a larger machine"
 
 
 def _report_paths(settings: Settings) -> list[Path]:

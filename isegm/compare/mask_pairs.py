@@ -42,8 +42,7 @@ def pair_masks(truth_path: Path, prediction_path: Path) -> Pairing:
     """Pair the masks of two folders by exact stem, or two files as they are.
 
     Masks are PNG, JPEG, BMP and TIFF pictures and NIfTI volumes; ``.nii.gz`` is one suffix. A pair of files,
-    ``.hdr`` and ``.img``, counts by its header. Hidden files,
-    sub-folders and other files are passed over.
+    ``.hdr`` and ``.img``, counts by its header. Hidden files, sub-folders and other files are passed over.
 
     Raises:
         InputError: A path does not exist, one is a file and the other a folder, a file is no mask, two files
@@ -92,7 +91,7 @@ def _name_of_file(path: Path) -> str:
 def _masks_by_stem(folder: Path) -> dict[str, Path]:
     masks: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        name = None if path.name.startswith(".") or not path.is_file() else mask_name(path)
+        name = None if path.name.startswith(".") or path.is_dir() else mask_name(path)
         if name is None:
             continue
         if name in masks:

@@ -11,10 +11,10 @@ from isegm.errors import InputError
 from isegm.evaluation.protocol import METRICS, Protocol
 from isegm.evaluation.record import FinalScores, SampleResult
 from isegm.geometry import Click
-from isegm.inference.segmenter import Mask, Probability, Segmenter
+from isegm.inference.segmenter import Probability, Segmenter
 from isegm.masks import Truth
 from isegm.metrics.boundary import hd95, nsd, surface_distances
-from isegm.metrics.overlap import mask_dice
+from isegm.metrics.overlap import Mask, mask_dice
 from isegm.simulation.imprecise_click import ImpreciseClick
 from isegm.simulation.next_click import NextClick
 

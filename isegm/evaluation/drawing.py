@@ -10,7 +10,8 @@ import numpy.typing as npt
 from isegm.datasets.sample import Sample
 from isegm.evaluation.record import SampleResult
 from isegm.geometry import Click
-from isegm.inference.segmenter import Mask, Probability
+from isegm.inference.segmenter import Probability
+from isegm.metrics.overlap import Mask
 
 MASK_COLOUR = (40, 120, 255)
 TRUTH_COLOUR = (255, 215, 0)

@@ -27,7 +27,8 @@ from isegm.evaluation.record import SampleResult, read_records
 from isegm.evaluation.workers import one_thread_a_sample, predictor_for
 from isegm.geometry import Click
 from isegm.inference.load import load_network
-from isegm.inference.segmenter import Mask, Segmenter
+from isegm.inference.segmenter import Segmenter
+from isegm.metrics.overlap import Mask
 from isegm.wording import counted
 
 PANEL_WIDTH, PANEL_HEIGHT = 285, 214

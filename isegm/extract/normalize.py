@@ -10,15 +10,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from isegm.errors import InputError
 from isegm.extract.batch import JobOutcome, run_batch
+from isegm.extract.volume_pairs import list_images
 from isegm.limits import MOST_TEXT_BYTES, read_text
-from isegm.storage import write_text
-from isegm.volumes.files import list_volumes, open_volume, stem
+from isegm.storage import seen_from, write_text
+from isegm.volumes.files import open_volume, stem
 from isegm.volumes.hu_check import HuCheck
 from isegm.volumes.nifti import write_nifti
 from isegm.volumes.organs import window_of
@@ -83,6 +85,11 @@ def read_windows(path: Path) -> dict[str, Window]:
     Raises:
         InputError: The file is missing, or is not that.
     """
+    return {name: _window_from_json(path, name, value) for name, value in _read_object(path).items()}
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object, its keys as :func:`_key` has them."""
     try:
         content = json.loads(read_text(path, MOST_TEXT_BYTES))
     except FileNotFoundError:
@@ -93,7 +100,7 @@ def read_windows(path: Path) -> dict[str, Window]:
         raise InputError(f"{path}: not readable JSON ({error}); correct it") from None
     if not isinstance(content, dict):
         raise InputError(f'{path}: must be an object of file names and windows, {{"ct.nii": "lung"}} say')
-    return {_key(name): _window_from_json(path, name, value) for name, value in content.items()}
+    return {_key(name): value for name, value in content.items()}
 
 
 def _key(name: str) -> str:
@@ -125,33 +132,45 @@ def normalize(
     """Write windowed 8-bit copies of volumes, and the record of their windows beside them.
 
     Args:
-        source: A volume, or a folder of them.
+        source: A volume, a folder of them, or a folder with one folder a patient: see
+            :func:`isegm.extract.volume_pairs.list_images`.
         target: A folder. For a single volume it may be a file name ending in ``.nii`` or ``.nii.gz``.
-        windows: One for all, or that of each file name, as :func:`read_windows` gives them.
-        force: Whether existing copies are replaced.
+        windows: One for all, or that of each file name (the copy's or the volume's), as
+            :func:`read_windows` gives them.
+        force: Whether existing copies of the same volumes are replaced.
         workers: Processes; by default one a core.
 
     Raises:
         InputError: ``source`` is missing or holds no volume, ``target`` is another file or would have
             copies among the volumes they are made of, or the record there is malformed.
     """
-    paths = list_volumes(source)
-    outputs = {path: _output_path(source, path, target) for path in paths}
+    prefixes = list_images(source)
+    paths = list(prefixes)
+    outputs = {path: _output_path(source, path, target, prefix) for path, prefix in prefixes.items()}
     folder = outputs[paths[0]].parent
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder")
-    if folder.resolve() == paths[0].parent.resolve():
+    if folder.resolve() in {path.parent.resolve() for path in paths}:
         raise InputError(f"{folder}: the volumes themselves are in this folder; write to another one")
-    if (folder / RECORD).exists():
-        read_windows(folder / RECORD)  # say now, not after hours, that it is malformed
+    record = _read_object(folder / RECORD) if (folder / RECORD).exists() else {}
+    for name, value in record.items():
+        _window_from_json(folder / RECORD, name, value)  # say now, not after hours, that it is malformed
 
     jobs: list[NormalizeJob] = []
     problems: dict[Path, str] = {}
-    names = Counter(output.name for output in outputs.values())
+    names = Counter(_key(output.name) for output in outputs.values())
     for path, output in outputs.items():
-        window = windows if isinstance(windows, Window) else windows.get(_key(path.name))
-        if names[output.name] > 1:
+        name = _key(output.name)
+        window = windows if isinstance(windows, Window) else windows.get(name, windows.get(_key(path.name)))
+        earlier = record.get(name) if output.exists() else None
+        made_of = earlier.get("volume") if isinstance(earlier, dict) else None
+        if names[name] > 1:
             problems[path] = f"{path}: another volume has the same output {output.name}; rename one"
+        elif made_of not in (None, _origin(folder, path)):
+            problems[path] = (
+                f"{path}: {output} is the copy of another volume, {made_of}; write to another folder, or "
+                "rename one"
+            )
         elif window is None:
             problems[path] = f"{path}: the JSON file has no window for {path.name}; add one"
         else:
@@ -170,20 +189,26 @@ def normalize(
     return WindowingReport(len(written), folder, [problems[path] for path in paths if path in problems])
 
 
-def _output_path(source: Path, path: Path, target: Path) -> Path:
+def _output_path(source: Path, path: Path, target: Path, prefix: str) -> Path:
     if source.is_file() and target.name.lower().endswith((".nii", ".nii.gz")) and not target.is_dir():
         return target
     name = path.name
     if not name.lower().endswith((".nii", ".nii.gz")):  # a pair becomes a single file
         name = stem(name) + (".nii.gz" if name.lower().endswith(".gz") else ".nii")
-    return target / name
+    return target / f"{prefix}{name}"
+
+
+def _origin(folder: Path, path: Path) -> str:
+    """Where a volume lies, seen from the folder of its copy; as in a manifest, not where a link leads."""
+    return f"{seen_from(folder, path.parent)}/{path.name}"
 
 
 def _merge_record(path: Path, written: list[NormalizeJob]) -> None:
-    record = read_windows(path) if path.exists() else {}
-    record |= {_key(job.output.name): job.window for job in written}
-    lines = {name: {"level": w.level, "width": w.width} for name, w in sorted(record.items())}
-    write_text(path, json.dumps(lines, indent=2, ensure_ascii=False) + "\n")
+    record = _read_object(path) if path.exists() else {}
+    for job in written:
+        window, volume = job.window, _origin(path.parent, job.path)
+        record[_key(job.output.name)] = {"level": window.level, "width": window.width, "volume": volume}
+    write_text(path, json.dumps(dict(sorted(record.items())), indent=2, ensure_ascii=False) + "\n")
 
 
 def normalize_volume(job: NormalizeJob) -> None:
@@ -194,9 +219,7 @@ def normalize_volume(job: NormalizeJob) -> None:
             already, or it has NaN.
     """
     if job.output.exists() and not job.force:
-        raise InputError(
-            f"{job.path}: {job.output} exists already; `force` replaces it, whatever it was made of"
-        )
+        raise InputError(f"{job.path}: {job.output} exists already; `force` replaces it")
     volume = open_volume(job.path)
     if volume.is_8bit:
         raise InputError(

@@ -6,7 +6,6 @@ has been read and found sound: a volume is extracted whole or not at all.
 """
 
 import functools
-import os
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from isegm.extract.batch import JobOutcome, run_batch
 from isegm.extract.manifest import Row, read_manifest, write_manifest
 from isegm.extract.volume_pairs import VolumePair, pair_volumes
 from isegm.pictures import write_image
+from isegm.storage import seen_from
 from isegm.volumes.files import open_volume
 from isegm.volumes.grid import common_grid
 from isegm.volumes.hu_check import HuCheck
@@ -155,7 +155,7 @@ def _check_place(pair: VolumePair, rows: Sequence[Row], extraction: Extraction) 
         raise InputError(f"{pair.label}: its name cannot be printed; rename it")
     if not any(path.exists() for row in rows for path in extraction.picture_paths(row["name"])):
         return
-    own = (_seen_from(extraction.folder, pair.label.parent), pair.label.name)
+    own = (seen_from(extraction.folder, pair.label.parent), pair.label.name)
     for row in rows:
         if (row["label_folder"], row["label"]) != own:
             raise InputError(
@@ -164,14 +164,6 @@ def _check_place(pair: VolumePair, rows: Sequence[Row], extraction: Extraction) 
             )
     if not extraction.force:
         raise InputError(f"{pair.label}: {extraction.folder} has its pictures already; `force` replaces them")
-
-
-def _seen_from(here: Path, folder: Path) -> str:
-    """The way from one folder to another."""
-    try:
-        return Path(os.path.relpath(folder.resolve(), here.resolve())).as_posix()
-    except ValueError:  # on another drive
-        return folder.resolve().as_posix()
 
 
 def _name_of_volume(row: Row) -> str:
@@ -241,7 +233,7 @@ def extract_volume(job: ExtractionJob) -> list[Row]:
                 "orientation": "raw" if extraction.raw else "upright",
                 "labels": "+".join(map(str, organ.labels)),
                 "organ_pixels": str(pixels[index]),
-                "label_folder": _seen_from(extraction.folder, label.path.parent),
+                "label_folder": seen_from(extraction.folder, label.path.parent),
             }
         )
     return rows

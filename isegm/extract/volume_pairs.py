@@ -1,4 +1,4 @@
-"""Pairing label volumes with their images, and naming the pictures of each pair."""
+"""Finding images and their label volumes, and what tells patients whose files have the same names apart."""
 
 import re
 from collections import Counter
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from isegm.errors import InputError
 from isegm.volumes.files import list_volumes, stem, volumes_in
+from isegm.wording import counted
 
 # The last word of the name of a label volume that lies in its patient's folder.
 _LABEL_WORDS = frozenset({"segmentation", "seg", "label", "labels", "mask"})
@@ -45,27 +46,68 @@ def pair_volumes(labels: Path, images: Path | None, organ: str) -> tuple[list[Vo
     Raises:
         InputError: A path is missing or holds no volume, or no images are given or known.
     """
+    if images is None and (labels / "labelsTr").is_dir():
+        labels = labels / "labelsTr"
     if labels.is_dir() and images is None and not labels.absolute().name.startswith("labels"):
-        if (labels / "labelsTr").is_dir():
-            labels = labels / "labelsTr"
-        else:
-            return _pair_patients(labels, organ)
+        found, problems = _pair_patients(labels, organ)
+    else:
+        found, problems = _pair_labels(labels, images)
+    names = Counter(pair.name for pair in found)
+    same = [pair for pair in found if names[pair.name] > 1]
+    problems += [f"{pair.label}: another label has the same name, {pair.name}; rename one" for pair in same]
+    return [pair for pair in found if pair not in same], problems
+
+
+def list_images(path: Path) -> dict[Path, str]:
+    """Find the image volumes at a path: itself, those of a folder, or those of a folder with one a patient.
+
+    Labels in a patient's folder (see :func:`pair_volumes`) are left out.
+
+    Returns:
+        The images, in the order of their names, and what stands before each one's name to tell it from those
+        of other patients: ``s0001_`` or nothing.
+
+    Raises:
+        InputError: As :func:`isegm.volumes.files.list_volumes`.
+    """
+    patient = path if path.is_dir() else path.parent
+    own = volumes_in(patient) if patient.is_dir() else []
+    images = [volume for volume in own if not _is_label(volume)]
+    is_patient = len(images) == 1 and (len(own) > 1 or (patient / "segmentations").is_dir())
+    if is_patient and path in (patient, *images):
+        return dict.fromkeys(images, f"{stem(patient.resolve().name)}_")
+    found = {
+        image: f"{stem(folder.name)}_"
+        for folder in (_folders_in(path) if path.is_dir() and not own else ())
+        for image in volumes_in(folder)
+        if not _is_label(image)
+    }
+    return found or dict.fromkeys(list_volumes(path), "")
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+
+
+def _is_label(path: Path) -> bool:
+    """Whether a volume is a label volume, by the last word of its name."""
+    return re.split(r"[\W_]", stem(path.name))[-1] in _LABEL_WORDS
+
+
+def _pair_labels(labels: Path, images: Path | None) -> tuple[list[VolumePair], list[str]]:
+    """The pairs of a label volume, or a folder of them, with images that lie elsewhere."""
     found: list[VolumePair] = []
     problems = []
     label_paths = list_volumes(labels)
     image_paths = _list_images(labels, images)
-    names = Counter(stem(path.name) for path in label_paths)
     for label in label_paths:
-        name = stem(label.name)
         try:
-            if names[name] > 1:
-                raise InputError(f"{label}: another label has the same name without suffix; rename one")
             if len(label_paths) == 1 and images is not None and images.is_file():
                 # A single label and a single image belong together whatever their names.
                 pair = VolumePair(label, images, _name_of_two(label, images))
             else:
-                pair = VolumePair(label, _image_of(label, image_paths), name)
-            if label.samefile(pair.image):
+                pair = VolumePair(label, _image_of(label, image_paths), stem(label.name))
+            if label.resolve() == pair.image.resolve():
                 raise InputError(f"{label}: taken for its own image; give the CT volumes as images")
             found.append(pair)
         except InputError as error:
@@ -103,8 +145,7 @@ def _pair_patients(folder: Path, organ: str) -> tuple[list[VolumePair], list[str
     own = _pair_patient(folder, organ)
     if isinstance(own, VolumePair):
         return [own], []
-    entries = sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
-    found = [_pair_patient(patient, organ) for patient in entries]
+    found = [_pair_patient(patient, organ) for patient in _folders_in(folder)]
     pairs = [pair for pair in found if isinstance(pair, VolumePair)]
     if not pairs:
         raise InputError(
@@ -118,12 +159,12 @@ def _pair_patient(patient: Path, organ: str) -> VolumePair | str | None:
     """The pair in a patient's folder, a line why there is none, or None where there are no volumes."""
     own, organs = volumes_in(patient), patient / "segmentations"
     labels = [path for path in volumes_in(organs) if stem(path.name) == organ] if organs.is_dir() else []
-    labels = labels or [path for path in own if re.split(r"[\W_]", stem(path.name))[-1] in _LABEL_WORDS]
+    labels = labels or [path for path in own if _is_label(path)]
     images = [path for path in own if path not in labels]
     if len(labels) == len(images) == 1:
         return VolumePair(labels[0], images[0], _name_of_two(labels[0], images[0]))
-    problem = f"{len(labels)} label volumes of {organ} and {len(images)} images; one of each is needed"
-    return f"{patient}: holds {problem}" if own else None
+    problem = f"{counted(len(labels), 'label volume')} of {organ} and {counted(len(images), 'image')}"
+    return f"{patient}: holds {problem}; one of each is needed" if own else None
 
 
 def _name_of_two(label: Path, image: Path) -> str:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from isegm.geometry import Click
 from isegm.inference.progressive_merge import merge_change
-from isegm.inference.segmenter import Mask, Probability
+from isegm.inference.segmenter import Probability
+from isegm.metrics.overlap import Mask
 
 _SMOOTHING = 1.0
 """Standard deviation, in pixels, of the Gaussian before the gradient."""

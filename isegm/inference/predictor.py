@@ -19,8 +19,9 @@ from torch import Tensor
 from isegm.geometry import Click, input_size
 from isegm.inference.network import Network
 from isegm.inference.progressive_merge import merge_change
-from isegm.inference.segmenter import Mask, Probability
+from isegm.inference.segmenter import Probability
 from isegm.inference.torch_network import Encoded, InferenceModel
+from isegm.metrics.overlap import Mask
 from isegm.model.click_maps import encode_clicks
 from isegm.model.correction.templates import STRIDE
 from isegm.model.emc_click import MASK_LOGIT, EMCClick

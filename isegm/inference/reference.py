@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from isegm.geometry import Click
 from isegm.inference.precision import allow_tf32
-from isegm.inference.segmenter import Mask, Probability
+from isegm.inference.segmenter import Probability
+from isegm.metrics.overlap import Mask
 from isegm.model.click_maps import encode_clicks
 from isegm.model.correction.templates import STRIDE
 from isegm.model.emc_click import EMCClick, EMCClickState

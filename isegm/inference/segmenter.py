@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.geometry import Click
+from isegm.metrics.overlap import Mask
 
 Probability = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 class Segmenter(Protocol):

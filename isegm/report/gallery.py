@@ -12,8 +12,8 @@ from isegm.datasets import Dataset, Sample
 from isegm.errors import InputError
 from isegm.evaluation.drawing import Picture, draw_contours, view
 from isegm.evaluation.record import SampleResult
-from isegm.inference.segmenter import Mask
 from isegm.metrics.noc import noc
+from isegm.metrics.overlap import Mask
 from isegm.pictures import read_grey
 from isegm.report.stored_run import Group, Run
 

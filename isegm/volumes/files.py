@@ -48,11 +48,14 @@ def list_volumes(path: Path) -> list[Path]:
 
 
 def volumes_in(folder: Path) -> list[Path]:
-    """The volumes right in a folder, by name, hidden ones left out; none if there are none."""
+    """The volumes right in a folder, by name; none if there are none.
+
+    Hidden files are left out, but not links that lead nowhere: what they stand for would be missed.
+    """
     return sorted(
         entry
         for entry in folder.iterdir()
-        if is_volume(entry) and not entry.name.startswith(".") and entry.is_file()
+        if is_volume(entry) and not entry.name.startswith(".") and not entry.is_dir()
     )
 
 

@@ -36,12 +36,16 @@ def test_only_equal_stems_are_pairs(tmp_path):
     truth = make(tmp_path / "t", "case_1.png", "case_10.png", "b.nii.gz", ".hidden.png", "manifest.csv")
     prediction = make(tmp_path / "p", "case_1.jpg", "case_100.png", "b.nii", "other.png", ".hidden.png")
     make(prediction / "sub.png")
+    (truth / "gone.png").symlink_to("nowhere")
     pairing = pair_masks(truth, prediction)
     assert pairing.pairs == [
         Pair("b", truth / "b.nii.gz", prediction / "b.nii"),
         Pair("case_1", truth / "case_1.png", prediction / "case_1.jpg"),
     ]
-    assert pairing.unmatched == [truth / "case_10.png", prediction / "case_100.png", prediction / "other.png"]
+    assert pairing.unmatched == [
+        *(truth / "case_10.png", prediction / "case_100.png"),
+        *(truth / "gone.png", prediction / "other.png"),
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".nii.gz"])

@@ -212,18 +212,25 @@ def test_unmatched_and_unusable_files_are_listed_and_the_rest_goes_on(run, folde
     assert (len(summary["unmatched"]), len(summary["problems"])) == (2, 3)
 
 
-def test_a_file_that_may_not_be_read_is_listed(run, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied"), "Permission denied; make it readable"),
+        (MemoryError(), "not enough memory to compare it; use a larger machine"),
+    ],
+)
+def test_whatever_goes_wrong_with_one_pair_is_listed(run, monkeypatch, capsys, error, said):
     read_bytes = Path.read_bytes
 
-    def locked(path):
+    def failing(path):
         if path.parent.name == "predictions" and path.name == "a.png":
-            raise PermissionError(13, "Permission denied", str(path))
+            raise error
         return read_bytes(path)
 
-    monkeypatch.setattr(Path, "read_bytes", locked)
+    monkeypatch.setattr(Path, "read_bytes", failing)
     status, rows, _ = run()
     assert (status, set(rows)) == (1, {"b"})
-    assert capsys.readouterr().err.endswith("predictions/a.png: Permission denied; make it readable\n")
+    assert capsys.readouterr().err.endswith(f"predictions/a.png: {said}\n")
 
 
 def test_if_no_pair_can_be_compared_nothing_is_written(metricas, tmp_path, capsys):

@@ -2,6 +2,7 @@ import gzip
 import json
 import shutil
 import tracemalloc
+import unicodedata
 
 import nibabel as nib
 import numpy as np
@@ -100,7 +101,8 @@ def test_greys_and_record(ct, normalize, tmp_path):
     assert image.get_data_dtype() == np.uint8
     assert (np.asanyarray(image.dataobj) == greys(ct[0], "lung")).all()
     record = json.loads((tmp_path / "out" / "windows.json").read_text())
-    assert record == {"case_7.nii.gz": {"level": -500, "width": 1400}}
+    volume = "../imagesTr/case_7.nii.gz"
+    assert record == {"case_7.nii.gz": {"level": -500, "width": 1400, "volume": volume}}
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -155,13 +157,14 @@ def test_extensions_are_kept(normalize, tmp_path):
     assert (np.asanyarray(after.dataobj) == 98).all()  # 135 * 255 / 350 = 98.4
 
 
-def test_a_pair_becomes_one_file(normalize, tmp_path):
+def test_a_pair_becomes_one_file_whose_window_is_found_again(normalize, tmp_path):
     array = np.random.default_rng(0).integers(-200, 300, (7, 6, 5)).astype(np.int16)
     (tmp_path / "imagesTr").mkdir()
     nib.Nifti1Pair(array, np.eye(4)).to_filename(tmp_path / "imagesTr" / "a.hdr")
     assert normalize()[0] == 0
     after = nib.load(tmp_path / "out" / "a.nii")
     assert type(after) is nib.Nifti1Image
+    assert normalize("--force", organ=tmp_path / "out" / "windows.json")[0] == 0
     assert (np.asanyarray(after.dataobj) == greys(array)).all()
 
 
@@ -211,12 +214,44 @@ def test_nothing_is_overwritten_unless_forced(ct, normalize, tmp_path):
     assert normalize()[0] == 0
     before = (tmp_path / "out" / "case_7.nii.gz").read_bytes()
     status, _, err = normalize(organ="bone")
-    assert (status, "exists already; --force replaces it, whatever it was made of" in err) == (1, True)
+    assert (status, "exists already; --force replaces it" in err) == (1, True)
     assert (tmp_path / "out" / "case_7.nii.gz").read_bytes() == before
     assert normalize("--force", organ="bone")[0] == 0
     assert (tmp_path / "out" / "case_7.nii.gz").read_bytes() != before
     record = json.loads((tmp_path / "out" / "windows.json").read_text())
-    assert record == {"case_7.nii.gz": {"level": 400, "width": 1000}}
+    assert (record["case_7.nii.gz"]["level"], record["case_7.nii.gz"]["width"]) == (400, 1000)
+
+
+@pytest.mark.parametrize("label", ["segmentations/liver.nii.gz", "segmentation.nii.gz"])
+def test_patients_are_told_apart_by_their_folders(label, ct, save, normalize, tmp_path):
+    for number in range(3):
+        save(tmp_path / f"set/s{number}" / label, ct[1].astype(np.int16))
+        save(tmp_path / f"set/s{number}/ct.nii.gz", ct[0] + np.int16(number))
+    # One after the other, by their volumes or their folders, or all at once: the names are the same.
+    assert normalize(source=tmp_path / "set/s0/ct.nii.gz")[0] == 0
+    assert normalize("--force", source=tmp_path / "set/s1")[0] == 0
+    status, out, err = normalize(source=tmp_path / "set")
+    assert (status, out[:9], err.count("exists already")) == (1, "1 volume ", 2)
+    for number in range(3):
+        copy = nib.load(tmp_path / f"out/s{number}_ct.nii.gz")
+        assert (np.asanyarray(copy.dataobj) == greys(ct[0] + number)).all()
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    # Volumes alone in their folders, as those that are to be segmented.
+    for number in range(3):
+        (tmp_path / f"set/s{number}" / label).unlink()
+    assert normalize(source=tmp_path / "set", target=tmp_path / "again")[0] == 0
+    assert (tmp_path / "again" / "s2_ct.nii.gz").exists()
+
+
+def test_force_does_not_replace_the_copy_of_another_volume(ct, save, normalize, tmp_path):
+    assert normalize()[0] == 0
+    before = (tmp_path / "out" / "case_7.nii.gz").read_bytes()
+    save(tmp_path / "other" / "case_7.nii.gz", ct[0] * 0)
+    for options in ((), ("--force",)):
+        status, _, err = normalize(*options, source=tmp_path / "other")
+        assert (status, err.count("\n")) == (1, 1)
+        assert "case_7.nii.gz is the copy of another volume, ../imagesTr/case_7.nii.gz; write to" in err
+    assert (tmp_path / "out" / "case_7.nii.gz").read_bytes() == before
 
 
 def test_the_volumes_themselves_are_never_replaced(ct, normalize, tmp_path):
@@ -256,8 +291,10 @@ def test_problems_leave_nothing_and_the_others_go_on(ct, save, normalize, tmp_pa
 def test_outputs_of_one_name(ct, normalize, save, tmp_path):
     nib.Nifti1Pair(ct[0], np.eye(4)).to_filename(tmp_path / "imagesTr" / "a.hdr")
     save(tmp_path / "imagesTr" / "a.nii", ct[0])
+    for form in ("NFC", "NFD"):
+        save(tmp_path / "imagesTr" / unicodedata.normalize(form, "hígado.nii"), ct[0])
     status, out, err = normalize()
-    assert (status, out[:9], err.count("rename one")) == (1, "1 volume ", 2)
+    assert (status, out[:9], err.count("rename one")) == (1, "1 volume ", 4)
 
 
 def test_a_malformed_record_is_said_at_once(ct, normalize, tmp_path):

@@ -172,9 +172,33 @@ def test_pairing_is_by_the_whole_stem(ct, save, extract, tmp_path):
 def test_ambiguous_names(ct, save, extract, tmp_path):
     save(tmp_path / "imagesTr" / "case_7.nii", ct[0])
     assert "may both be its image" in extract()[2]
+    (tmp_path / "imagesTr" / "case_7.nii").unlink()
     save(tmp_path / "labelsTr" / "case_7.nii", ct[1])
     status, _, err = extract()
-    assert (status, err.count("rename one")) == (1, 2)
+    assert (status, err.count("another label has the same name, case_7; rename one")) == (1, 2)
+
+
+@pytest.mark.parametrize("folders", [("a", "a.nii"), ("a", "a_segmentation")])
+@pytest.mark.parametrize("options", [(), ("--force",)])
+def test_patients_whose_pictures_would_have_one_name(folders, options, ct, save, extract, tmp_path):
+    names_of_labels = [
+        "segmentation_seg.nii",
+        "seg.nii" if folders[1] == "a_segmentation" else "segmentation_seg.nii",
+    ]
+    for folder, label in zip(folders, names_of_labels, strict=True):
+        save(tmp_path / "set" / folder / "ct.nii", ct[0])
+        save(tmp_path / "set" / folder / label, ct[1])
+    status, _, err = extract(*options, labels=tmp_path / "set")
+    assert (status, err.count("another label has the same name, a_segmentation_seg; rename one")) == (1, 2)
+
+
+def test_a_volume_that_a_link_fails_to_reach_is_missed(ct, extract, tmp_path):
+    (tmp_path / "labelsTr" / "case_8.nii.gz").symlink_to(tmp_path / "imagesTr" / "gone.nii.gz")
+    (tmp_path / "imagesTr" / "case_8.nii.gz").symlink_to(tmp_path / "imagesTr" / "case_7.nii.gz")
+    status, out, err = extract()
+    assert (status, out[:10], err.count("\n")) == (1, "1 picture ", 1)
+    assert "labelsTr/case_8.nii.gz: " in err
+    assert "is missing" in err
 
 
 def test_one_file_and_images_elsewhere(ct, extract, tmp_path):
@@ -268,8 +292,8 @@ def test_a_patient_with_several_images_or_none_is_a_problem(save, extract, tmp_p
     (tmp_path / "set" / "s2" / "segmentations" / "liver.nii.gz").unlink()
     status, out, err = extract(labels=tmp_path / "set")
     assert (status, out[:10]) == (1, "1 picture ")
-    assert "set/s1: holds 1 label volumes of liver and 2 images; one of each is needed" in err
-    assert "set/s2: holds 0 label volumes of liver and 1 images; one of each is needed" in err
+    assert "set/s1: holds 1 label volume of liver and 2 images; one of each is needed" in err
+    assert "set/s2: holds 0 label volumes of liver and 1 image; one of each is needed" in err
     status, _, err = extract("--labels", 1, labels=tmp_path / "set", organ="pancreas")
     assert (status, "no folder with one label volume of pancreas and one image" in err) == (2, True)
 

@@ -18,7 +18,10 @@ def test_listing(tmp_path):
     for name in ("b.nii.gz", "a.nii", "._a.nii", "c.NII", "notes.txt", "d.mgz", "e.hdr", "e.img"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "folder.nii").mkdir()
-    assert [path.name for path in list_volumes(tmp_path)] == ["a.nii", "b.nii.gz", "c.NII", "e.hdr"]
+    (tmp_path / "gone.nii").symlink_to("nowhere")  # as git-annex leaves them
+    assert [path.name for path in list_volumes(tmp_path)] == [
+        *("a.nii", "b.nii.gz", "c.NII", "e.hdr", "gone.nii")
+    ]
     assert list_volumes(tmp_path / "d.mgz") == [tmp_path / "d.mgz"]
     with pytest.raises(InputError, match="no such"):
         list_volumes(tmp_path / "nothing")

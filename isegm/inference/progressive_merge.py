@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.geometry import Click
-from isegm.inference.segmenter import Mask, Probability, Segmenter
+from isegm.inference.segmenter import Probability, Segmenter
+from isegm.metrics.overlap import Mask
 
 
 def merge_change(

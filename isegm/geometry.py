@@ -1,7 +1,8 @@
-"""Where things are in a picture, stated once.
+"""Where things are in a picture and in a volume, stated once.
 
-A position is (row, col) in pixels: row 0 is the top, col 0 the left, and integer coordinates are pixel
-centres. A resize maps positions by the ratio of the sizes (``new / old``), unrounded, as the published
+A position in a volume is (i, j, k), the indices of a voxel in the array (X, Y, Z) as it is stored, whichever way
+that lies in the patient. A position in a picture is (row, col) in pixels: row 0 is the top, col 0 the left, and
+integer coordinates are pixel centres. A resize maps positions by the ratio of the sizes (``new / old``), unrounded, as the published
 method does for clicks; the pictures themselves are resized with corners aligned.
 """
 
@@ -32,6 +33,28 @@ class Click:
     def mirrored(self, width: int) -> "Click":
         """The same click in the picture mirrored left to right, ``width`` columns wide."""
         return Click(self.row, width - 1 - self.col, self.positive)
+
+
+@dataclass(frozen=True)
+class VoxelClick:
+    """One click in a volume.
+
+    Attributes:
+        i: Index along the first axis.
+        j: Index along the second axis.
+        k: Index along the third axis.
+        positive: True marks the object, False the background.
+    """
+
+    i: int
+    j: int
+    k: int
+    positive: bool
+
+    @property
+    def voxel(self) -> tuple[int, int, int]:
+        """The clicked voxel's indices."""
+        return self.i, self.j, self.k
 
 
 def input_size(height: int, width: int, shorter: int, multiple: int) -> tuple[int, int]:

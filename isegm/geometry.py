@@ -1,9 +1,11 @@
 """Where things are in a picture and in a volume, stated once.
 
-A position in a volume is (i, j, k), the indices of a voxel in the array (X, Y, Z) as it is stored, whichever way
-that lies in the patient. A position in a picture is (row, col) in pixels: row 0 is the top, col 0 the left, and
-integer coordinates are pixel centres. A resize maps positions by the ratio of the sizes (``new / old``), unrounded, as the published
+A position in a picture is (row, col) in pixels: row 0 is the top, col 0 the left, and integer coordinates are
+pixel centres. A resize maps positions by the ratio of the sizes (``new / old``), unrounded, as the published
 method does for clicks; the pictures themselves are resized with corners aligned.
+
+A position in a volume is (i, j, k), the indices of a voxel in the array (X, Y, Z) as it is stored, whichever
+way that lies in the patient.
 """
 
 from dataclasses import dataclass

@@ -144,7 +144,7 @@ def evaluate_as_published(
     return results
 
 
-def evaluate_here(method: Method, protocol: Protocol, dataset: Dataset) -> list[SampleResult]:
+def evaluate_here(method: Method[Any, Any, Any], protocol: Protocol, dataset: Dataset) -> list[SampleResult]:
     """Evaluate by this project's evaluation, several samples at once on a CPU.
 
     Raises:

@@ -158,7 +158,8 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation; the exit status is 0, 1 if samples failed, or 2 if nothing could be done."""
     args = build_parser().parse_args(tidy_arguments(sys.argv[1:] if argv is None else argv))
-    from isegm.evaluation.evaluate import FolderInUse, evaluate
+    from isegm.evaluation.evaluate import evaluate
+    from isegm.evaluation.run import FolderInUse
     from isegm.inference.load import check_settings
 
     if args.mode.lower() != "emc-click":

@@ -3,8 +3,16 @@
 The evaluation takes samples of one object each from them (:class:`Dataset`), training takes scenes.
 """
 
-from isegm.datasets.dataset import Dataset, DatasetProblems
+from isegm.datasets.dataset import Dataset, DatasetProblems, SampleSet
 from isegm.datasets.registry import available_datasets, open_dataset, open_folder
 from isegm.datasets.sample import Sample
 
-__all__ = ["Dataset", "DatasetProblems", "Sample", "available_datasets", "open_dataset", "open_folder"]
+__all__ = [
+    "Dataset",
+    "DatasetProblems",
+    "Sample",
+    "SampleSet",
+    "available_datasets",
+    "open_dataset",
+    "open_folder",
+]

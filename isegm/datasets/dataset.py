@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -10,6 +11,46 @@ from isegm.datasets.picture import StoredPicture, check_objects, check_same_size
 from isegm.datasets.sample import Sample
 from isegm.errors import InputError, InputProblems, describe
 from isegm.pictures import read_grey
+
+SampleT_co = TypeVar("SampleT_co", covariant=True)
+
+
+class StoredSample(Protocol):
+    """A sample of a data set, not read yet."""
+
+    @property
+    def name(self) -> str:
+        """Its name, unique in the data set."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that it is read from, that of the image first."""
+
+
+class SampleSet(Protocol[SampleT_co]):
+    """What can be evaluated: samples, pictures or volumes, in a fixed order, read when they are asked for."""
+
+    @property
+    def name(self) -> str:
+        """Its name in tables and files."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The samples' names, in order."""
+
+    @property
+    def records(self) -> Sequence[StoredSample]:
+        """Where each sample comes from, in order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> SampleT_co:
+        """Read one sample.
+
+        Raises:
+            InputError: A file cannot be used; the line names it.
+            IndexError: ``index`` is outside the data set.
+        """
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Evaluating one sample: click until the mask is good enough."""
 
+import abc
 import time
 import typing
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ import numpy as np
 
 from isegm.datasets.sample import Sample
 from isegm.errors import InputError
-from isegm.evaluation.protocol import METRICS, Protocol
+from isegm.evaluation.protocol import METRICS, Clicking, Protocol
 from isegm.evaluation.record import FinalScores, SampleResult
 from isegm.geometry import Click
 from isegm.inference.segmenter import Probability, Segmenter
@@ -28,6 +29,36 @@ class ClickSimulator(typing.Protocol):
     def click(self, mask: Mask) -> Click | None:
         """Place the next click on the current mask, (H, W) bool; None where there is none to place."""
         ...
+
+
+class Trial(abc.ABC):
+    """A sample that is being clicked on."""
+
+    @abc.abstractmethod
+    def click(self) -> bool:
+        """Place the next click on the current mask; False where there is none to place."""
+
+    @abc.abstractmethod
+    def score(self) -> float:
+        """Measure the current mask, as the protocol says."""
+
+
+def click_until_done(trial: Trial, protocol: Clicking) -> tuple[float, ...]:
+    """Click until the target is reached or the clicks are used up.
+
+    Returns:
+        The score after each click. Where none could be placed any more although clicking was to go on, the
+        last score is carried on.
+    """
+    scores: list[float] = []
+    while len(scores) < protocol.n_clicks:
+        if not trial.click() and scores:
+            scores += scores[-1:] * (protocol.n_clicks - len(scores))
+            break
+        scores.append(trial.score())
+        if scores[-1] >= protocol.target and len(scores) >= protocol.min_n_clicks:
+            break
+    return tuple(scores)
 
 
 @dataclass(frozen=True)
@@ -56,46 +87,60 @@ def evaluate_sample(
     Raises:
         InputError: The network cannot take the image, or its output is not finite.
     """
-    score_of = METRICS[protocol.metric]
-    simulator = simulator_for(protocol, sample, seed)
-    scores: list[float] = []
-    seconds: list[float] = []
-    probability: Probability | None = None
-
-    started = time.perf_counter()
-    segmenter.set_image(sample.image, sample.initial_mask)
+    trial = _PictureTrial(segmenter, sample, protocol, seed)
+    scores = click_until_done(trial, protocol)
     mask = segmenter.mask
-    while len(scores) < protocol.n_clicks:
-        click = simulator.click(mask)
-        if click is not None:
-            probability = segmenter.click(click.row, click.col, click.positive)
-            if not np.isfinite(probability).all():
-                raise InputError(
-                    "the network's output is not finite; compute in a higher precision, or check the weights"
-                )
-            mask = segmenter.mask
-        elif scores:
-            scores += scores[-1:] * (protocol.n_clicks - len(scores))
-            break
-        scores.append(score_of(mask, sample.truth))
-        if click is not None:
-            finished = time.perf_counter()
-            seconds.append(finished - started)
-            started = finished
-        if scores[-1] >= protocol.target_iou and len(scores) >= protocol.min_n_clicks:
-            break
-
-    pictures = SamplePictures(mask, mask.astype(np.float32) if probability is None else probability)
     result = SampleResult(
         name=sample.name,
         clicks=segmenter.clicks,
-        scores=tuple(scores),
-        seconds=tuple(seconds),
+        scores=scores,
+        seconds=tuple(trial.seconds),
         final=final_scores(mask, sample.truth),
         metric=protocol.metric,
         seed=seed,
     )
-    return result, pictures
+    return result, SamplePictures(mask, trial.probability)
+
+
+class _PictureTrial(Trial):
+    """A picture that is being clicked on.
+
+    Attributes:
+        seconds: From one click to the next: simulating it, the network, scoring.
+        probability: After the last click; before the first the mask.
+    """
+
+    def __init__(self, segmenter: Segmenter, sample: Sample, protocol: Protocol, seed: int) -> None:
+        self._segmenter = segmenter
+        self._truth = sample.truth
+        self._score_of = METRICS[protocol.metric]
+        self._simulator = simulator_for(protocol, sample, seed)
+        self.seconds: list[float] = []
+        self._started = time.perf_counter()
+        segmenter.set_image(sample.image, sample.initial_mask)
+        self._mask = segmenter.mask
+        self.probability: Probability = self._mask.astype(np.float32)
+        self._clicked = False
+
+    def click(self) -> bool:
+        click = self._simulator.click(self._mask)
+        self._clicked = click is not None
+        if click is not None:
+            self.probability = self._segmenter.click(click.row, click.col, click.positive)
+            if not np.isfinite(self.probability).all():
+                raise InputError(
+                    "the network's output is not finite; compute in a higher precision, or check the weights"
+                )
+            self._mask = self._segmenter.mask
+        return self._clicked
+
+    def score(self) -> float:
+        score = self._score_of(self._mask, self._truth)
+        if self._clicked:
+            finished = time.perf_counter()
+            self.seconds.append(finished - self._started)
+            self._started = finished
+        return score
 
 
 def final_scores(mask: Mask, truth: Truth) -> FinalScores:

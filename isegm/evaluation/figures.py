@@ -5,9 +5,9 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 
-from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.protocol import Clicking
 from isegm.evaluation.record import FinalScores, SampleOutcome, SampleResult, carry_on
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve, dice_of_iou, iou_of_dice
 from isegm.metrics.noc import NocSummary, summarise_noc
@@ -79,7 +79,7 @@ def figures_of(
     preset: str,
     dataset: str,
     results: Mapping[int, SampleOutcome],
-    protocol: Protocol,
+    protocol: Clicking,
     seconds: float,
     seed: int | None = None,
 ) -> Figures:
@@ -99,7 +99,7 @@ def figures_of(
     carried = [carry_on(row, protocol.n_clicks) for row in scores]
     ious, dices = mean_curves(carried, protocol.metric)
     clicks = sum(len(result.seconds) for result in done)
-    known = [t for t in THRESHOLDS if t <= protocol.target_iou] if done else []
+    known = [t for t in THRESHOLDS if t <= protocol.target] if done else []
     return Figures(
         model=model,
         preset=preset,
@@ -144,12 +144,12 @@ def _final_mean(results: Sequence[SampleResult], name: str) -> FinalMean:
 
 
 def clicks_sha256(results: Iterable[SampleResult]) -> str:
-    """SHA-256 of the samples' names and clicks, [row, col, positive] each, as one line of JSON."""
-    clicks = [[r.name, [[c.row, c.col, c.positive] for c in r.clicks]] for r in results]
+    """SHA-256 of the samples' names and clicks, as ``samples.jsonl`` has them, as one line of JSON."""
+    clicks = [[r.name, [list(astuple(click)) for click in r.clicks]] for r in results]
     return hashlib.sha256(json.dumps(clicks).encode()).hexdigest()
 
 
-def format_table(rows: Sequence[Figures], protocol: Protocol) -> str:
+def format_table(rows: Sequence[Figures], protocol: Clicking) -> str:
     """Lay the figures out as the table that EMC-Click's evaluation prints, with the failures proper added.
 
     ``>=20@t`` counts the samples whose NoC@t is the largest number of clicks, those that the last click
@@ -184,7 +184,7 @@ def _row(figures: Figures) -> list[str]:
     ]
 
 
-def format_mean_scores(figures: Figures, protocol: Protocol) -> str:
+def format_mean_scores(figures: Figures, protocol: Clicking) -> str:
     """One line of mean IoU (or Dice) after 1, 2, 3, 5, 10 and 20 clicks."""
     name = "mIoU" if protocol.metric == "iou" else "mDice"
     values = [

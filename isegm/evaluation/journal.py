@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from isegm.datasets import Dataset
+from isegm.datasets import SampleSet
 from isegm.errors import InputError
 from isegm.evaluation.record import Job, SampleRecord
 from isegm.json_object import JsonObject, read_json_object
@@ -133,7 +133,9 @@ class Journal:
         finally:
             writer.close()
 
-    def entries(self, dataset: Dataset, job: Job, metric: str, n_clicks: int) -> dict[int, JournalEntry]:
+    def entries(
+        self, dataset: SampleSet[object], job: Job, metric: str, n_clicks: int
+    ) -> dict[int, JournalEntry]:
         """Read the entries of a data set, by number and in data-set order.
 
         Where a sample was computed again, the last entry counts.
@@ -247,7 +249,7 @@ def _lock(file: IO[str]) -> bool:
     return True
 
 
-def digest_samples(datasets: Sequence[Dataset]) -> Digests:
+def digest_samples(datasets: Sequence[SampleSet[object]]) -> Digests:
     """Digest every sample's files; a file of several samples is read once.
 
     A file that cannot be read has an empty digest: the sample's evaluation will say what is wrong with it.

@@ -15,13 +15,14 @@
 With several checkpoints, ``<dataset>`` is ``<checkpoint>/<dataset>``.
 """
 
+import abc
 import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from isegm.evaluation.click_loop import SURFACE_TOLERANCE, SamplePictures
 from isegm.evaluation.drawing import draw_probability, draw_result
 from isegm.evaluation.figures import Figures, format_spreads, format_table
 from isegm.evaluation.journal import Journal
-from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.protocol import Clicking
 from isegm.evaluation.record import Job, SampleOutcome, SampleRecord, SampleResult, carry_on, null_if_nan
 from isegm.pictures import write_image
 from isegm.plots import Curve, plot_curves
@@ -49,18 +50,23 @@ class Wanted:
     """Save and plot the mean IoU against clicks."""
 
 
-class RunFolder:
+SampleT = TypeVar("SampleT")
+MasksT = TypeVar("MasksT")
+
+
+class RunFolder(abc.ABC, Generic[SampleT, MasksT]):
     """Where one evaluation's files go.
 
     Args:
         folder: The run's folder; it is made when something is written.
-        wanted: Which files besides the usual ones.
-        by_checkpoint: Whether pictures of several checkpoints have to be kept apart.
+        by_checkpoint: Whether the masks of several checkpoints have to be kept apart.
     """
 
-    def __init__(self, folder: Path, wanted: Wanted, *, by_checkpoint: bool) -> None:
+    suffix: str
+    """Of the files of final masks."""
+
+    def __init__(self, folder: Path, *, by_checkpoint: bool) -> None:
         self.folder = folder
-        self.wanted = wanted
         self.journal = Journal(folder)
         self._by_checkpoint = by_checkpoint
         self._lines: list[str] = []
@@ -82,7 +88,7 @@ class RunFolder:
             (self.folder / name).unlink(missing_ok=True)
         self.journal.remove()
         for job in jobs:
-            for mask in (self.folder / "predictions" / self._place(job)).glob("*.png"):
+            for mask in (self.folder / "predictions" / self._place(job)).glob(f"*{self.suffix}"):
                 mask.unlink()
 
     def remove_unfinished(self) -> None:
@@ -91,16 +97,17 @@ class RunFolder:
         Raises:
             OSError: A file cannot be removed.
         """
-        for folder in filter(None, (self.folder, self.wanted.vis)):
+        for folder in self._folders():
             for path in folder.rglob(f"{TEMPORARY_PREFIX}????????-*"):
                 path.unlink(missing_ok=True)
 
     def mask_path(self, job: Job, name: str) -> Path:
         """The file of a sample's final mask."""
-        return self.folder / "predictions" / self._place(job) / f"{name}.png"
+        return self.folder / "predictions" / self._place(job) / f"{name}{self.suffix}"
 
-    def save_pictures(self, job: Job, sample: Sample, result: SampleResult, pictures: SamplePictures) -> str:
-        """Write a sample's final mask, and its overlay and probability map if they are wanted.
+    @abc.abstractmethod
+    def save_masks(self, job: Job, sample: SampleT, result: SampleResult, masks: MasksT) -> str:
+        """Write a sample's final mask, and what is drawn of it.
 
         Returns:
             The SHA-256 of the mask's file.
@@ -108,21 +115,17 @@ class RunFolder:
         Raises:
             OSError: A file cannot be written.
         """
-        name = sample.name
-        path = self.mask_path(job, name)
-        write_image(path, pictures.mask.astype(np.uint8) * 255)
-        if self.wanted.vis is not None:
-            vis = self.wanted.vis / self._place(job)
-            write_image(vis / f"{name}.jpg", draw_result(sample, pictures.mask, result))
-            write_image(vis / f"{name}_probability.png", draw_probability(pictures.probability))
-        return sha256(path)
+
+    @abc.abstractmethod
+    def table(self, rows: Sequence[Figures], protocol: Clicking) -> str:
+        """Lay the figures out."""
 
     def save_results(
         self,
         job: Job,
         rows: Sequence[Figures],
         results: Mapping[int, SampleOutcome],
-        protocol: Protocol,
+        protocol: Clicking,
         about: Mapping[str, Any],
     ) -> None:
         """Write all results after each data set: nothing is lost if the next one fails.
@@ -137,30 +140,77 @@ class RunFolder:
         Raises:
             OSError: A file cannot be written.
         """
-        latest = rows[-1]
         done = {i: result for i, result in results.items() if isinstance(result, SampleResult)}
         self._lines += [json.dumps(SampleRecord(job, i, result).to_json()) for i, result in done.items()]
         write_text(self.folder / "samples.jsonl", "".join(line + "\n" for line in self._lines))
-        lines = [format_table(rows, protocol), *format_spreads(rows)]
+        lines = [self.table(rows, protocol), *format_spreads(rows)]
         write_text(self.folder / "results.txt", "".join(f"{line}\n" for line in lines))
         document = {**about, "results": [_as_json(row, protocol) for row in rows]}
         write_text(self.folder / "results.json", json.dumps(document, indent=2) + "\n")
-        place = self._place(job)
-        if self.wanted.ious and done:
-            self._save_scores(place, list(done.values()), protocol)
-        if self.wanted.iou_analysis and done:
-            self._save_analysis(place, latest, protocol)
+        if done:
+            self._save_more(self._place(job), list(done.values()), rows[-1], protocol)
+
+    def _folders(self) -> list[Path]:
+        """Every folder that files are written into."""
+        return [self.folder]
+
+    def _save_more(
+        self, place: Path, results: Sequence[SampleResult], figures: Figures, protocol: Clicking
+    ) -> None:
+        """Write what else is wanted of a job that has just ended."""
 
     def _place(self, job: Job) -> Path:
         parts = Path(job.key).parts
         return Path(*parts) if self._by_checkpoint else Path(*parts[1:])
 
-    def _save_scores(self, place: Path, results: Sequence[SampleResult], protocol: Protocol) -> None:
+
+class PictureRunFolder(RunFolder[Sample, SamplePictures]):
+    """Where the files of an evaluation of pictures go.
+
+    Args:
+        folder: As for :class:`RunFolder`.
+        wanted: Which files besides the usual ones.
+        by_checkpoint: As for :class:`RunFolder`.
+    """
+
+    suffix = ".png"
+
+    def __init__(self, folder: Path, wanted: Wanted, *, by_checkpoint: bool) -> None:
+        super().__init__(folder, by_checkpoint=by_checkpoint)
+        self.wanted = wanted
+
+    def save_masks(self, job: Job, sample: Sample, result: SampleResult, masks: SamplePictures) -> str:
+        """Write a sample's final mask, and its overlay and probability map if they are wanted."""
+        name = sample.name
+        path = self.mask_path(job, name)
+        write_image(path, masks.mask.astype(np.uint8) * 255)
+        if self.wanted.vis is not None:
+            vis = self.wanted.vis / self._place(job)
+            write_image(vis / f"{name}.jpg", draw_result(sample, masks.mask, result))
+            write_image(vis / f"{name}_probability.png", draw_probability(masks.probability))
+        return sha256(path)
+
+    def table(self, rows: Sequence[Figures], protocol: Clicking) -> str:
+        """The table that EMC-Click's evaluation prints."""
+        return format_table(rows, protocol)
+
+    def _folders(self) -> list[Path]:
+        return [self.folder, *([self.wanted.vis] if self.wanted.vis else [])]
+
+    def _save_more(
+        self, place: Path, results: Sequence[SampleResult], figures: Figures, protocol: Clicking
+    ) -> None:
+        if self.wanted.ious:
+            self._save_scores(place, results, protocol)
+        if self.wanted.iou_analysis:
+            self._save_analysis(place, figures, protocol)
+
+    def _save_scores(self, place: Path, results: Sequence[SampleResult], protocol: Clicking) -> None:
         header = ["name", *range(1, protocol.n_clicks + 1)]
         rows = [[result.name, *carry_on(result.scores, protocol.n_clicks)] for result in results]
         write_csv(self.folder / "ious" / place.with_suffix(".csv"), [header, *rows])
 
-    def _save_analysis(self, place: Path, figures: Figures, protocol: Protocol) -> None:
+    def _save_analysis(self, place: Path, figures: Figures, protocol: Clicking) -> None:
         measure = "IoU" if protocol.metric == "iou" else "Dice"
         clicks = range(1, protocol.n_clicks + 1)
         path = self.folder / "iou_analysis" / place
@@ -168,10 +218,10 @@ class RunFolder:
         write_csv(path.with_suffix(".csv"), rows)
         mean = np.array(figures.mean_scores)
         curve = Curve(figures.model, mean, np.full_like(mean, math.nan), np.full_like(mean, math.nan))
-        write_bytes(path.with_suffix(".png"), plot_curves([curve], measure, protocol.target_iou).png)
+        write_bytes(path.with_suffix(".png"), plot_curves([curve], measure, protocol.target).png)
 
 
-def _as_json(figures: Figures, protocol: Protocol) -> dict[str, Any]:
+def _as_json(figures: Figures, protocol: Clicking) -> dict[str, Any]:
     return {
         "model": figures.model,
         "preset": figures.preset,

@@ -5,12 +5,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from isegm.config import EXPERIMENTS_KEY, Config
-from isegm.datasets import Dataset, DatasetProblems, available_datasets, open_dataset
+from isegm.datasets import Dataset, DatasetProblems, SampleSet, available_datasets, open_dataset
 from isegm.errors import InputError
 from isegm.evaluation.output import Wanted
-from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.protocol import Clicking, Protocol
 from isegm.evaluation.record import Job
 
 BASELINE = "geodesic"
@@ -34,27 +35,21 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """An evaluation to be made; the same in every process."""
+class Plan:
+    """An evaluation to be made, of pictures or of volumes; the same in every process."""
 
     checkpoints: Sequence[Checkpoint]
     """The networks, each on every data set."""
-    datasets: Sequence[Dataset]
+    datasets: Sequence[SampleSet[Any]]
     """The data sets."""
-    protocol: Protocol
+    protocol: Clicking
     """The settings that decide the figures."""
     folder: Path
     """Where everything is written."""
-    wanted: Wanted
-    """Which files are wanted besides the usual ones."""
     baseline: bool = False
     """Evaluate the geodesic segmentation beside the networks; it needs no weights."""
-    mean_scores: bool = False
-    """Tell the mean IoU after 1, 2, 3, 5, 10 and 20 clicks below the table, too."""
     compiled: bool = False
     """Let ``torch.compile`` compile the networks."""
-    batch_size: int | None = None
-    """Samples whose clicks are computed in one batch; None for 1 on CPUs and more on GPUs."""
     replace: bool = False
     """Replace an evaluation that ``folder`` holds already."""
     resume: bool = False
@@ -67,10 +62,38 @@ class Evaluation:
         """The names that results are kept by: the networks', and the baseline's."""
         return [checkpoint.name for checkpoint in self.checkpoints] + [BASELINE] * self.baseline
 
-    def jobs(self, model: str) -> list[tuple[Job, Dataset]]:
+    @property
+    def draws(self) -> bool:
+        """Whether pictures are drawn of every sample."""
+        raise NotImplementedError
+
+    def most_clicks(self, model: str) -> int:  # noqa: ARG002 - of pictures it is the same for all
+        """The largest number of clicks that a method places on a sample."""
+        return self.protocol.n_clicks
+
+    def jobs(self, model: str) -> list[tuple[Job, SampleSet[Any]]]:
         """The parts of the run that one network, or the baseline, has to do, in order."""
         seeds = [None] if self.protocol.seeds == 1 else range(self.protocol.seeds)
         return [(Job(model, dataset.name, seed), dataset) for dataset in self.datasets for seed in seeds]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Plan):
+    """An evaluation of pictures."""
+
+    datasets: Sequence[Dataset]
+    protocol: Protocol
+    wanted: Wanted
+    """Which files are wanted besides the usual ones."""
+    mean_scores: bool = False
+    """Tell the mean IoU after 1, 2, 3, 5, 10 and 20 clicks below the table, too."""
+    batch_size: int | None = None
+    """Samples whose clicks are computed in one batch; None for 1 on CPUs and more on GPUs."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether overlays and probability maps are wanted."""
+        return self.wanted.vis is not None
 
 
 def find_checkpoints(names: Sequence[str], folder: Path, model_name: str | None) -> list[Checkpoint]:

@@ -4,6 +4,8 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
+from typing import Protocol as Interface
 
 from isegm.errors import SettingError
 from isegm.inference import BACKENDS
@@ -20,6 +22,40 @@ INITIAL_MASKS = ("merged", "corrected")
 """What can become of a sample's initial mask."""
 
 METRICS: dict[str, Callable[..., float]] = {"iou": mask_iou, "dice": mask_dice}
+
+
+class Clicking(Interface):
+    """What every evaluation by clicks decides, whether of pictures or of volumes; a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def n_clicks(self) -> int:
+        """The largest number of clicks on a sample."""
+
+    @property
+    def min_n_clicks(self) -> int:
+        """Click at least this often, whatever the score."""
+
+    @property
+    def target(self) -> float:
+        """Stop clicking once this score is reached; above 1, never."""
+
+    @property
+    def metric(self) -> str:
+        """What is scored: ``iou`` or ``dice``."""
+
+    @property
+    def seeds(self) -> int:
+        """How many users click on every sample."""
+
+    @property
+    def precision(self) -> str:
+        """The networks' number format."""
+
+    @property
+    def backend(self) -> str:
+        """The library that runs the networks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +124,11 @@ class Protocol:
                 "another click model",
             )
         self.size("")
+
+    @property
+    def target(self) -> float:
+        """The IoU, or Dice, at which clicking stops."""
+        return self.target_iou
 
     @functools.cached_property
     def parsed_click_model(self) -> ClickModel:

@@ -16,19 +16,19 @@ import torchvision
 from isegm._version import __version__
 from isegm.distributed import Processes
 from isegm.evaluation.journal import Digests, digest_dataset
-from isegm.evaluation.plan import Evaluation
+from isegm.evaluation.plan import Plan
 from isegm.evaluation.workers import samples_at_once
 from isegm.inference.onnx_pair import paths_of_pair
 from isegm.storage import sha256
 
 
 def describe_run(
-    evaluation: Evaluation, device: torch.device, processes: Processes, batch: int, digests: Digests
+    plan: Plan, device: torch.device, processes: Processes, batch: int, digests: Digests
 ) -> dict[str, Any]:
     """Describe an evaluation for ``results.json``.
 
     Args:
-        evaluation: The evaluation.
+        plan: The evaluation.
         device: The device that process 0 computes on.
         processes: The run's processes.
         batch: Samples whose clicks are computed in one batch.
@@ -37,21 +37,21 @@ def describe_run(
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "settings": asdict(evaluation.protocol),
+        "settings": asdict(plan.protocol),
         "checkpoints": [
             {"name": checkpoint.name, "path": str(checkpoint.path), **_hashes(checkpoint.path)}
-            for checkpoint in evaluation.checkpoints
+            for checkpoint in plan.checkpoints
         ],
-        "baseline": evaluation.baseline,
+        "baseline": plan.baseline,
         "datasets": [
             {
                 "name": dataset.name,
                 "samples": len(dataset),
                 "sha256": digest_dataset(digests[dataset.name]),
             }
-            for dataset in evaluation.datasets
+            for dataset in plan.datasets
         ],
-        "pictures": evaluation.wanted.vis is not None,
+        "pictures": plan.draws,
         "device": {
             "type": device.type,
             "name": name or platform.machine(),
@@ -59,14 +59,14 @@ def describe_run(
             "processes": processes.size,
             "samples_at_once": (batch if batch > 1 else samples_at_once(device, processes)) * processes.size,
             "batch_size": batch,
-            "compiled": evaluation.compiled,
+            "compiled": plan.compiled,
         },
         "versions": {
             "isegm": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
             **{module.__name__: module.__version__ for module in (torch, torchvision, np, cv2)},
-            **_runtime_version(evaluation.protocol.backend),
+            **_runtime_version(plan.protocol.backend),
         },
     }
 

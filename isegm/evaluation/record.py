@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from isegm.errors import InputError
-from isegm.geometry import Click
+from isegm.geometry import Click, VoxelClick
 from isegm.json_object import JsonObject, read_json_object
 from isegm.metrics.curves import dice_of_iou, iou_of_dice
 
@@ -80,7 +80,7 @@ class SampleResult:
 
     Attributes:
         name: The sample's name; it may be anything.
-        clicks: The clicks, in the image's pixels.
+        clicks: The clicks in the image's pixels, :class:`isegm.geometry.Click` each.
         scores: IoU (or Dice, as ``metric`` says) after each click. Where no click could be placed any more
             although clicking was to go on, the last value is carried on: there are then more scores than
             clicks.
@@ -92,7 +92,7 @@ class SampleResult:
     """
 
     name: str
-    clicks: tuple[Click, ...]
+    clicks: tuple[Any, ...]
     scores: tuple[float, ...]
     seconds: tuple[float, ...]
     final: FinalScores
@@ -112,6 +112,23 @@ class SampleResult:
     def after(self, n_clicks: int) -> "SampleResult":
         """The same with scores of exactly ``n_clicks`` clicks: cut off, or the last one carried on."""
         return dataclasses.replace(self, scores=tuple(carry_on(self.scores, n_clicks))[:n_clicks])
+
+
+@dataclass(frozen=True)
+class VolumeResult(SampleResult):
+    """The result of one volume; its scores are Dice, its HD95 is in mm.
+
+    Attributes:
+        clicks: On the volume's voxels, :class:`isegm.geometry.VoxelClick` each.
+        seconds: Time of each click until the whole mask is there, without simulating and scoring it. The
+            first includes preparing the volume.
+        nsds: Surface Dice after each of the first clicks; none where they are of no interest.
+        slices: How many slices were clicked on.
+    """
+
+    clicks: tuple[VoxelClick, ...]
+    nsds: tuple[float, ...] = ()
+    slices: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,18 +167,22 @@ class SampleRecord:
         Returns:
             Clicks are [row, col, positive] in the image's pixels; ``ious`` (or ``dices``) and seconds are one
             a click. Dice, HD95 (pixels) and surface Dice are of the final mask, None where undefined. A
-            failure has its ``problem`` instead.
+            failure has its ``problem`` instead. In a volume clicks are [i, j, k, positive], HD95 is in mm,
+            ``nsds`` are after the first clicks, and ``slices`` is how many were clicked on.
         """
         outcome = self.outcome
         line = self.job.to_json() | {"index": self.index, "name": outcome.name}
         if isinstance(outcome, SampleFailure):
             return line | {"problem": outcome.problem}
-        return line | {
-            "clicks": [[click.row, click.col, click.positive] for click in outcome.clicks],
+        line |= {
+            "clicks": [list(dataclasses.astuple(click)) for click in outcome.clicks],
             f"{outcome.metric}s": list(outcome.scores),
             "seconds": [round(seconds, 6) for seconds in outcome.seconds],
             **{name: null_if_nan(value) for name, value in dataclasses.asdict(outcome.final).items()},
         }
+        if isinstance(outcome, VolumeResult):
+            line |= {"nsds": list(outcome.nsds), "slices": outcome.slices}
+        return line
 
     @classmethod
     def from_json(cls, line: JsonObject, metric: str, n_clicks: int) -> "SampleRecord":
@@ -179,7 +200,9 @@ class SampleRecord:
         index, name = line.integer("index", 0, MOST_SAMPLES), line.text("name")
         if "problem" in line.values:
             return cls(job, index, SampleFailure(name, line.text("problem")))
-        clicks, seconds = _clicks(line), line.numbers("seconds")
+        is_volume = "slices" in line.values
+        clicks = _voxel_clicks(line) if is_volume else _clicks(line)
+        seconds = line.numbers("seconds")
         scores = line.numbers(f"{metric}s", high=1)
         if not 1 <= len(scores) <= n_clicks:
             raise InputError(f"{line.where}: has {len(scores)} scores for 1 to {n_clicks} clicks; {line.fix}")
@@ -191,7 +214,12 @@ class SampleRecord:
         final = FinalScores(
             line.number_or_nan("dice", high=1), line.number_or_nan("hd95"), line.number_or_nan("nsd", high=1)
         )
-        return cls(job, index, SampleResult(name, clicks, scores, seconds, final, metric, job.seed or 0))
+        result = SampleResult(name, clicks, scores, seconds, final, metric, job.seed or 0)
+        if is_volume:
+            nsds = line.numbers("nsds", high=1)
+            slices = line.integer("slices", 0, MOST_SIDE)
+            result = VolumeResult(**vars(result), nsds=nsds, slices=slices)
+        return cls(job, index, result)
 
 
 def read_records(path: Path, metric: str, n_clicks: int, fix: str) -> Iterator[tuple[str, SampleRecord]]:
@@ -228,6 +256,19 @@ def _clicks(line: JsonObject) -> tuple[Click, ...]:
                 clicks.append(Click(row, col, positive))  # whole numbers stay whole
             case _:
                 raise line.wrong("clicks", "a list of [row, column, true or false]")
+    return tuple(clicks)
+
+
+def _voxel_clicks(line: JsonObject) -> tuple[VoxelClick, ...]:
+    listed, clicks = line.values.get("clicks"), []
+    for click in listed if isinstance(listed, list) else [None]:
+        match click:
+            case [int() as i, int() as j, int() as k, bool() as positive] if all(
+                not isinstance(index, bool) and 0 <= index < MOST_SIDE for index in (i, j, k)
+            ):
+                clicks.append(VoxelClick(i, j, k, positive))
+            case _:
+                raise line.wrong("clicks", "a list of [i, j, k, true or false]")
     return tuple(clicks)
 
 

@@ -17,17 +17,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 from typing import Protocol as Interface
 
 import cv2
 import torch
 
-from isegm.datasets import Dataset, Sample
+from isegm.datasets import Sample, SampleSet
 from isegm.distributed import Processes, SignsOfLife, cores_for
 from isegm.errors import InputError, is_out_of_memory
 from isegm.evaluation.click_loop import SamplePictures, evaluate_sample
-from isegm.evaluation.protocol import Protocol
+from isegm.evaluation.protocol import Clicking, Protocol
 from isegm.evaluation.record import SampleFailure, SampleOutcome, SampleResult
 from isegm.inference.batching import BatchedNetwork
 from isegm.inference.network import Network
@@ -51,38 +51,47 @@ _LOOK_SECONDS = 0.2
 _LOGGER = logging.getLogger(__name__)
 
 
+SampleT = TypeVar("SampleT")
+SampleT_contra = TypeVar("SampleT_contra", contravariant=True)
+SegmenterT = TypeVar("SegmenterT")
+MasksT = TypeVar("MasksT")
+MasksT_contra = TypeVar("MasksT_contra", contravariant=True)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(Generic[SampleT]):
     """Samples of a data set that are to be evaluated; the same in every process."""
 
     key: str
     """A name for this part of the run, unique in it."""
-    dataset: Dataset
+    dataset: SampleSet[SampleT]
     """Where the samples come from."""
     indices: Sequence[int]
     """The samples, by number."""
-    protocol: Protocol
+    protocol: Clicking
     """How to evaluate."""
     seed: int = 0
     """Which of the protocol's users clicks."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
-    """A way to segment: a network, or the baseline."""
+class Method(Generic[SegmenterT, SampleT, MasksT]):
+    """A way to segment, a network or a baseline, and how it is evaluated."""
 
-    new_segmenter: Callable[[Dataset], Segmenter]
+    new_segmenter: Callable[[SampleSet[SampleT]], SegmenterT]
     """Makes a segmenter for a data set's samples, set up as the protocol says; each thread has its own."""
+    evaluate: Callable[[SegmenterT, SampleT, int], tuple[SampleResult, MasksT]]
+    """Evaluates a sample as clicked on by the user of a seed; returns the figures and the final mask."""
     device: torch.device
     """The device that it computes on."""
     batched: BatchedNetwork | None = None
     """The network that the segmenters share where several samples are computed in one batch."""
 
 
-class Keeper(Interface):
+class Keeper(Interface[SampleT_contra, MasksT_contra]):
     """Keeps the samples that a process has evaluated; it is called from several threads."""
 
-    def keep(self, index: int, sample: Sample, result: SampleResult, pictures: SamplePictures) -> None:
+    def keep(self, index: int, sample: SampleT_contra, result: SampleResult, masks: MasksT_contra) -> None:
         """Keep a sample's result; the next one begins when this has returned."""
         ...
 
@@ -101,7 +110,7 @@ class Results:
     def __init__(self) -> None:
         self.results: dict[int, SampleOutcome] = {}
 
-    def keep(self, index: int, sample: Sample, result: SampleResult, pictures: SamplePictures) -> None:  # noqa: ARG002
+    def keep(self, index: int, sample: object, result: SampleResult, masks: object) -> None:  # noqa: ARG002
         """Keep a result."""
         self.results[index] = result
 
@@ -131,7 +140,7 @@ def samples_at_once(device: torch.device, processes: Processes) -> int:
     return min(MAX_THREADS, cores_for(processes.local_size)) if device.type == "cpu" else 1
 
 
-def predictor_for(network: Network, dataset: Dataset, protocol: Protocol) -> Segmenter:
+def predictor_for(network: Network, dataset: SampleSet[Sample], protocol: Protocol) -> Segmenter:
     """The predictor of a network, set up as the protocol says."""
     predictor = Predictor(
         network,
@@ -143,26 +152,29 @@ def predictor_for(network: Network, dataset: Dataset, protocol: Protocol) -> Seg
     return MergingSegmenter(predictor) if protocol.initial_masks == "merged" else predictor
 
 
-def method_of(network: Network, protocol: Protocol, device: torch.device, batch: int = 1) -> Method:
+def method_of(
+    network: Network, protocol: Protocol, device: torch.device, batch: int = 1
+) -> Method[Segmenter, Sample, SamplePictures]:
     """A network as the protocol sets it up, with the clicks of ``batch`` samples computed at once."""
     batched = BatchedNetwork(network, batch) if batch > 1 else None
     return Method(
         new_segmenter=lambda dataset: predictor_for(batched or network, dataset, protocol),
+        evaluate=lambda segmenter, sample, seed: evaluate_sample(segmenter, sample, protocol, seed),
         device=device,
         batched=batched,
     )
 
 
-def shown_threshold(protocol: Protocol) -> float:
+def shown_threshold(protocol: Clicking) -> float:
     """Which NoC the progress shows: that of the target, or of 0.9 where clicks go on beyond it."""
-    return min(protocol.target_iou, 0.9)
+    return min(protocol.target, 0.9)
 
 
 def evaluate_dataset(
-    task: Task,
-    method: Method,
+    task: Task[SampleT],
+    method: Method[SegmenterT, SampleT, MasksT],
     processes: Processes,
-    keeper: Keeper,
+    keeper: Keeper[SampleT, MasksT],
     show: Callable[[Progress], None] = lambda _: None,
 ) -> None:
     """Evaluate samples of a data set together with the run's other processes.
@@ -223,11 +235,16 @@ def one_thread_a_sample() -> Iterator[None]:
         cv2.setNumThreads(cv2_threads)
 
 
-class _Workers:
+class _Workers(Generic[SegmenterT, SampleT, MasksT]):
     """This process's threads, which take samples until none is left; they begin at once."""
 
     def __init__(
-        self, task: Task, method: Method, processes: Processes, keeper: Keeper, tally: "_Tally"
+        self,
+        task: Task[SampleT],
+        method: Method[SegmenterT, SampleT, MasksT],
+        processes: Processes,
+        keeper: Keeper[SampleT, MasksT],
+        tally: "_Tally",
     ) -> None:
         self._task = task
         self._method = method
@@ -285,7 +302,7 @@ class _Workers:
                     return
         self._tally.tell()
 
-    def _evaluate(self, segmenter: Segmenter, index: int) -> SampleResult | None:
+    def _evaluate(self, segmenter: SegmenterT, index: int) -> SampleResult | None:
         """Evaluate a sample and keep its result, or why there is none.
 
         Where memory does not suffice, other samples may have taken it: then once more, without any other. In
@@ -307,10 +324,10 @@ class _Workers:
         self._keeper.keep_failure(index, SampleFailure(dataset.names[index], problem))
         return None
 
-    def _attempt(self, segmenter: Segmenter, index: int) -> SampleResult:
+    def _attempt(self, segmenter: SegmenterT, index: int) -> SampleResult:
         sample = self._task.dataset[index]
-        result, pictures = evaluate_sample(segmenter, sample, self._task.protocol, self._task.seed)
-        self._keeper.keep(index, sample, result, pictures)
+        result, masks = self._method.evaluate(segmenter, sample, self._task.seed)
+        self._keeper.keep(index, sample, result, masks)
         return result
 
 
@@ -370,7 +387,7 @@ def problem_of(error: Exception, files: Sequence[Path]) -> str:
 class _Tally:
     """The state of a task, shared through the processes' store: who is at which sample, and what is done."""
 
-    def __init__(self, processes: Processes, task: Task) -> None:
+    def __init__(self, processes: Processes, task: Task[SampleT]) -> None:
         self._processes = processes
         self._task = task
         self._names: dict[int, str] = {}
@@ -388,8 +405,10 @@ class _Tally:
             del self._names[threading.get_ident()]
         if result is None:
             self._processes.add(f"{self._task.key}/failed")
-        protocol = self._task.protocol
-        clicks = noc(result.scores, shown_threshold(protocol), protocol.n_clicks) if result else 0
+        clicks = 0
+        if result is not None:
+            most = max(self._task.protocol.n_clicks, len(result.scores))
+            clicks = noc(result.scores, shown_threshold(self._task.protocol), most)
         self._processes.add(f"{self._task.key}/progress", _ONE_DONE + clicks)
 
     def tell(self) -> None:

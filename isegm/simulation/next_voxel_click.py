@@ -36,9 +36,9 @@ class NextVoxelClick:
     def click(self, mask: Region) -> VoxelClick | None:
         """Place the next click.
 
-        Of the errors the one with the most voxels is clicked, the first of several in the order of Z, Y, X, and
-        in it the voxel furthest from the error's outside, counted in voxels; beyond the volume is outside. Of
-        equally deep voxels one is drawn, always the same one.
+        Of the errors the one with the most voxels is clicked (the first of several in the order of Z, Y, X),
+        and in it the voxel furthest from the error's outside, counted in voxels; beyond the volume is
+        outside. Of equally deep voxels one is drawn, always the same one.
 
         Args:
             mask: The current mask, (X, Y, Z) bool.
@@ -57,7 +57,7 @@ class NextVoxelClick:
             return None
         error, corner = _largest_part(np.ascontiguousarray(wrong[box]))
         deepest = deepest_voxels(error)
-        chosen = deepest[np.random.RandomState(_TIE_SEED).choice(len(deepest))]  # noqa: NPY002 - as there
+        chosen = deepest[np.random.RandomState(_TIE_SEED).choice(len(deepest))]
         k, j, i = (int(at + start + side.start) for at, start, side in zip(chosen, corner, box, strict=True))
         return VoxelClick(i, j, k, bool(self._truth[i, j, k]))
 
@@ -65,8 +65,8 @@ class NextVoxelClick:
 def deepest_voxels(region: Region) -> npt.NDArray[np.int64]:
     """Find the voxels of a region that are furthest from what is outside, beyond the array's border too.
 
-    Distances are Euclidean, in voxels, and exact. Those within its slice and along Z bound a voxel's depth from
-    above; only where that leaves it possible that no voxel is deeper, the slices beside it are looked at.
+    Distances are Euclidean, in voxels, and exact. Those within its slice and along Z bound a voxel's depth
+    from above; only where that leaves it possible that no voxel is deeper, its column is looked at.
 
     Args:
         region: (Z, Y, X), with at least one voxel.
@@ -100,7 +100,7 @@ def deepest_voxels(region: Region) -> npt.NDArray[np.int64]:
 
 
 def _depth_along_z(region: Region) -> npt.NDArray[np.uint16]:
-    """Steps from each voxel to the outside along Z alone, 0 outside; with a slice of nothing at either end."""
+    """Steps from each voxel to the outside along Z alone; with a slice of nothing at either end."""
     below = np.zeros((region.shape[0] + 2, *region.shape[1:]), np.uint16)
     above = np.zeros_like(below)
     for index in range(len(region)):

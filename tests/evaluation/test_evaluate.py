@@ -10,12 +10,14 @@ import isegm
 from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation import evaluate as module
+from isegm.evaluation import run as run_module
 from isegm.evaluation.click_loop import SamplePictures
-from isegm.evaluation.evaluate import Evaluated, evaluate
+from isegm.evaluation.evaluate import evaluate
 from isegm.evaluation.output import Wanted
 from isegm.evaluation.plan import Checkpoint, Evaluation
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleFailure
+from isegm.evaluation.run import Evaluated
 from isegm.evaluation.workers import NOT_ENOUGH_MEMORY
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.pictures import read_stored
@@ -78,7 +80,7 @@ def evaluation(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "check_file", check)
     monkeypatch.setattr(module, "load_network", load)
-    monkeypatch.setattr(module, "evaluate_dataset", run)
+    monkeypatch.setattr(run_module, "evaluate_dataset", run)
     monkeypatch.setattr("isegm.evaluation.window_check.read_metadata", lambda path: {})
     touch(tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(b"other")
@@ -144,7 +146,8 @@ def test_networks_are_loaded_as_the_settings_say(evaluation, monkeypatch):
 
 def test_a_batch_is_shared_by_all_samples_of_a_data_set(evaluation, tmp_path):
     make, events = evaluation
-    evaluate(make("a", batch_size=5, compiled=True), CPU, ALONE)
+    protocol = Protocol(n_clicks=2, initial_masks="corrected")
+    evaluate(make("a", protocol=protocol, batch_size=5, compiled=True), CPU, ALONE)
     [(_, _, settings)] = [event for event in events if event[0] == "load"]
     assert (settings["threads"], settings["compiled"]) == (None, True)
     methods = [method for _, method in runs_of(events)]
@@ -286,7 +289,7 @@ def test_nobody_speaks_and_only_the_first_process_writes(evaluation, tmp_path, c
         def from_first(self, value, what):
             return next(told)
 
-    monkeypatch.setattr(module, "evaluate_dataset", lambda *_, **__: None)
+    monkeypatch.setattr(run_module, "evaluate_dataset", lambda *_, **__: None)
     assert evaluate(make("a"), CPU, Second(1, 2, 1, 2, None)) == Evaluated("", 3, ["b.png"])
     assert not (tmp_path / "run").exists()
     assert capsys.readouterr() == ("", "")
@@ -357,7 +360,7 @@ def painting(evaluation, monkeypatch):
         keeper.keep(0, sample_of(row_of(4), "a"), result_of([0.9]), pictures)
         keeper.keep_failure(1, SampleFailure("b", "b.png: broken"))
 
-    monkeypatch.setattr(module, "evaluate_dataset", run)
+    monkeypatch.setattr(run_module, "evaluate_dataset", run)
     return evaluation[0]
 
 

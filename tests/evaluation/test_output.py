@@ -10,7 +10,7 @@ import pytest
 from isegm.datasets import Sample
 from isegm.evaluation.click_loop import SamplePictures
 from isegm.evaluation.figures import clicks_sha256, figures_of, format_table
-from isegm.evaluation.output import RunFolder, Wanted
+from isegm.evaluation.output import PictureRunFolder, Wanted
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import FinalScores, Job, SampleFailure, SampleRecord
 from tests.evaluation.by_hand import result_of
@@ -25,7 +25,7 @@ def save(tmp_path):
     """Saves results of data set after data set in one folder, as a run does."""
 
     def save(*parts, wanted=NOTHING_MORE, by_checkpoint=False, protocol=PROTOCOL):
-        folder = RunFolder(tmp_path / "run", wanted, by_checkpoint=by_checkpoint)
+        folder = PictureRunFolder(tmp_path / "run", wanted, by_checkpoint=by_checkpoint)
         rows = []
         for model, dataset, results in parts:
             numbered = dict(enumerate(results))
@@ -200,8 +200,8 @@ def pictures():
 @pytest.mark.parametrize(("by_checkpoint", "place"), [(False, "lung"), (True, "hr32/lung")])
 def test_the_mask_is_a_png_of_0_and_255_named_after_its_image(tmp_path, pictures, by_checkpoint, place):
     sample, drawn = pictures
-    folder = RunFolder(tmp_path, Wanted(), by_checkpoint=by_checkpoint)
-    folder.save_pictures(Job("hr32", "lung"), sample, result_of([0.9]), drawn)
+    folder = PictureRunFolder(tmp_path, Wanted(), by_checkpoint=by_checkpoint)
+    folder.save_masks(Job("hr32", "lung"), sample, result_of([0.9]), drawn)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [
         tmp_path / "predictions" / place / "x.y.png"
     ]
@@ -212,8 +212,8 @@ def test_the_mask_is_a_png_of_0_and_255_named_after_its_image(tmp_path, pictures
 @pytest.mark.parametrize(("by_checkpoint", "place"), [(False, "lung"), (True, "hr32/lung")])
 def test_overlays_and_probabilities_go_where_they_are_wanted(tmp_path, pictures, by_checkpoint, place):
     sample, drawn = pictures
-    folder = RunFolder(tmp_path / "run", Wanted(vis=tmp_path / "vis"), by_checkpoint=by_checkpoint)
-    folder.save_pictures(Job("hr32", "lung"), sample, result_of([0.9]), drawn)
+    folder = PictureRunFolder(tmp_path / "run", Wanted(vis=tmp_path / "vis"), by_checkpoint=by_checkpoint)
+    folder.save_masks(Job("hr32", "lung"), sample, result_of([0.9]), drawn)
     vis = tmp_path / "vis" / place
     assert sorted(path.name for path in vis.iterdir()) == ["x.y.jpg", "x.y_probability.png"]
     height, width, _ = cv2.imread(str(vis / "x.y.jpg")).shape
@@ -224,21 +224,21 @@ def test_overlays_and_probabilities_go_where_they_are_wanted(tmp_path, pictures,
 
 def test_a_folder_with_results_or_a_journal_is_in_use(save):
     folder, _ = save(("hr32", "lung", [result_of([0.9])]))
-    run = RunFolder(folder, Wanted(), by_checkpoint=False)
+    run = PictureRunFolder(folder, Wanted(), by_checkpoint=False)
     assert run.holds_results()
     (folder / "results.json").unlink()
     assert not run.holds_results()
     run.journal.folder.mkdir()
     run.journal.begin({}, {})
     assert run.holds_results()
-    assert not RunFolder(folder / "new", Wanted(), by_checkpoint=False).holds_results()
+    assert not PictureRunFolder(folder / "new", Wanted(), by_checkpoint=False).holds_results()
 
 
 def test_masks_of_several_users_are_kept_apart(tmp_path, pictures):
     sample, drawn = pictures
-    folder = RunFolder(tmp_path, Wanted(), by_checkpoint=False)
+    folder = PictureRunFolder(tmp_path, Wanted(), by_checkpoint=False)
     for seed in (0, 1):
-        folder.save_pictures(Job("hr32", "lung", seed), sample, result_of([0.9]), drawn)
+        folder.save_masks(Job("hr32", "lung", seed), sample, result_of([0.9]), drawn)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")) == [
         "predictions/lung/seed_0/x.y.png",
         "predictions/lung/seed_1/x.y.png",
@@ -251,7 +251,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     for path in left + kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-    RunFolder(tmp_path, Wanted(vis=tmp_path / "vis"), by_checkpoint=False).remove_unfinished()
+    PictureRunFolder(tmp_path, Wanted(vis=tmp_path / "vis"), by_checkpoint=False).remove_unfinished()
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in kept)
 
@@ -270,7 +270,7 @@ def test_what_is_replaced_is_removed_and_nothing_else(tmp_path, pictures, by_che
     for name in kept + replaced:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    folder = RunFolder(tmp_path, Wanted(), by_checkpoint=by_checkpoint)
+    folder = PictureRunFolder(tmp_path, Wanted(), by_checkpoint=by_checkpoint)
     folder.remove_earlier([Job("hr32", "lung")])
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert left == sorted(kept)

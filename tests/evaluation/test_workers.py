@@ -18,6 +18,7 @@ import torch.distributed as dist
 from isegm.distributed import Processes
 from isegm.errors import InputError
 from isegm.evaluation import workers as run
+from isegm.evaluation.click_loop import evaluate_sample
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.record import SampleFailure, SampleResult
 from isegm.evaluation.workers import (
@@ -80,6 +81,14 @@ def cores(monkeypatch):
     return cores
 
 
+def method_with(new_segmenter):
+    return Method(
+        new_segmenter=new_segmenter,
+        evaluate=lambda segmenter, sample, seed: evaluate_sample(segmenter, sample, PROTOCOL, seed),
+        device=CPU,
+    )
+
+
 def evaluate(
     dataset, processes=None, save=lambda *_: None, protocol=PROTOCOL, method=None, missing=None, show=None
 ):
@@ -137,7 +146,7 @@ def poisoned(poison):
             probability = super().click(row, col, positive)
             return poison(probability) if self.poisoned else probability
 
-    return Method(new_segmenter=lambda _: Poisoned([row_of(4)] * 3), device=CPU)
+    return method_with(lambda _: Poisoned([row_of(4)] * 3))
 
 
 class Marked(Rows):
@@ -310,7 +319,7 @@ def test_each_thread_has_a_segmenter_of_its_own(cores):
             asked.setdefault(self, set()).add(thread)
             super().set_image(image, previous_mask)
 
-    method = Method(new_segmenter=lambda _: Asked([row_of(4)] * 3), device=CPU)
+    method = method_with(lambda _: Asked([row_of(4)] * 3))
     results = evaluate(Rows(count=40), method=method)
     assert [result.scores for result in results.values()] == SCORES * 5
     assert [len(threads) for threads in asked.values()] == [1] * 4

@@ -203,6 +203,7 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
         "precision": "float32",
         "backend": "torch",
         "click_model": "centre",
+        "initial_masks": "merged",
         "seeds": 1,
     }
     assert document["checkpoints"] == [

@@ -172,7 +172,7 @@ def test_the_overview_replays_the_first_networks_first_samples(tmp_path, monkeyp
             image, truth = easy_sample(40 + 4 * number)
             save_sample(tmp_path / name, f"{name}_{number}", image, truth)
     torch.save({"state_dict": bright_network().state_dict()}, tmp_path / "net.pth")
-    protocol = Protocol(eval_mode="fixed64", thresh=0.5, flip=False)
+    protocol = Protocol(eval_mode="fixed64", thresh=0.5, flip=False, initial_masks="corrected")
     checkpoints = [{"name": "net", "path": str(tmp_path / "net.pth")}, {"name": "other", "path": "other.pth"}]
     about = {"settings": asdict(protocol), "checkpoints": checkpoints}
     lines = []

@@ -8,8 +8,22 @@ import functools
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import isegm  # noqa: F401 - before any test imports OpenCV, which it tells how large pictures may be
+from tests.small_files import (  # noqa: F401 - fixtures
+    ct,
+    extraer_imagenes,
+    metricas,
+    normalize_ct_images,
+    save,
+    save_nifti,
+    set_scaling,
+)
+
+# The first example of a property pays for the imports and would miss the deadline.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 

@@ -30,7 +30,7 @@ GREY = np.array([[0, 1, 64, 127], [128, 129, 200, 255]], np.uint8)
 RGB = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     height=st.integers(1, 9),
     width=st.integers(1, 9),

@@ -1,5 +1,4 @@
 import csv
-import importlib.util
 import json
 import math
 import subprocess
@@ -12,14 +11,6 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def metricas():
-    spec = importlib.util.spec_from_file_location("metricas", ROOT / "metricas.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def square(top, left, side, shape=(32, 40)):

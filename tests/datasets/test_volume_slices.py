@@ -16,6 +16,7 @@ from isegm.training.picture_source import PictureSource
 from isegm.training.sources import open_mixture
 from isegm.volumes.organs import ORGANS
 from isegm.volumes.windows import Window, apply_window
+from tests.small_files import LAS_3MM
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 WIDE = Window(0, 510)  # grey = (HU + 255) / 2
@@ -148,7 +149,7 @@ def test_scaled_float_volumes_give_their_hu(tmp_path, save_nifti):
     hu = np.linspace(-250, 250, 8 * 6 * 5).reshape(8, 6, 5)
     header = nib.Nifti1Header()
     header.set_slope_inter(0.5, -300)
-    image = nib.Nifti1Image(np.rint(hu), np.diag([-1, 1, 1, 1]), header)
+    image = nib.Nifti1Image(np.rint(hu), LAS_3MM, header)
     image.set_data_dtype(np.int16)
     (tmp_path / "imagesTr").mkdir()
     image.to_filename(tmp_path / "imagesTr" / "case.nii")

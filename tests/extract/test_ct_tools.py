@@ -65,10 +65,10 @@ def ctrl_c_is_heard():
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @pytest.mark.usefixtures("ctrl_c_is_heard")
-def test_ctrl_c_leaves_no_unfinished_files(save, tmp_path):
+def test_ctrl_c_leaves_no_unfinished_files(save_nifti, tmp_path):
     noise = np.random.default_rng(0).integers(-1000, 1000, (512, 512, 60)).astype(np.int16)
     for name in ("a", "b", "c"):
-        save(tmp_path / "in" / f"{name}.nii", noise)
+        save_nifti(tmp_path / "in" / f"{name}.nii", noise)
     output = tmp_path / "out"
     command = [sys.executable, ROOT / "normalize_ct_images.py", tmp_path / "in", output / "x", "mediastinum"]
     with subprocess.Popen(
@@ -89,7 +89,7 @@ def test_ctrl_c_leaves_no_unfinished_files(save, tmp_path):
     [("Task03_Liver", "liver", 3), ("Task06_Lung", "lung", 1), ("Task09_Spleen", "spleen", 3)],
 )
 def test_decathlon(task, organ, count, shared, extraer_imagenes, normalize_ct_images, tmp_path):
-    folder = shared / "decathlon" / task
+    folder = shared / "data/decathlon" / task
     argv = [str(folder / "labelsTr"), str(tmp_path / "d"), organ, "--workers", "1"]
     assert extraer_imagenes.main(argv) == 0
     rows = read_manifest(tmp_path / "d" / organ / "manifest.csv")
@@ -114,7 +114,7 @@ def test_decathlon(task, organ, count, shared, extraer_imagenes, normalize_ct_im
 def test_awkward_files_give_a_result_or_a_line(
     shared, extraer_imagenes, normalize_ct_images, tmp_path, capsys
 ):
-    files = [path for path in sorted((shared / "nifti_robustness").glob("*/*")) if path.is_file()]
+    files = [path for path in sorted((shared / "data/nifti_robustness").glob("*/*")) if path.is_file()]
     assert files
     for number, path in enumerate(files):
         extraction = [path, tmp_path / f"x{number}", "bone", "--labels", 1, "--images", path.parent]
@@ -136,14 +136,14 @@ def test_awkward_files_give_a_result_or_a_line(
 
 def test_awkward_images_are_extracted_upright(shared, extraer_imagenes, tmp_path):
     for name in ("niivue/AIL.nii.gz", "niivue/shear.nii.gz", "nifti_reader_js/big.nii.gz"):
-        image = nib.load(shared / "nifti_robustness" / name)
+        image = nib.load(shared / "data/nifti_robustness" / name)
         organ = np.zeros(image.shape, np.uint8)
         organ[tuple(size // 2 for size in image.shape)] = 1
         label = tmp_path / "labels" / Path(name).name
         label.parent.mkdir(exist_ok=True)
         nib.Nifti1Image(organ, image.affine).to_filename(label)
         argv = [label, tmp_path / "out", "brain", "--labels", 1, "--window", "abdomen", "--images"]
-        argv.append(shared / "nifti_robustness" / name)
+        argv.append(shared / "data/nifti_robustness" / name)
         assert extraer_imagenes.main([*map(str, argv)]) == 0
         canonical = nib.as_closest_canonical(nib.Nifti1Image(organ, image.affine))
         index = np.argwhere(np.asanyarray(canonical.dataobj))[0][2]

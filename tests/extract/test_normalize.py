@@ -111,9 +111,9 @@ def test_greys_and_record(ct, normalize, tmp_path):
 @pytest.mark.parametrize(
     ("codes", "unit"), [((2, 1), "mm"), ((0, 3), "micron"), ((4, 0), "meter"), ((0, 0), "mm")]
 )
-def test_the_geometry_is_kept(suffix, image, endianness, codes, unit, save, normalize, tmp_path):
+def test_the_geometry_is_kept(suffix, image, endianness, codes, unit, save_nifti, normalize, tmp_path):
     array = np.random.default_rng(0).integers(-200, 300, (7, 6, 5, 1)).astype(np.int16)
-    path = save(
+    path = save_nifti(
         tmp_path / "imagesTr" / f"a{suffix}",
         array,
         codes=codes,
@@ -137,9 +137,9 @@ def test_the_geometry_is_kept(suffix, image, endianness, codes, unit, save, norm
     assert (np.asanyarray(after.dataobj) == greys(array)).all()
 
 
-def test_scaling_is_applied_and_reset(save, set_scaling, normalize, tmp_path):
+def test_scaling_is_applied_and_reset(save_nifti, set_scaling, normalize, tmp_path):
     stored = np.arange(256, dtype=np.uint8).reshape(8, 8, 4)
-    set_scaling(save(tmp_path / "imagesTr" / "a.nii", stored), 8, -1024)
+    set_scaling(save_nifti(tmp_path / "imagesTr" / "a.nii", stored), 8, -1024)
     assert normalize()[0] == 0
     image = nib.load(tmp_path / "out" / "a.nii")
     assert (image.dataobj.slope, image.dataobj.inter) == (1, 0)
@@ -186,9 +186,9 @@ def test_one_file_to_a_folder_or_a_file(ct, normalize, tmp_path):
     assert set(json.loads((tmp_path / "o" / "windows.json").read_text())) == {"x.nii"}
 
 
-def test_windows_by_file_name(ct, save, normalize, tmp_path):
-    save(tmp_path / "imagesTr" / "b.nii", ct[0])
-    save(tmp_path / "imagesTr" / "c.nii", ct[0])
+def test_windows_by_file_name(ct, save_nifti, normalize, tmp_path):
+    save_nifti(tmp_path / "imagesTr" / "b.nii", ct[0])
+    save_nifti(tmp_path / "imagesTr" / "c.nii", ct[0])
     windows = tmp_path / "w.json"
     windows.write_text('{"case_7.nii.gz": "lung", "b.nii": [50, 100]}')
     status, out, err = normalize(organ=windows)
@@ -223,10 +223,10 @@ def test_nothing_is_overwritten_unless_forced(ct, normalize, tmp_path):
 
 
 @pytest.mark.parametrize("label", ["segmentations/liver.nii.gz", "segmentation.nii.gz"])
-def test_patients_are_told_apart_by_their_folders(label, ct, save, normalize, tmp_path):
+def test_patients_are_told_apart_by_their_folders(label, ct, save_nifti, normalize, tmp_path):
     for number in range(3):
-        save(tmp_path / f"set/s{number}" / label, ct[1].astype(np.int16))
-        save(tmp_path / f"set/s{number}/ct.nii.gz", ct[0] + np.int16(number))
+        save_nifti(tmp_path / f"set/s{number}" / label, ct[1].astype(np.int16))
+        save_nifti(tmp_path / f"set/s{number}/ct.nii.gz", ct[0] + np.int16(number))
     # One after the other, by their volumes or their folders, or all at once: the names are the same.
     assert normalize(source=tmp_path / "set/s0/ct.nii.gz")[0] == 0
     assert normalize("--force", source=tmp_path / "set/s1")[0] == 0
@@ -243,10 +243,10 @@ def test_patients_are_told_apart_by_their_folders(label, ct, save, normalize, tm
     assert (tmp_path / "again" / "s2_ct.nii.gz").exists()
 
 
-def test_force_does_not_replace_the_copy_of_another_volume(ct, save, normalize, tmp_path):
+def test_force_does_not_replace_the_copy_of_another_volume(ct, save_nifti, normalize, tmp_path):
     assert normalize()[0] == 0
     before = (tmp_path / "out" / "case_7.nii.gz").read_bytes()
-    save(tmp_path / "other" / "case_7.nii.gz", ct[0] * 0)
+    save_nifti(tmp_path / "other" / "case_7.nii.gz", ct[0] * 0)
     for options in ((), ("--force",)):
         status, _, err = normalize(*options, source=tmp_path / "other")
         assert (status, err.count("\n")) == (1, 1)
@@ -264,13 +264,13 @@ def test_the_volumes_themselves_are_never_replaced(ct, normalize, tmp_path):
     assert [path.name for path in source.parent.iterdir()] == [source.name]
 
 
-def test_problems_leave_nothing_and_the_others_go_on(ct, save, normalize, tmp_path):
+def test_problems_leave_nothing_and_the_others_go_on(ct, save_nifti, normalize, tmp_path):
     folder = tmp_path / "imagesTr"
     nan = np.zeros((4, 4, 4), np.float32)
     nan[1, 2, 3] = np.nan
-    save(folder / "nan.nii.gz", nan)
-    save(folder / "four.nii", np.zeros((4, 4, 4, 2), np.int16))
-    save(folder / "complex.nii", np.zeros((4, 4, 4), np.complex64))
+    save_nifti(folder / "nan.nii.gz", nan)
+    save_nifti(folder / "four.nii", np.zeros((4, 4, 4, 2), np.int16))
+    save_nifti(folder / "complex.nii", np.zeros((4, 4, 4), np.complex64))
     shutil.copy(folder / "case_7.nii.gz", folder / "cut.nii.gz")
     (folder / "cut.nii.gz").write_bytes((folder / "cut.nii.gz").read_bytes()[:-10])
     (folder / "empty.nii").write_bytes(b"")
@@ -288,11 +288,11 @@ def test_problems_leave_nothing_and_the_others_go_on(ct, save, normalize, tmp_pa
     assert results[0] == results[1]
 
 
-def test_outputs_of_one_name(ct, normalize, save, tmp_path):
+def test_outputs_of_one_name(ct, normalize, save_nifti, tmp_path):
     nib.Nifti1Pair(ct[0], np.eye(4)).to_filename(tmp_path / "imagesTr" / "a.hdr")
-    save(tmp_path / "imagesTr" / "a.nii", ct[0])
+    save_nifti(tmp_path / "imagesTr" / "a.nii", ct[0])
     for form in ("NFC", "NFD"):
-        save(tmp_path / "imagesTr" / unicodedata.normalize(form, "hígado.nii"), ct[0])
+        save_nifti(tmp_path / "imagesTr" / unicodedata.normalize(form, "hígado.nii"), ct[0])
     status, out, err = normalize()
     assert (status, out[:9], err.count("rename one")) == (1, "1 volume ", 4)
 

@@ -63,9 +63,9 @@ def test_selection(ct, options, slices, extract, tmp_path):
     assert names(tmp_path / "out") == [f"case_7_{k:03d}" for k in slices]
 
 
-def test_of_equal_slices_the_first_is_taken(save, extract, tmp_path):
-    save(tmp_path / "imagesTr" / "a.nii", np.zeros((4, 4, 4), np.int16))
-    save(tmp_path / "labelsTr" / "a.nii", np.ones((4, 4, 4), np.uint8))
+def test_of_equal_slices_the_first_is_taken(save_nifti, extract, tmp_path):
+    save_nifti(tmp_path / "imagesTr" / "a.nii", np.zeros((4, 4, 4), np.int16))
+    save_nifti(tmp_path / "labelsTr" / "a.nii", np.ones((4, 4, 4), np.uint8))
     assert extract()[0] == 0
     assert names(tmp_path / "out") == ["a_000"]
 
@@ -108,9 +108,9 @@ def test_lung_has_its_window_and_a_note(ct, extract, tmp_path):
     assert (row["window_level"], row["window_width"], row["labels"]) == ("-500", "1400", "1")
 
 
-def test_an_8bit_image_is_taken_as_it_is(ct, save, extract, tmp_path):
+def test_an_8bit_image_is_taken_as_it_is(ct, save_nifti, extract, tmp_path):
     grey = np.random.default_rng(1).integers(0, 256, (6, 5, 4)).astype(np.uint8)
-    save(tmp_path / "imagesTr" / "case_7.nii.gz", grey)
+    save_nifti(tmp_path / "imagesTr" / "case_7.nii.gz", grey)
     status, out, err = extract("--window", "bone")
     assert (status, out) == (0, f"1 picture from 1 volume in {tmp_path / 'out' / 'liver'}\n")
     assert "imagesTr/case_7.nii.gz: 8-bit already, so taken as grey values" in err
@@ -120,31 +120,31 @@ def test_an_8bit_image_is_taken_as_it_is(ct, save, extract, tmp_path):
     assert row["window_level"] == row["window_width"] == ""
 
 
-def test_scaled_images_and_labels(ct, save, set_scaling, extract, tmp_path):
+def test_scaled_images_and_labels(ct, save_nifti, set_scaling, extract, tmp_path):
     hu, label = ct
     shutil.rmtree(tmp_path / "imagesTr")
     shutil.rmtree(tmp_path / "labelsTr")
     stored = ((hu + 1024) // 16).astype(np.uint8)  # 8 bits, but scaled: HU
-    set_scaling(save(tmp_path / "imagesTr" / "a.nii", stored), 16, -1024)
-    set_scaling(save(tmp_path / "labelsTr" / "a.nii", label * np.uint8(100)), 0.01, 0)
+    set_scaling(save_nifti(tmp_path / "imagesTr" / "a.nii", stored), 16, -1024)
+    set_scaling(save_nifti(tmp_path / "labelsTr" / "a.nii", label * np.uint8(100)), 0.01, 0)
     assert extract()[0] == 0
     assert names(tmp_path / "out") == ["a_002"]
     greys = np.clip((stored[:, ::-1, 2].T * 16.0 - 1024 + 135) * 255 / 350, 0, 255)
     assert (read_grey(tmp_path / "out/liver/images/a_002.png") == np.floor(greys + 0.5)).all()
 
 
-def test_float_labels_that_hold_integers(ct, save, extract, tmp_path):
-    save(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1].astype(np.float32))
+def test_float_labels_that_hold_integers(ct, save_nifti, extract, tmp_path):
+    save_nifti(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1].astype(np.float32))
     assert extract()[0] == 0
     assert names(tmp_path / "out") == ["case_7_002"]
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_organ_voxels(axis, save, tmp_path, monkeypatch):
+def test_organ_voxels(axis, save_nifti, tmp_path, monkeypatch):
     monkeypatch.setattr("isegm.volumes.nifti._SLAB_BYTES", 500)
     values = np.random.default_rng(2).integers(0, 4, (21, 9, 10)).astype(np.uint8)
     values[:, :, 4] = 0
-    voxels = find_organ_voxels(open_volume(save(tmp_path / "a.nii.gz", values)), [1, 3])
+    voxels = find_organ_voxels(open_volume(save_nifti(tmp_path / "a.nii.gz", values)), [1, 3])
     organ = (values == 1) | (values == 3)
     assert (voxels.count(axis) == organ.sum(axis=tuple({0, 1, 2} - {axis}))).all()
     for index in range(values.shape[axis]):
@@ -154,11 +154,11 @@ def test_organ_voxels(axis, save, tmp_path, monkeypatch):
 # Pairing
 
 
-def test_pairing_is_by_the_whole_stem(ct, save, extract, tmp_path):
+def test_pairing_is_by_the_whole_stem(ct, save_nifti, extract, tmp_path):
     images = tmp_path / "imagesTr"
     (images / "case_7.nii.gz").rename(images / "case_70.nii.gz")
-    save(images / "my_case_7.nii.gz", ct[0])
-    save(images / "case_7_0001.nii.gz", ct[0])
+    save_nifti(images / "my_case_7.nii.gz", ct[0])
+    save_nifti(images / "case_7_0001.nii.gz", ct[0])
     status, out, err = extract()
     assert (status, out[:10]) == (1, "0 pictures")
     assert "labelsTr/case_7.nii.gz: no image" in err
@@ -169,25 +169,25 @@ def test_pairing_is_by_the_whole_stem(ct, save, extract, tmp_path):
     assert read_manifest(tmp_path / "out/liver/manifest.csv")[0]["volume"] == "case_7_0000.nii.gz"
 
 
-def test_ambiguous_names(ct, save, extract, tmp_path):
-    save(tmp_path / "imagesTr" / "case_7.nii", ct[0])
+def test_ambiguous_names(ct, save_nifti, extract, tmp_path):
+    save_nifti(tmp_path / "imagesTr" / "case_7.nii", ct[0])
     assert "may both be its image" in extract()[2]
     (tmp_path / "imagesTr" / "case_7.nii").unlink()
-    save(tmp_path / "labelsTr" / "case_7.nii", ct[1])
+    save_nifti(tmp_path / "labelsTr" / "case_7.nii", ct[1])
     status, _, err = extract()
     assert (status, err.count("another label has the same name, case_7; rename one")) == (1, 2)
 
 
 @pytest.mark.parametrize("folders", [("a", "a.nii"), ("a", "a_segmentation")])
 @pytest.mark.parametrize("options", [(), ("--force",)])
-def test_patients_whose_pictures_would_have_one_name(folders, options, ct, save, extract, tmp_path):
+def test_patients_whose_pictures_would_have_one_name(folders, options, ct, save_nifti, extract, tmp_path):
     names_of_labels = [
         "segmentation_seg.nii",
         "seg.nii" if folders[1] == "a_segmentation" else "segmentation_seg.nii",
     ]
     for folder, label in zip(folders, names_of_labels, strict=True):
-        save(tmp_path / "set" / folder / "ct.nii", ct[0])
-        save(tmp_path / "set" / folder / label, ct[1])
+        save_nifti(tmp_path / "set" / folder / "ct.nii", ct[0])
+        save_nifti(tmp_path / "set" / folder / label, ct[1])
     status, _, err = extract(*options, labels=tmp_path / "set")
     assert (status, err.count("another label has the same name, a_segmentation_seg; rename one")) == (1, 2)
 
@@ -225,7 +225,7 @@ def test_one_image_for_many_labels_is_refused(ct, extract, tmp_path):
     assert names(tmp_path / "out") == ["case_7_002"]
 
 
-def test_composed_and_decomposed_characters_are_the_same_name(ct, save, extract, tmp_path):
+def test_composed_and_decomposed_characters_are_the_same_name(ct, save_nifti, extract, tmp_path):
     for folder, form in (("imagesTr", "NFC"), ("labelsTr", "NFD")):
         volume = tmp_path / folder / "case_7.nii.gz"
         volume.rename(volume.with_name(unicodedata.normalize(form, "hígado_7.nii.gz")))
@@ -236,25 +236,25 @@ def test_composed_and_decomposed_characters_are_the_same_name(ct, save, extract,
 # One folder a patient
 
 
-def patients(save, root, segmentations, image_name, label_name, count=3):
+def patients(save_nifti, root, segmentations, image_name, label_name, count=3):
     """Patients whose files have the same names, with an organ of 6, 7, ... voxels in slice 1."""
     for number in range(count):
         folder = root / f"s{number}"
         label = np.zeros((6, 5, 4), np.uint8)
         label[:, 0, 1] = label[:number, 1, 1] = 1
-        save(folder / image_name, np.full(label.shape, -100 + 50 * number, np.int16))
-        save(folder / segmentations / label_name, label)
+        save_nifti(folder / image_name, np.full(label.shape, -100 + 50 * number, np.int16))
+        save_nifti(folder / segmentations / label_name, label)
         if segmentations:
-            save(folder / segmentations / "spleen.nii.gz", label)
+            save_nifti(folder / segmentations / "spleen.nii.gz", label)
 
 
 LAYOUTS = [("segmentations", "ct.nii.gz", "liver.nii.gz"), ("", "imaging.nii.gz", "segmentation.nii.gz")]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_patients_are_told_apart_by_their_folders(layout, save, extract, tmp_path):
+def test_patients_are_told_apart_by_their_folders(layout, save_nifti, extract, tmp_path):
     root = tmp_path / "set"
-    patients(save, root, *layout)
+    patients(save_nifti, root, *layout)
     (root / "notes").mkdir()
     assert extract(labels=root)[:2] == (0, f"3 pictures from 3 volumes in {tmp_path / 'out' / 'liver'}\n")
     rows = read_manifest(tmp_path / "out/liver/manifest.csv")
@@ -268,9 +268,9 @@ def test_patients_are_told_apart_by_their_folders(layout, save, extract, tmp_pat
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_patients_one_after_the_other_do_not_replace_each_other(layout, save, extract, tmp_path):
+def test_patients_one_after_the_other_do_not_replace_each_other(layout, save_nifti, extract, tmp_path):
     segmentations, image, label = layout
-    patients(save, tmp_path / "set", *layout)
+    patients(save_nifti, tmp_path / "set", *layout)
     for number in range(3):
         folder = tmp_path / "set" / f"s{number}"
         options = ["--images", folder / image]
@@ -286,9 +286,9 @@ def test_patients_one_after_the_other_do_not_replace_each_other(layout, save, ex
     assert len(names(tmp_path / "out")) == 3
 
 
-def test_a_patient_with_several_images_or_none_is_a_problem(save, extract, tmp_path):
-    patients(save, tmp_path / "set", *LAYOUTS[0])
-    save(tmp_path / "set" / "s1" / "pet.nii.gz", np.zeros((6, 5, 4), np.int16))
+def test_a_patient_with_several_images_or_none_is_a_problem(save_nifti, extract, tmp_path):
+    patients(save_nifti, tmp_path / "set", *LAYOUTS[0])
+    save_nifti(tmp_path / "set" / "s1" / "pet.nii.gz", np.zeros((6, 5, 4), np.int16))
     (tmp_path / "set" / "s2" / "segmentations" / "liver.nii.gz").unlink()
     status, out, err = extract(labels=tmp_path / "set")
     assert (status, out[:10]) == (1, "1 picture ")
@@ -299,14 +299,14 @@ def test_a_patient_with_several_images_or_none_is_a_problem(save, extract, tmp_p
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_one_patient_s_own_folder(layout, save, extract, tmp_path):
-    patients(save, tmp_path / "set", *layout)
+def test_one_patient_s_own_folder(layout, save_nifti, extract, tmp_path):
+    patients(save_nifti, tmp_path / "set", *layout)
     assert extract(labels=tmp_path / "set" / "s1")[0] == 0
     assert names(tmp_path / "out") == [f"s1_{layout[2].partition('.')[0]}_001"]
 
 
-def test_links_into_a_store_are_told_apart_by_where_they_lie(save, extract, tmp_path):
-    patients(save, tmp_path / "set", *LAYOUTS[0])
+def test_links_into_a_store_are_told_apart_by_where_they_lie(save_nifti, extract, tmp_path):
+    patients(save_nifti, tmp_path / "set", *LAYOUTS[0])
     (tmp_path / "store").mkdir()
     for number, path in enumerate(sorted((tmp_path / "set").rglob("*.nii.gz"))):
         path.symlink_to(path.rename(tmp_path / "store" / f"{number}.nii.gz"))
@@ -323,12 +323,12 @@ def test_a_task_s_folder_stands_for_its_labels(ct, extract, tmp_path):
 
 
 def test_other_scales_than_hu_are_said_once_for_all_volumes(
-    ct, save, extract, normalize_ct_images, tmp_path, capsys
+    ct, save_nifti, extract, normalize_ct_images, tmp_path, capsys
 ):
     hu, label = ct
     for name in "abc":
-        save(tmp_path / "imagesTr" / f"{name}.nii", ((hu + 1000) / 2000).astype(np.float32))
-        save(tmp_path / "labelsTr" / f"{name}.nii", label)
+        save_nifti(tmp_path / "imagesTr" / f"{name}.nii", ((hu + 1000) / 2000).astype(np.float32))
+        save_nifti(tmp_path / "labelsTr" / f"{name}.nii", label)
     status, out, err = extract()
     assert (status, out[:10]) == (0, "4 pictures")
     assert err.count("\n") == 1
@@ -339,48 +339,48 @@ def test_other_scales_than_hu_are_said_once_for_all_volumes(
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_the_check_sees_every_axis(axis, save, extract, tmp_path):
+def test_the_check_sees_every_axis(axis, save_nifti, extract, tmp_path):
     affine = np.diag([-3.0, 2, 5, 1])[:, [*np.roll([0, 1, 2], axis + 1), 3]]
     hu = np.random.default_rng(0).integers(-1000, 1000, (9, 8, 7))
-    save(tmp_path / "labelsTr" / "a.nii", (hu > 0).astype(np.uint8), affine)
+    save_nifti(tmp_path / "labelsTr" / "a.nii", (hu > 0).astype(np.uint8), affine)
     for offset, lines in ((0, 0), (1024, 1)):
-        save(tmp_path / "imagesTr" / "a.nii", (hu + offset).astype(np.int16), affine)
+        save_nifti(tmp_path / "imagesTr" / "a.nii", (hu + offset).astype(np.int16), affine)
         assert extract("--force")[2].count("\n") == lines
 
 
 # Problems: one line each, and the others go on
 
 
-def make_problem(kind, save, folder, hu, label):
+def make_problem(kind, save_nifti, folder, hu, label):
     image, truth = folder / "imagesTr" / "bad.nii.gz", folder / "labelsTr" / "bad.nii.gz"
     other_affine = np.diag([-3.0, 2, 5, 1])
-    save(image, hu)
-    save(truth, label)
+    save_nifti(image, hu)
+    save_nifti(truth, label)
     match kind:
         case "no organ":
-            save(truth, label * np.uint8(9))
+            save_nifti(truth, label * np.uint8(9))
         case "shape":
-            save(truth, label[:, :, :3])
+            save_nifti(truth, label[:, :, :3])
         case "affine":
-            save(truth, label, other_affine)
+            save_nifti(truth, label, other_affine)
         case "singular":
-            save(image, hu, np.diag([-3.0, 2, 5, 1])[:, [0, 1, 0, 3]], codes=(2, 0))
+            save_nifti(image, hu, np.diag([-3.0, 2, 5, 1])[:, [0, 1, 0, 3]], codes=(2, 0))
         case "4D image":
-            save(image, np.stack([hu, hu], 3))
+            save_nifti(image, np.stack([hu, hu], 3))
         case "4D label":
-            save(truth, np.stack([label, label], 3))
+            save_nifti(truth, np.stack([label, label], 3))
         case "complex":
-            save(image, hu.astype(np.complex64))
+            save_nifti(image, hu.astype(np.complex64))
         case "NaN":
             values = hu.astype(np.float32)
             values[1, 1, 2] = np.nan
-            save(image, values)
+            save_nifti(image, values)
         case "half labels":
-            save(truth, label.astype(np.float32) / 2)
+            save_nifti(truth, label.astype(np.float32) / 2)
         case "NaN label":
             values = label.astype(np.float32)
             values[1, 1, 2] = np.nan
-            save(truth, values)
+            save_nifti(truth, values)
         case "truncated image":
             image.write_bytes(image.read_bytes()[:-20])
         case "truncated label":
@@ -410,8 +410,8 @@ def make_problem(kind, save, folder, hu, label):
         ("text", "labelsTr", ""),
     ],
 )
-def test_a_problem_is_one_line_and_the_others_go_on(ct, kind, file, reason, save, extract, tmp_path):
-    make_problem(kind, save, tmp_path, *ct)
+def test_a_problem_is_one_line_and_the_others_go_on(ct, kind, file, reason, save_nifti, extract, tmp_path):
+    make_problem(kind, save_nifti, tmp_path, *ct)
     status, out, err = extract()
     assert (status, out[:10], err.count("\n")) == (1, "1 picture ", 1)
     assert err.startswith(str(tmp_path / file / "bad.nii.gz: "))
@@ -419,10 +419,10 @@ def test_a_problem_is_one_line_and_the_others_go_on(ct, kind, file, reason, save
     assert names(tmp_path / "out") == ["case_7_002"]
 
 
-def test_nan_elsewhere_than_in_the_chosen_slices_does_not_matter(ct, save, extract, tmp_path):
+def test_nan_elsewhere_than_in_the_chosen_slices_does_not_matter(ct, save_nifti, extract, tmp_path):
     values = ct[0].astype(np.float32)
     values[0, 0, 0] = np.nan
-    save(tmp_path / "imagesTr" / "case_7.nii.gz", values)
+    save_nifti(tmp_path / "imagesTr" / "case_7.nii.gz", values)
     assert extract("--every", 1)[0] == 0
 
 
@@ -432,10 +432,10 @@ def test_too_few_pixels(ct, extract):
     assert "the most are 9 in slice 2" in err
 
 
-def test_an_affine_may_be_rounded(ct, save, extract, tmp_path):
+def test_an_affine_may_be_rounded(ct, save_nifti, extract, tmp_path):
     affine = nib.load(tmp_path / "imagesTr" / "case_7.nii.gz").affine
     affine[0, 3] += 0.001
-    save(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1], affine)
+    save_nifti(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1], affine)
     assert extract()[0] == 0
 
 
@@ -447,9 +447,11 @@ def test_an_affine_may_be_rounded(ct, save, extract, tmp_path):
         ((1, 0), (0, 0), "labelsTr/case_7.nii.gz: does not say how it lies in the patient"),
     ],
 )
-def test_a_header_without_orientation_is_noted(ct, image_codes, label_codes, said, save, extract, tmp_path):
-    save(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0], codes=image_codes)
-    save(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1], codes=label_codes)
+def test_a_header_without_orientation_is_noted(
+    ct, image_codes, label_codes, said, save_nifti, extract, tmp_path
+):
+    save_nifti(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0], codes=image_codes)
+    save_nifti(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1], codes=label_codes)
     status, _, err = extract()
     assert status == 0
     assert said in err
@@ -459,8 +461,8 @@ def test_a_header_without_orientation_is_noted(ct, image_codes, label_codes, sai
 
 
 @pytest.mark.parametrize("codes", [(0, 1), (1, 0), (4, 2)])
-def test_either_form_gives_the_orientation(ct, codes, save, extract, tmp_path):
-    save(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0], codes=codes)
+def test_either_form_gives_the_orientation(ct, codes, save_nifti, extract, tmp_path):
+    save_nifti(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0], codes=codes)
     status, _, err = extract()
     assert (status, err) == (0, "")
 
@@ -468,11 +470,11 @@ def test_either_form_gives_the_orientation(ct, codes, save, extract, tmp_path):
 # What is there already
 
 
-def test_nothing_is_overwritten_unless_forced(ct, save, extract, tmp_path):
+def test_nothing_is_overwritten_unless_forced(ct, save_nifti, extract, tmp_path):
     assert extract()[0] == 0
     picture = tmp_path / "out/liver/images/case_7_002.png"
     before = picture.read_bytes(), (tmp_path / "out/liver/manifest.csv").read_bytes()
-    save(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0] * 0)
+    save_nifti(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0] * 0)
     for options in ([], ["--min-pixels", 1]):
         status, out, err = extract(*options)
         assert (status, out[:10], err.count("\n")) == (1, "0 pictures", 1)
@@ -483,19 +485,19 @@ def test_nothing_is_overwritten_unless_forced(ct, save, extract, tmp_path):
     assert picture.read_bytes() != before[0]
 
 
-def test_a_forced_volume_leaves_no_stale_pictures(ct, save, extract, tmp_path):
-    save(tmp_path / "imagesTr" / "b.nii", ct[0])
-    save(tmp_path / "labelsTr" / "b.nii", ct[1])
+def test_a_forced_volume_leaves_no_stale_pictures(ct, save_nifti, extract, tmp_path):
+    save_nifti(tmp_path / "imagesTr" / "b.nii", ct[0])
+    save_nifti(tmp_path / "labelsTr" / "b.nii", ct[1])
     assert extract("--min-pixels", 1)[0] == 0
     assert len(names(tmp_path / "out")) == 6
     assert extract("--force", labels=tmp_path / "labelsTr" / "b.nii")[0] == 0
     assert names(tmp_path / "out") == ["b_002", "case_7_001", "case_7_002", "case_7_003"]
 
 
-def test_new_volumes_join_a_folder(ct, save, extract, tmp_path):
+def test_new_volumes_join_a_folder(ct, save_nifti, extract, tmp_path):
     assert extract()[0] == 0
-    save(tmp_path / "imagesTr" / "b.nii", ct[0])
-    save(tmp_path / "labelsTr" / "b.nii", ct[1])
+    save_nifti(tmp_path / "imagesTr" / "b.nii", ct[0])
+    save_nifti(tmp_path / "labelsTr" / "b.nii", ct[1])
     status, out, err = extract()
     assert (status, out[:10], err.count("\n")) == (1, "1 picture ", 1)
     assert names(tmp_path / "out") == ["b_002", "case_7_002"]
@@ -512,11 +514,11 @@ def test_pictures_that_no_manifest_knows_are_not_overwritten(ct, extract, tmp_pa
     assert not (tmp_path / "out/liver/images").exists()
 
 
-def test_force_does_not_replace_another_volume_of_the_same_name(ct, save, extract, tmp_path):
+def test_force_does_not_replace_another_volume_of_the_same_name(ct, save_nifti, extract, tmp_path):
     assert extract("--every", 1)[0] == 0
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
-    save(tmp_path / "other" / "imagesTr" / "case_7.nii.gz", ct[0])
-    other = save(tmp_path / "other" / "labelsTr" / "case_7.nii.gz", ct[1])
+    save_nifti(tmp_path / "other" / "imagesTr" / "case_7.nii.gz", ct[0])
+    other = save_nifti(tmp_path / "other" / "labelsTr" / "case_7.nii.gz", ct[1])
     for options in ([], ["--force"]):
         status, out, err = extract(*options, labels=other.parent)
         assert (status, out[:10], err.count("\n")) == (1, "0 pictures", 1)
@@ -545,10 +547,10 @@ def test_a_foreign_manifest_is_left_alone(ct, content, extract, tmp_path):
         read_manifest(manifest)
 
 
-def test_workers_do_not_change_what_is_written(ct, save, extract, tmp_path):
+def test_workers_do_not_change_what_is_written(ct, save_nifti, extract, tmp_path):
     for name in "abc":
-        save(tmp_path / "imagesTr" / f"{name}.nii.gz", ct[0] + np.int16(ord(name)))
-        save(tmp_path / "labelsTr" / f"{name}.nii.gz", ct[1])
+        save_nifti(tmp_path / "imagesTr" / f"{name}.nii.gz", ct[0] + np.int16(ord(name)))
+        save_nifti(tmp_path / "labelsTr" / f"{name}.nii.gz", ct[1])
     for name in "xyb":
         (tmp_path / "labelsTr" / f"{name}.nii.gz").write_bytes(b"damaged")
     results = []

@@ -110,9 +110,9 @@ def test_wrong_arguments(shape, spacing):
 
 
 @pytest.mark.parametrize("name", ["liver", "spleen", "kidney right", "heart", "spine", "aorta"])
-def test_pictures_of_every_organ_are_upright(patient, save, tmp_path, name):
-    save(tmp_path / "imagesTr" / "p_0.nii.gz", patient.hu, patient.affine)
-    save(tmp_path / "labelsTr" / "p_0.nii.gz", patient.labels, patient.affine)
+def test_pictures_of_every_organ_are_upright(patient, save_nifti, tmp_path, name):
+    save_nifti(tmp_path / "imagesTr" / "p_0.nii.gz", patient.hu, patient.affine)
+    save_nifti(tmp_path / "labelsTr" / "p_0.nii.gz", patient.labels, patient.affine)
     organ = find_organ(name, (LABELS[name],), WINDOWS["abdomen"])
     report = extract(tmp_path / "labelsTr", None, Extraction(organ=organ, folder=tmp_path / name), 1)
     assert (report.pictures, report.problems) == (1, [])

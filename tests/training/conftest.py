@@ -2,37 +2,10 @@
 
 from dataclasses import dataclass
 
-import cv2
-import nibabel as nib
 import numpy as np
 import pytest
 
 from isegm.training.scenes import Scene
-
-
-@pytest.fixture
-def save():
-    """save(path, pixels) writes a grey or RGB picture, its folders made."""
-
-    def write(path, pixels):
-        array = np.asarray(pixels)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(path), array[..., ::-1] if array.ndim == 3 else array)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def save_nifti():
-    """save_nifti(path, array, affine) writes a NIfTI file; by default LAS (left, anterior, superior)."""
-
-    def write(path, array, affine=((-1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nib.Nifti1Image(array, np.array(affine, float)).to_filename(path)
-        return path
-
-    return write
 
 
 @dataclass(frozen=True)

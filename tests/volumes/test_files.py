@@ -29,8 +29,8 @@ def test_listing(tmp_path):
         list_volumes(tmp_path / "folder.nii")
 
 
-def test_only_volumes_are_opened(save, tmp_path):
-    assert open_volume(save(tmp_path / "a.nii", np.zeros((2, 2, 2), np.int16))).shape == (2, 2, 2)
+def test_only_volumes_are_opened(save_nifti, tmp_path):
+    assert open_volume(save_nifti(tmp_path / "a.nii", np.zeros((2, 2, 2), np.int16))).shape == (2, 2, 2)
     (tmp_path / "a.mgz").write_bytes(b"x")
     with pytest.raises(InputError, match=r"a\.mgz: not a NIfTI volume"):
         open_volume(tmp_path / "a.mgz")

@@ -10,12 +10,14 @@ EMPTY = np.zeros((40, 32, 12), np.int16)
 
 
 @pytest.fixture
-def opened(save, tmp_path):
+def opened(save_nifti, tmp_path):
     """opened(affine, codes, shape) gives a second volume beside one that lies by AFFINE, and that one."""
 
     def opened(affine=AFFINE, codes=(2, 0), array=EMPTY, other_codes=(2, 0)):
-        first = save(tmp_path / "first.nii", array, affine, codes)
-        return open_volume(first), open_volume(save(tmp_path / "second.nii", EMPTY, AFFINE, other_codes))
+        first = save_nifti(tmp_path / "first.nii", array, affine, codes)
+        return open_volume(first), open_volume(
+            save_nifti(tmp_path / "second.nii", EMPTY, AFFINE, other_codes)
+        )
 
     return opened
 
@@ -68,8 +70,8 @@ def test_one_without_orientation_takes_the_other_s(codes, other_codes, holds, sa
 
 
 @pytest.mark.parametrize("row", [[0, 1, 0, 0], [np.nan, 0, 0, 0], [0, 0, 0, 1]])
-def test_a_singular_affine_is_refused(row, save, tmp_path):
-    path = save(tmp_path / "first.nii", EMPTY, AFFINE, (2, 0))
+def test_a_singular_affine_is_refused(row, save_nifti, tmp_path):
+    path = save_nifti(tmp_path / "first.nii", EMPTY, AFFINE, (2, 0))
     content = bytearray(path.read_bytes())
     content[280:296] = np.array(row, "<f4").tobytes()  # srow_x
     path.write_bytes(content)

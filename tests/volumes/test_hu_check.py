@@ -84,8 +84,8 @@ def check(path):
     checked.warn()
 
 
-def test_the_warning_names_the_volume_and_the_reason(save, tmp_path):
-    path = save(tmp_path / "a.nii", (HU + 1024).astype(np.uint16))
+def test_the_warning_names_the_volume_and_the_reason(save_nifti, tmp_path):
+    path = save_nifti(tmp_path / "a.nii", (HU + 1024).astype(np.uint16))
     with pytest.warns(
         FileWarning, match=r"a\.nii: its values are not like HU.*as in HU \+ 1024.*convert them"
     ):
@@ -93,12 +93,12 @@ def test_the_warning_names_the_volume_and_the_reason(save, tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_scaling_is_applied_before(save, set_scaling, tmp_path):
-    check(set_scaling(save(tmp_path / "a.nii", (HU + 1024).astype(np.uint16)), 1, -1024))
+def test_scaling_is_applied_before(save_nifti, set_scaling, tmp_path):
+    check(set_scaling(save_nifti(tmp_path / "a.nii", (HU + 1024).astype(np.uint16)), 1, -1024))
 
 
-def test_what_is_kept_of_a_large_volume_is_bounded(save, tmp_path):
-    path = save(tmp_path / "a.nii", np.zeros((50, 1000, 200), np.int8))
+def test_what_is_kept_of_a_large_volume_is_bounded(save_nifti, tmp_path):
+    path = save_nifti(tmp_path / "a.nii", np.zeros((50, 1000, 200), np.int8))
     checked = HuCheck(path)
     for _, slab in open_volume(path).slabs():
         checked.add(slab)
@@ -108,7 +108,7 @@ def test_what_is_kept_of_a_large_volume_is_bounded(save, tmp_path):
 
 @pytest.mark.filterwarnings("error")
 def test_real_ct_passes(shared):
-    paths = sorted(shared.glob("*/*/imagesTr/*.nii.gz"))
+    paths = sorted(shared.glob("data/*/*/imagesTr/*.nii.gz"))
     assert len(paths) > 100
     for path in paths:
         check(path)
@@ -116,10 +116,10 @@ def test_real_ct_passes(shared):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_values_that_no_scan_has_are_no_matter(dtype, save, tmp_path):
+def test_values_that_no_scan_has_are_no_matter(dtype, save_nifti, tmp_path):
     values = HU.astype(dtype)
     values[0, 0] = np.finfo(dtype).max
-    path = save(tmp_path / "a.nii", values)
+    path = save_nifti(tmp_path / "a.nii", values)
     check(path)
     ((_, slab),) = open_volume(path).slabs()
     assert (slab.windowed(WINDOWS["abdomen"])[0, 0] == 255).all()

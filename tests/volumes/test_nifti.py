@@ -29,20 +29,20 @@ def read(volume):
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, ">i2", np.int32, np.float32, ">f8"])
 @pytest.mark.parametrize("image", [nib.Nifti1Image, nib.Nifti2Image])
-def test_voxels_are_read_as_stored(suffix, dtype, image, save, tmp_path):
+def test_voxels_are_read_as_stored(suffix, dtype, image, save_nifti, tmp_path):
     array = np.arange(60).reshape(5, 4, 3).astype(dtype)
     endianness = ">" if array.dtype.byteorder == ">" else "<"
-    volume = open_volume(save(tmp_path / f"a{suffix}", array, image=image, endianness=endianness))
+    volume = open_volume(save_nifti(tmp_path / f"a{suffix}", array, image=image, endianness=endianness))
     assert volume.shape == (5, 4, 3)
     assert volume.dtype == np.dtype(dtype)
     assert (read(volume) == array).all()
     assert [(k, slab.stored[0, 0, 0]) for k, slab in volume.slabs(wanted=[2, 0])] == [(0, 0), (2, 2)]
 
 
-def test_slabs_cover_a_volume_larger_than_one(save, tmp_path, monkeypatch):
+def test_slabs_cover_a_volume_larger_than_one(save_nifti, tmp_path, monkeypatch):
     monkeypatch.setattr("isegm.volumes.nifti._SLAB_BYTES", 100)
     array = np.arange(5 * 4 * 7, dtype=np.int16).reshape(5, 4, 7)  # 40 bytes a slice
-    volume = open_volume(save(tmp_path / "a.nii.gz", array))
+    volume = open_volume(save_nifti(tmp_path / "a.nii.gz", array))
     assert [start for start, _ in volume.slabs()] == [0, 2, 4, 6]
     assert (read(volume) == array).all()
 
@@ -56,34 +56,34 @@ def test_a_pair(tmp_path):
     assert "a.img is missing" in refusal(tmp_path / "a.hdr")
 
 
-def test_scaling_and_8bit(save, set_scaling, tmp_path):
-    path = save(tmp_path / "a.nii", np.ones((2, 2, 2), np.int16))
+def test_scaling_and_8bit(save_nifti, set_scaling, tmp_path):
+    path = save_nifti(tmp_path / "a.nii", np.ones((2, 2, 2), np.int16))
     volume = open_volume(set_scaling(path, 2, -1024))
     assert (volume.slope, volume.inter) == (2, -1024)
     for slope, is_8bit in ((1, True), (np.nan, True), (0, True), (2, False)):
-        path = save(tmp_path / "b.nii", np.ones((2, 2, 2), np.uint8))
+        path = save_nifti(tmp_path / "b.nii", np.ones((2, 2, 2), np.uint8))
         assert open_volume(set_scaling(path, slope, 0)).is_8bit is is_8bit
-    assert not open_volume(save(tmp_path / "c.nii", np.ones((2, 2, 2), np.int8))).is_8bit
+    assert not open_volume(save_nifti(tmp_path / "c.nii", np.ones((2, 2, 2), np.int8))).is_8bit
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("meter", 1000), ("micron", 0.001), ("unknown", 1)])
-def test_spacing_is_in_mm(unit, factor, save, tmp_path):
-    volume = open_volume(save(tmp_path / "a.nii", np.zeros((2, 2, 2), np.int16), unit=unit))
+def test_spacing_is_in_mm(unit, factor, save_nifti, tmp_path):
+    volume = open_volume(save_nifti(tmp_path / "a.nii", np.zeros((2, 2, 2), np.int16), unit=unit))
     assert volume.spacing_mm == pytest.approx((3 * factor, 2 * factor, 5 * factor))
 
 
-def test_dimensions_of_length_one_do_not_matter(save, tmp_path):
+def test_dimensions_of_length_one_do_not_matter(save_nifti, tmp_path):
     for shape, expected in (((4, 3, 2, 1, 1), (4, 3, 2)), ((4, 3), (4, 3, 1)), ((4,), (4, 1, 1))):
-        assert open_volume(save(tmp_path / "a.nii", np.zeros(shape, np.int16))).shape == expected
+        assert open_volume(save_nifti(tmp_path / "a.nii", np.zeros(shape, np.int16))).shape == expected
 
 
-def test_more_dimensions_complex_numbers_and_colours_are_refused(save, tmp_path):
+def test_more_dimensions_complex_numbers_and_colours_are_refused(save_nifti, tmp_path):
     path = tmp_path / "a.nii.gz"
-    assert "4D" in refusal(save(path, np.zeros((4, 3, 2, 2), np.int16)))
-    assert "5D" in refusal(save(path, np.zeros((4, 3, 2, 1, 3), np.int16)))
-    assert "complex" in refusal(save(path, np.zeros((4, 3, 2), np.complex64)))
+    assert "4D" in refusal(save_nifti(path, np.zeros((4, 3, 2, 2), np.int16)))
+    assert "5D" in refusal(save_nifti(path, np.zeros((4, 3, 2, 1, 3), np.int16)))
+    assert "complex" in refusal(save_nifti(path, np.zeros((4, 3, 2), np.complex64)))
     rgb = np.zeros((4, 3, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
-    assert "RGB" in refusal(save(path, rgb))
+    assert "RGB" in refusal(save_nifti(path, rgb))
 
 
 def test_what_is_no_nifti(tmp_path):
@@ -101,17 +101,17 @@ def test_what_is_no_nifti(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0.02, 0.3, 0.7, 0.99])
-def test_a_truncated_file(keep, save, tmp_path):
+def test_a_truncated_file(keep, save_nifti, tmp_path):
     array = np.random.default_rng(5).integers(-1000, 1000, (20, 20, 20)).astype(np.int16)
     for name in ("a.nii", "a.nii.gz"):
-        path = save(tmp_path / name, array)
+        path = save_nifti(tmp_path / name, array)
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
         refusal(path)
 
 
-def test_a_wrong_checksum_is_noticed_after_the_last_voxel(save, tmp_path):
+def test_a_wrong_checksum_is_noticed_after_the_last_voxel(save_nifti, tmp_path):
     array = np.random.default_rng(7).integers(-1000, 1000, (50, 50, 50)).astype(np.int16)
-    path = save(tmp_path / "a.nii.gz", array)
+    path = save_nifti(tmp_path / "a.nii.gz", array)
     content = bytearray(path.read_bytes())
     content[-6] ^= 1  # the last eight bytes are checksum and size
     path.write_bytes(content)
@@ -119,10 +119,10 @@ def test_a_wrong_checksum_is_noticed_after_the_last_voxel(save, tmp_path):
 
 
 @pytest.fixture
-def gzipped(save, tmp_path):
+def gzipped(save_nifti, tmp_path):
     """A compressed volume's path, its voxels and its bytes."""
     array = np.random.default_rng(8).normal(0, 20, (40, 30, 50)).astype(np.int16)
-    path = save(tmp_path / "a.nii.gz", array)
+    path = save_nifti(tmp_path / "a.nii.gz", array)
     return path, array, path.read_bytes()
 
 
@@ -201,9 +201,9 @@ def test_an_enormous_claim_allocates_nothing(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::isegm.errors.FileWarning")
-def test_random_damage_to_a_header_gives_a_line_or_a_volume(save, tmp_path):
+def test_random_damage_to_a_header_gives_a_line_or_a_volume(save_nifti, tmp_path):
     """Any header at all: no exception but InputError."""
-    path = save(tmp_path / "a.nii", np.ones((4, 3, 2), np.int16))
+    path = save_nifti(tmp_path / "a.nii", np.ones((4, 3, 2), np.int16))
     content = path.read_bytes()
     rng = np.random.default_rng(6)
     opened, lines = 0, set()
@@ -225,11 +225,11 @@ def test_random_damage_to_a_header_gives_a_line_or_a_volume(save, tmp_path):
     assert not any("\n" in line for line in lines)
 
 
-def test_nan_and_infinity(save, tmp_path):
+def test_nan_and_infinity(save_nifti, tmp_path):
     for value in (np.nan, np.inf, -np.inf):
         values = np.ones((2, 2, 2), np.float32)
         values[1, 1, 1] = value
-        ((_, slab),) = open_volume(save(tmp_path / "a.nii", values)).slabs()
+        ((_, slab),) = open_volume(save_nifti(tmp_path / "a.nii", values)).slabs()
         slab[0].check_finite("slice 2")
         with pytest.raises(InputError, match=r"a\.nii: NaN or infinite voxels in slice 3"):
             slab[1].check_finite("slice 3")
@@ -259,11 +259,11 @@ def test_other_bytes_in_the_place_of_voxels_are_damage(gzipped):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("suffixes", [(".nii.gz", ".nii"), (".hdr", ".hdr"), (".hdr.gz", ".hdr")])
-def test_files_named_otherwise_than_they_are_stored(suffixes, save, tmp_path):
+def test_files_named_otherwise_than_they_are_stored(suffixes, save_nifti, tmp_path):
     array = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
     saved, named = (tmp_path / f"{name}{suffix}" for name, suffix in zip("ab", suffixes, strict=True))
     image = nib.Nifti1Pair if ".hdr" in suffixes[0] else nib.Nifti1Image
-    files = zip(nifti_files(save(saved, array, image=image)), nifti_files(named), strict=True)
+    files = zip(nifti_files(save_nifti(saved, array, image=image)), nifti_files(named), strict=True)
     for source, target in files:
         content = source.read_bytes()
         if suffixes[0] == suffixes[1]:
@@ -274,7 +274,7 @@ def test_files_named_otherwise_than_they_are_stored(suffixes, save, tmp_path):
     np.testing.assert_array_equal(read(volume), array)
 
     plain = tmp_path / "c.nii.gz"
-    plain.write_bytes(save(tmp_path / "c.nii", array).read_bytes())
+    plain.write_bytes(save_nifti(tmp_path / "c.nii", array).read_bytes())
     with pytest.warns(FileWarning, match=r"c\.nii\.gz: is not compressed, whatever its name says; rename"):
         volume = open_volume(plain)
     np.testing.assert_array_equal(read(volume), array)
@@ -283,9 +283,9 @@ def test_files_named_otherwise_than_they_are_stored(suffixes, save, tmp_path):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("unit", ["mm", "meter", "micron"])
 @pytest.mark.parametrize("codes", [(2, 0), (2, 1), (0, 1), (0, 0)])
-def test_of_two_spacings_the_affine_s_is_taken_with_a_word(unit, codes, save, tmp_path):
+def test_of_two_spacings_the_affine_s_is_taken_with_a_word(unit, codes, save_nifti, tmp_path):
     """pixdim is what a qform is made of, and all that a file without sform and qform has."""
-    path = save(tmp_path / "a.nii", np.zeros((3, 3, 3), np.int16), codes=codes, unit=unit)
+    path = save_nifti(tmp_path / "a.nii", np.zeros((3, 3, 3), np.int16), codes=codes, unit=unit)
     scale = {"mm": 1, "meter": 1000, "micron": 0.001}[unit]
     spacing = np.array([3, 2, 5]) if any(codes) else np.ones(3)
     assert open_volume(path).spacing_mm == pytest.approx(spacing * scale)
@@ -302,19 +302,19 @@ def test_of_two_spacings_the_affine_s_is_taken_with_a_word(unit, codes, save, tm
         assert open_volume(path).spacing_mm == pytest.approx(np.array([1.5, 2, 2]) * scale)
 
 
-def test_the_affine_leads_to_millimetres(save, tmp_path):
+def test_the_affine_leads_to_millimetres(save_nifti, tmp_path):
     affine = np.array([[-3.0, 0, 0, 90], [0, 2, 0.5, -120], [0, 0, 5, -300], [0, 0, 0, 1]])
-    path = save(tmp_path / "a.nii", np.zeros((3, 3, 3), np.int16), affine, (2, 0), "micron")
+    path = save_nifti(tmp_path / "a.nii", np.zeros((3, 3, 3), np.int16), affine, (2, 0), "micron")
     np.testing.assert_allclose(open_volume(path).affine[:3], affine[:3] / 1000)
 
 
 @pytest.mark.parametrize(("stored", "slope"), [(255, 1 / 255), (1, 1.0009), (100, 0.01), (1, 1.0)])
-def test_labels_within_a_thousandth_of_an_integer(stored, slope, save, set_scaling, tmp_path):
-    path = save(tmp_path / "a.nii", np.full((2, 2, 2), stored, np.uint8))
+def test_labels_within_a_thousandth_of_an_integer(stored, slope, save_nifti, set_scaling, tmp_path):
+    path = save_nifti(tmp_path / "a.nii", np.full((2, 2, 2), stored, np.uint8))
     ((_, slab),) = open_volume(set_scaling(path, slope, 0)).slabs()
     assert (slab.labels() == 1).all()
     for off in (1.002, 0.5, np.nan, np.inf, 1e20):
-        ((_, slab),) = open_volume(save(path, np.full((2, 2, 2), off, np.float32))).slabs()
+        ((_, slab),) = open_volume(save_nifti(path, np.full((2, 2, 2), off, np.float32))).slabs()
         with pytest.raises(InputError, match=r"a\.nii: holds .*, no label"):
             slab.labels()
 
@@ -323,7 +323,7 @@ def test_labels_within_a_thousandth_of_an_integer(stored, slope, save, set_scali
 def test_real_awkward_files(shared):
     """As nibabel reads them: see CONTENTS.txt beside the files."""
     opened = 0
-    for path in sorted((shared / "nifti_robustness").rglob("*")):
+    for path in sorted((shared / "data/nifti_robustness").rglob("*")):
         if not path.name.endswith((".nii", ".nii.gz", ".hdr", ".hdr.gz")):
             continue
         try:

@@ -36,7 +36,7 @@ def stored(patient, order, flips):
 
 
 @pytest.mark.parametrize(("order", "flips"), ORDERS)
-def test_48_storage_orders(order, flips, save, tmp_path):
+def test_48_storage_orders(order, flips, save_nifti, tmp_path):
     rng = np.random.default_rng(3)
     patient = rng.integers(0, 256, (RIGHT, ANTERIOR, SUPERIOR)).astype(np.uint8)
     organ = np.zeros(patient.shape, np.uint8)
@@ -46,8 +46,8 @@ def test_48_storage_orders(order, flips, save, tmp_path):
     picture, mask = patient[::-1, ::-1, 2].T, organ[::-1, ::-1, 2].T
 
     array, affine = stored(patient, order, flips)
-    label = save(tmp_path / "l" / "p.nii", stored(organ, order, flips)[0], affine)
-    image = save(tmp_path / "i" / "p.nii.gz", array, affine)
+    label = save_nifti(tmp_path / "l" / "p.nii", stored(organ, order, flips)[0], affine)
+    image = save_nifti(tmp_path / "i" / "p.nii.gz", array, affine)
     extraction = Extraction(organ=find_organ("spleen"), folder=tmp_path / "out")
     (row,) = extract_volume(ExtractionJob(VolumePair(label, image, "p"), extraction))
 
@@ -62,14 +62,14 @@ def test_48_storage_orders(order, flips, save, tmp_path):
 
 
 @pytest.mark.parametrize(("order", "flips"), ORDERS[::7])
-def test_raw_keeps_the_array(order, flips, save, tmp_path):
+def test_raw_keeps_the_array(order, flips, save_nifti, tmp_path):
     rng = np.random.default_rng(4)
     patient = rng.integers(0, 256, (RIGHT, ANTERIOR, SUPERIOR)).astype(np.uint8)
     array, affine = stored(patient, order, flips)
     organ = np.zeros(array.shape, np.uint8)
     organ[:2, :3, 1] = 1
-    label = save(tmp_path / "l" / "p.nii", organ, affine)
-    image = save(tmp_path / "i" / "p.nii", array, affine)
+    label = save_nifti(tmp_path / "l" / "p.nii", organ, affine)
+    image = save_nifti(tmp_path / "i" / "p.nii", array, affine)
     extraction = Extraction(organ=find_organ("spleen"), folder=tmp_path / "out", raw=True)
     (row,) = extract_volume(ExtractionJob(VolumePair(label, image, "p"), extraction))
 

@@ -39,9 +39,9 @@ def drawn_upright(volume):
 
 @pytest.mark.parametrize(("order", "signs"), ORDERS)
 @pytest.mark.parametrize("degrees", [0, 20])
-def test_a_mask_of_slices_goes_back_where_it_came_from(order, signs, degrees, save, tmp_path):
+def test_a_mask_of_slices_goes_back_where_it_came_from(order, signs, degrees, save_nifti, tmp_path):
     affine = placed(order, signs, degrees)
-    path = save(tmp_path / "ct.nii.gz", np.zeros(SHAPE, np.int16), affine, (2, 1))
+    path = save_nifti(tmp_path / "ct.nii.gz", np.zeros(SHAPE, np.int16), affine, (2, 1))
     volume = open_volume(path)
     pictures, mask = drawn_upright(volume)
     write_nifti(tmp_path / "mask.nii.gz", volume, (mask[:, :, k : k + 2] for k in (0, 2)))
@@ -57,11 +57,11 @@ def test_a_mask_of_slices_goes_back_where_it_came_from(order, signs, degrees, sa
 @pytest.mark.parametrize("codes", [(0, 0), (0, 3), (4, 0), (2, 1)])
 @pytest.mark.parametrize("image", [nib.Nifti1Image, nib.Nifti2Image, nib.Nifti1Pair])
 @pytest.mark.parametrize(("endianness", "unit"), [("<", "mm"), (">", "micron")])
-def test_the_header_says_the_same_of_the_geometry(codes, image, endianness, unit, save, tmp_path):
+def test_the_header_says_the_same_of_the_geometry(codes, image, endianness, unit, save_nifti, tmp_path):
     name = "ct.hdr" if image is nib.Nifti1Pair else "ct.nii"
     affine = placed((1, 0, 2), (-1, 1, 1), 20)
     array = np.zeros(SHAPE, f"{endianness}i2")
-    path = save(tmp_path / name, array, affine, codes, unit, image, endianness)
+    path = save_nifti(tmp_path / name, array, affine, codes, unit, image, endianness)
     write_nifti(tmp_path / "mask.nii", open_volume(path), [np.ones(SHAPE, np.uint8)])
     ct, mask = nib.load(path).header, nib.load(tmp_path / "mask.nii").header
     assert mask.get_data_dtype() == np.uint8
@@ -102,8 +102,8 @@ def test_a_volume_of_another_format_is_written_as_well(order, signs, has_orienta
     np.testing.assert_array_equal(read, array)
 
 
-def test_what_fails_leaves_nothing_half_written(save, tmp_path):
-    volume = open_volume(save(tmp_path / "ct.nii", np.zeros(SHAPE, np.int16)))
+def test_what_fails_leaves_nothing_half_written(save_nifti, tmp_path):
+    volume = open_volume(save_nifti(tmp_path / "ct.nii", np.zeros(SHAPE, np.int16)))
 
     def slabs():
         yield np.zeros((5, 7, 2), np.uint8)
@@ -116,8 +116,8 @@ def test_what_fails_leaves_nothing_half_written(save, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["ct.nii"]
 
 
-def test_the_same_voxels_give_the_same_file(save, tmp_path):
-    volume = open_volume(save(tmp_path / "ct.nii", np.zeros(SHAPE, np.int16)))
+def test_the_same_voxels_give_the_same_file(save_nifti, tmp_path):
+    volume = open_volume(save_nifti(tmp_path / "ct.nii", np.zeros(SHAPE, np.int16)))
     for name in ("a.nii.gz", "b.nii.gz"):
         write_nifti(tmp_path / name, volume, [np.ones(SHAPE, np.uint8)], description="a mask", shown=(0, 1))
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()

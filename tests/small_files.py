@@ -1,8 +1,9 @@
-"""Small NIfTI files for the tests, made by nibabel, and the real ones where they are at hand."""
+"""Small files for the tests, and the published tools as modules."""
 
 import importlib.util
 from pathlib import Path
 
+import cv2
 import nibabel as nib
 import numpy as np
 import pytest
@@ -28,9 +29,28 @@ def normalize_ct_images():
     return load_tool("normalize_ct_images")
 
 
+@pytest.fixture(scope="session")
+def metricas():
+    return load_tool("metricas")
+
+
 @pytest.fixture
 def save():
-    """save(path, array, ...) writes a NIfTI file; ``codes`` are those of sform and qform."""
+    """save(path, pixels) writes a grey or RGB picture of 8 or 16 bits."""
+
+    def write(path, pixels):
+        array = np.asarray(pixels)
+        array = array if array.dtype == np.uint16 else array.astype(np.uint8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), array[..., ::-1] if array.ndim == 3 else array)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def save_nifti():
+    """save_nifti(path, array, ...) writes a NIfTI file; ``codes`` are those of sform and qform."""
 
     def write(path, array, affine=LAS_3MM, codes=(2, 1), unit="mm", image=nib.Nifti1Image, endianness="<"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +81,7 @@ def set_scaling():
 
 
 @pytest.fixture
-def ct(save, tmp_path):
+def ct(save_nifti, tmp_path):
     """A (6, 5, 4) CT volume and its label: organ voxels 0, 3, 9, 2 in slices 0 to 3."""
     rng = np.random.default_rng(0)
     hu = rng.integers(-1000, 1000, (6, 5, 4)).astype(np.int16)
@@ -69,15 +89,6 @@ def ct(save, tmp_path):
     label[0, :3, 1] = 1
     label[1:4, 1:4, 2] = 1
     label[5, 3:, 3] = 2
-    save(tmp_path / "imagesTr" / "case_7.nii.gz", hu)
-    save(tmp_path / "labelsTr" / "case_7.nii.gz", label)
+    save_nifti(tmp_path / "imagesTr" / "case_7.nii.gz", hu)
+    save_nifti(tmp_path / "labelsTr" / "case_7.nii.gz", label)
     return hu, label
-
-
-@pytest.fixture
-def shared():
-    """Real data, beside the checkout; it is no part of the project."""
-    folder = ROOT / ".." / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip("the real data are not at hand")
-    return folder

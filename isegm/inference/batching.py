@@ -98,6 +98,14 @@ class BatchedNetwork:
         """Run the first stage; see :class:`isegm.inference.torch_network.InferenceModel`."""
         return Encoded(*self._ask(_Request("encode", (points, image))))
 
+    def image_part(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Nothing yet: both parts of the first stage are gathered as one."""
+        return (image,)
+
+    def click_part(self, maps: tuple[Tensor, ...], points: Tensor) -> Encoded:
+        """Run the first stage."""
+        return self.encode(maps[0], points)
+
     def correct(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
         """Run the correction head; see :class:`isegm.inference.torch_network.InferenceModel`."""
         return self._ask(_Request("correct", (points, *encoded, previous)))[0]

@@ -26,7 +26,13 @@ class Network(Protocol):
         """The type of the tensors that it takes and returns; points are in single precision at least."""
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
-        """Run the first stage."""
+        """Run the first stage: both parts."""
+
+    def image_part(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Compute what no click changes, as far as the runtime tells it apart."""
+
+    def click_part(self, maps: tuple[Tensor, ...], points: Tensor) -> Encoded:
+        """Compute the rest of :meth:`encode` from what :meth:`image_part` gave."""
 
     def correct(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
         """Run the correction head."""

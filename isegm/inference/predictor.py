@@ -18,14 +18,13 @@ from torch import Tensor
 
 from isegm.geometry import Click, input_size
 from isegm.inference.network import Network
+from isegm.inference.network_input import image_input, mask_input, points_input, probability_of
 from isegm.inference.progressive_merge import merge_change
 from isegm.inference.segmenter import Probability
 from isegm.inference.torch_network import Encoded, InferenceModel
 from isegm.metrics.overlap import Mask
-from isegm.model.click_maps import encode_clicks
 from isegm.model.correction.templates import STRIDE
-from isegm.model.emc_click import MASK_LOGIT, EMCClick
-from isegm.model.layers import resize
+from isegm.model.emc_click import EMCClick
 
 
 class _Step(NamedTuple):
@@ -129,7 +128,8 @@ class Predictor:
                 )
             previous_mask = given.copy()
         # Nothing is kept before all is made: a failure above or in here leaves the last image set.
-        self._input = self._prepare(image)
+        size = input_size(height, width, self.size, STRIDE)
+        self._input = image_input(image, size, self.network, flip=self.flip)
         self._shape = (height, width)
         self._previous_mask = previous_mask
         self._encoded = None
@@ -223,11 +223,7 @@ class Predictor:
 
     def _first_logits(self, coarse: Tensor) -> Tensor:
         """What the first click corrects: the previous mask, or without one ``coarse`` (1 or 2, 1, h, w)."""
-        if self._previous_mask is None:
-            return coarse
-        mask = torch.from_numpy(self._previous_mask).to(coarse.device, self._exact)[None, None]
-        logits = resize((2 * mask - 1) * MASK_LOGIT, (coarse.shape[2], coarse.shape[3])).to(coarse.dtype)
-        return torch.cat([logits, logits.flip(3)]) if self.flip else logits
+        return coarse if self._previous_mask is None else mask_input(self._previous_mask, coarse)
 
     @torch.inference_mode()
     def _last_answer(self) -> _Answer | None:
@@ -243,39 +239,16 @@ class Predictor:
 
     def _answer_of(self, step: _Step, before: Mask) -> _Answer:
         """Return a click's result where ``before`` was the mask, (H, W)."""
-        probability = self._to_image(step.logits)
+        probability = probability_of(step.logits, self._size, self._shape_or_raise())
         mask = probability > self.threshold
         if self._previous_mask is not None:
             mask = merge_change(before, mask, round(step.click.row), round(step.click.col))
         return _Answer(probability, mask)
 
-    def _prepare(self, image: npt.NDArray[np.uint8]) -> Tensor:
-        """The network's input, (1 or 2, 3, H', W'): normalised, with the mirrored image if ``flip``."""
-        size = input_size(image.shape[0], image.shape[1], self.size, STRIDE)
-        # A copy: torch warns of an array that cannot be written to.
-        colour = np.array(np.atleast_3d(image).transpose(2, 0, 1), order="C")
-        pixels = torch.from_numpy(colour).to(self.network.device, self._exact).unsqueeze(0) / 255
-        pixels = resize(pixels.expand(-1, 3, -1, -1), size)
-        normalised = EMCClick.normalise(pixels).to(self.network.dtype)
-        return torch.cat([normalised, normalised.flip(3)]) if self.flip else normalised
-
-    @property
-    def _exact(self) -> torch.dtype:
-        """What is computed in apart from the network: coordinates and pictures suffer in half precision."""
-        return torch.promote_types(self.network.dtype, torch.float32)
-
     def _points(self, clicks: tuple[Click, ...]) -> Tensor:
         """The clicks as the network reads them, (1 or 2, 2N, 3)."""
-        (height, width), (network_height, network_width) = self._shape_or_raise(), self._input.shape[2:]
-        scaled = [
-            click.scaled(network_height / height, network_width / width)
-            for click in self._within_limit(clicks)
-        ]
-        views = [scaled]
-        if self.flip:
-            views.append([click.mirrored(network_width) for click in scaled])
-        points = torch.stack([encode_clicks(view) for view in views])
-        return points.to(self._input.device, self._exact)
+        kept = self._within_limit(clicks)
+        return points_input(kept, self._shape_or_raise(), self._size, self.network, flip=self.flip)
 
     def _within_limit(self, clicks: tuple[Click, ...]) -> list[Click]:
         if self.clicks_limit is None:
@@ -288,17 +261,11 @@ class Predictor:
                 kept.append(click)
         return kept
 
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._input.shape[2], self._input.shape[3]
+
     def _first_stage(self, first_click: Click, points: Tensor) -> Encoded:
         if self._encoded is None or self._encoded[0] != first_click:
             self._encoded = (first_click, self.network.encode(self._input, points))
         return self._encoded[1]
-
-    def _to_image(self, logits: Tensor) -> Probability:
-        """From low-resolution logits of all views to one probability map of the image's size."""
-        logits = logits.to(self._exact)  # (1 or 2, 1, h, w)
-        if self.flip:
-            # Resizing is linear and sees no left or right: the average of what is resized is cheaper resized.
-            logits = (logits[:1] + logits[1:].flip(3)) / 2
-        logits = resize(logits, (self._input.shape[2], self._input.shape[3]))
-        probability = resize(logits.sigmoid(), self._shape_or_raise())
-        return probability[0, 0].to("cpu", torch.float32).numpy()

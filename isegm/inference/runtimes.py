@@ -1,6 +1,7 @@
 """Networks run by ONNX Runtime or OpenVINO, on the CPU, from a pair of ONNX files."""
 
 import threading
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ _CLICK_MAP = "click_map_"
 _Array = npt.NDArray[np.float32]
 
 
-class _RuntimeNetwork:
+class _RuntimeNetwork(ABC):
     """What both runtimes' networks share; :class:`isegm.inference.network.Network` says what they do."""
 
     def __init__(self, pair: OnnxPair) -> None:
@@ -44,6 +45,18 @@ class _RuntimeNetwork:
     def dtype(self) -> torch.dtype:
         """float32: that of what it takes and gives, whatever it computes in."""
         return torch.float32
+
+    def image_part(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Nothing yet: the first stage is one network, which the click enters."""
+        return (image,)
+
+    def click_part(self, maps: tuple[Tensor, ...], points: Tensor) -> Encoded:
+        """Run the first stage."""
+        return self.encode(maps[0], points)
+
+    @abstractmethod
+    def encode(self, image: Tensor, points: Tensor) -> Encoded:
+        """Run the first stage."""
 
     def _check_size(self, image: Tensor) -> None:
         height, width = check_size(image)

@@ -106,11 +106,34 @@ class InferenceModel(nn.Module):
         Raises:
             ValueError: H or W is no multiple of 4.
         """
+        return self.click_part(self.image_part(image), points)
+
+    def image_part(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Compute what no click changes: the head's share of the image, and the first stage's maps.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+
+        Raises:
+            ValueError: H or W is no multiple of 4.
+        """
         allow_tf32(self.tf32)
-        disk = first_click_disk(points, *check_size(image)).to(image.dtype)
+        check_size(image)
         image = image.contiguous(memory_format=torch.channels_last)
-        first = self.first_stage(image, self.click_embedding(disk))
-        return Encoded(*self.head.prepare(image, first.features), first.coarse)
+        return self.head.image_share(unshuffle(image)), *self.first_stage.image_part(image)
+
+    def click_part(self, maps: tuple[Tensor, ...], points: Tensor) -> Encoded:
+        """Compute the rest of what :meth:`encode` gives.
+
+        Args:
+            maps: What :meth:`image_part` gave.
+            points: (B, 2N, 3), in network-input pixels, in single precision at least.
+        """
+        allow_tf32(self.tf32)
+        share, *firsts = maps
+        disk = first_click_disk(points, STRIDE * share.shape[2], STRIDE * share.shape[3]).to(share.dtype)
+        first = self.first_stage.click_part(tuple(firsts), self.click_embedding(disk))
+        return Encoded(share, self.head.feature_share(self.head.narrow(first.features)), first.coarse)
 
     def correct(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
         """Run the correction head.
@@ -160,18 +183,6 @@ class InferenceHead(nn.Module):
         self.decoding_block2 = Share(head.refine_fusion2)
         self.predict = NarrowConv(head.refine_pred)
         self.shuffle = head.shuffle
-
-    def prepare(self, image: Tensor, cached: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute what does not change between the clicks on an image.
-
-        Args:
-            image: (B, 3, H, W), normalised.
-            cached: The first stage's features, (B, C, h, w).
-
-        Returns:
-            ``image`` and ``features`` of :class:`Encoded`.
-        """
-        return self.image_share(unshuffle(image)), self.feature_share(self.narrow(cached))
 
     def forward(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
         """Correct the previous mask; see :meth:`InferenceModel.correct`."""

@@ -30,7 +30,7 @@ class JsonObject:
         """A text that can be encoded.
 
         Raises:
-            InputError: It is missing without a default, is none, or holds half of a surrogate pair.
+            InputError: It is missing without a default, no text, or holds half of a surrogate pair.
         """
         value = self._value(key, default)
         if not isinstance(value, str) or not _is_encodable(value):
@@ -41,7 +41,7 @@ class JsonObject:
         """A whole number from ``low`` to ``high``.
 
         Raises:
-            InputError: It is missing without a default, or none such.
+            InputError: It is missing without a default, or something else.
         """
         value = self._value(key, default)
         if not _is_integer(value) or not low <= value <= high:
@@ -52,7 +52,7 @@ class JsonObject:
         """A finite number from 0 to ``high``.
 
         Raises:
-            InputError: It is missing without a default, or none such.
+            InputError: It is missing without a default, or something else.
         """
         value = self._value(key, default)
         if not _is_number(value) or not 0 <= value <= high:
@@ -67,7 +67,7 @@ class JsonObject:
         """A list of finite numbers from 0 to ``high``.
 
         Raises:
-            InputError: It is missing, or none such.
+            InputError: It is missing, or something else.
         """
         value = self._value(key, None)
         if not isinstance(value, list) or not all(_is_number(item) and 0 <= item <= high for item in value):

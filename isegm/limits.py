@@ -1,7 +1,7 @@
 """How large a file may be: the limits that keep one bad file from taking all memory, each decided here.
 
-They are far above what CT, photographs and networks need. What must be larger than that takes a change of a
-number here; for pictures the environment variable ``OPENCV_IO_MAX_IMAGE_PIXELS`` is enough.
+They are far above what CT, photographs and networks need. To raise one, change its number here; for pictures
+the environment variable ``OPENCV_IO_MAX_IMAGE_PIXELS`` is enough.
 """
 
 import errno
@@ -46,7 +46,7 @@ MOST_NETWORK_BYTES = 2**31
 
 
 def check_bytes(path: Path, most: int) -> None:
-    """Refuse what is no file, or a larger one than can be meant, before it is opened.
+    """Refuse what is not a file, or is larger than such a file can be, before it is opened.
 
     Raises:
         InputError: It is larger than ``most`` bytes, or a pipe or device, which might never end.

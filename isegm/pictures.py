@@ -83,8 +83,8 @@ def read_values(path: Path) -> npt.NDArray[Any]:
     """Read a picture of any depth: one of 8 bits as :func:`read_image` does, a grey one as stored, (H, W).
 
     Raises:
-        InputError: The file is missing, empty, or not a picture that can be decoded; or it has colours that
-            are not of 8 bits, or values that are no numbers.
+        InputError: The file is missing, empty, or not a picture that can be decoded; its colours have more
+            than 8 bits; or its values are NaN or infinite.
     """
     pixels = read_stored(path)
     if pixels.dtype == np.uint8 or pixels.ndim == 3:

@@ -43,7 +43,7 @@ class Reading:
 
 
 NOTHING_SAID = Reading()
-"""Of a data set without the file."""
+"""For a data set without the file."""
 
 
 def read_reading(folder: Path) -> Reading:

@@ -17,7 +17,7 @@ from pathlib import Path
 from isegm.errors import InputWarning
 
 TEMPORARY_PREFIX = ".tmp-"
-"""How the names of files begin that are still being written."""
+"""How the names of files that are still being written begin."""
 
 
 @contextlib.contextmanager
@@ -68,7 +68,7 @@ def warn_of_links(folder: Path, links: Sequence[Path]) -> None:
     """Warn of links that lead out of a data set: what is read is then not what lies in its folder.
 
     A whole folder may be a link: what counts is where its files lie. Links within the folder, and to a folder
-    beside it (from ``masks`` to ``images``, say), are no matter.
+    beside it (from ``masks`` to ``images``, say), are fine.
 
     Args:
         folder: The listed folder.

@@ -18,7 +18,7 @@ from isegm.compare.score_files import table, write_rows, write_summary
 from isegm.compare.score_plots import plot_against_area
 from isegm.compare.scores import Scores, score
 from isegm.compare.summary import Summary, summarise_scores
-from isegm.errors import InputError, InputProblems, InputWarning, warn_together
+from isegm.errors import InputError, InputProblems, InputWarning, describe, warn_together
 from isegm.metrics.bootstrap import RESAMPLES, SEED
 from isegm.volumes.files import is_volume
 
@@ -173,7 +173,7 @@ def _attempt(pair: Pair, manifest: dict[str, Spacing], settings: Settings) -> Sc
     except InputError as error:
         return str(error)
     except OSError as error:  # no permission, say
-        return f"{error.filename or pair.prediction}: {error.strerror or error}; make it readable"
+        return describe(error, pair.prediction)
     except MemoryError:
         return f"{pair.prediction}: not enough memory to compare it; use a larger machine"
 

@@ -57,7 +57,7 @@ def read_mask_pair(
         pair: Two pictures or two NIfTI volumes.
         manifest: Spacing of pictures by name; see :func:`read_spacings`.
         labels: Which label values of a volume are object; None is every value but 0.
-        spacing: In mm, one number an axis; goes before manifest and affine.
+        spacing: In mm, one number an axis; overrides manifest and affine.
 
     Raises:
         InputError: The files are of different kinds, sizes or grids, one cannot be read or is no mask, or
@@ -157,9 +157,7 @@ def _read_volumes(pair: Pair, labels: Sequence[int] | None) -> MaskPair:
     steps = placed.affine[:3, axes]
     cosines = steps.T @ steps / np.outer(spacing, spacing)
     if np.abs(cosines - np.eye(len(axes))).max() > _SHEAR_TOLERANCE:
-        spacing = np.asarray(
-            np.linalg.qr(steps, mode="r")
-        )  # the same steps, turned, which changes no distance
+        spacing = np.asarray(np.linalg.qr(steps, mode="r"))  # the steps turned, which changes no distance
     return MaskPair(
         _read_labels(truth, labels).reshape(sides), _read_labels(prediction, labels).reshape(sides), spacing
     )

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from tqdm import tqdm
 
-from isegm.errors import InputError, InputWarning, SettingError, warn_together
+from isegm.errors import InputError, InputWarning, SettingError, describe, warn_together
 
 
 class VolumeJob(Protocol):
@@ -51,17 +51,17 @@ def run_batch(
     """Do ``work(job)`` for every job; a job that fails does not keep the others from being done.
 
     ``InputError``, ``OSError`` and ``MemoryError`` become problems, and so does the death of the process
-    that a job ran in (which is how Linux ends one that takes too much memory). One worker, or one job,
-    means this very process.
+    that a job ran in (which is how Linux ends one that takes too much memory). With one worker, or one job,
+    the work is done in this process.
 
     Args:
-        work: A function of a module, so that other processes find it.
+        work: A module's function, so that other processes can find it.
         jobs: In the order of their indices.
         workers: Processes at most; by default one a core.
-        title: Stands before the bar. The bar is on stderr, and only where that is a terminal.
+        title: Stands before the bar, which is shown on stderr where that is a terminal.
 
     Yields:
-        The job's index and its outcome, as they get done.
+        The job's index and its outcome, as jobs are done.
 
     Warns:
         Whatever the jobs warned of, in their order, at the end: see :func:`isegm.errors.warn_together`.
@@ -192,6 +192,6 @@ def _result_or_problem(work: Callable[[J], R], job: J) -> JobOutcome[R]:
     except InputError as error:
         return JobOutcome(None, str(error))
     except OSError as error:
-        return JobOutcome(None, f"{error.filename or job.path}: {error.strerror or error}")
+        return JobOutcome(None, describe(error, job.path))
     except MemoryError:
         return JobOutcome(None, f"{job.path}: not enough memory; try fewer workers")

@@ -67,8 +67,8 @@ def parse_windows(organ: str) -> Window | dict[str, Window]:
         One window for all volumes, or that of each file name.
 
     Raises:
-        InputError: The text has no letter or has a comma but is not ``level,width``, the organ's window is
-            not known, or the JSON file is missing or malformed.
+        InputError: The text looks like ``level,width`` but is not, the organ's window is not known, or the
+            JSON file is missing or malformed.
     """
     if organ.lower().endswith(".json"):
         return read_windows(Path(organ))

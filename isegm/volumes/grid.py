@@ -14,7 +14,7 @@ precision or as rounded text, while a true mismatch is off by half a voxel or mo
 
 
 def common_grid(first: Volume, second: Volume) -> Volume:
-    """Refuse two volumes that do not lie on each other; return the one whose affine holds for both.
+    """Check that two volumes lie on one grid, and return the one whose affine holds for both.
 
     That is the second, unless only the first says how it lies in the patient.
 

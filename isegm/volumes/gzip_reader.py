@@ -28,7 +28,7 @@ class GzipReader:
         file: The compressed file, at its beginning.
 
     Attributes:
-        has_other_bytes: Whether something else than zeros follows the stream; known once it has been read to
+        has_other_bytes: Whether anything but zeros follows the stream; known once it has been read to
             its end.
     """
 
@@ -45,7 +45,7 @@ class GzipReader:
         return self._position
 
     def seek(self, position: int) -> None:
-        """Read on as far as a position, which is not behind."""
+        """Read forward to a position."""
         while self._position < position and self.read(min(_CHUNK, position - self._position)):
             pass
 

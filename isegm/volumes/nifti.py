@@ -2,9 +2,8 @@
 
 NIfTI's array is in Fortran order: the slices along its last axis lie one after another in the file. So a file
 is read as slabs of such slices, whether compressed or not; a compressed file is decompressed once, and its
-checksum verified. nibabel reads the headers, once what they claim has been held against the limits: it would
-read extensions whole, as long as they say they are. isal decompresses: some three times as fast as Python's
-own gzip.
+checksum verified. nibabel reads the headers, but only once what they claim has been held against the limits:
+it would read extensions of any length. isal decompresses, some three times as fast as Python's own gzip.
 """
 
 import contextlib
@@ -100,7 +99,7 @@ class NiftiVolume(Volume):
                     "voxel; is its header right?"
                 )
         if stream.has_other_bytes:
-            said = FileWarning(self.data_path, "has other bytes after its gzip stream, which are left out")
+            said = FileWarning(self.data_path, "has other bytes after its gzip stream, which are ignored")
             warnings.warn(said, stacklevel=2)
 
 

@@ -45,7 +45,7 @@ class Voxels:
 
     def hu(self) -> npt.NDArray[np.float64]:
         """HU, or whatever else the volume holds."""
-        with np.errstate(over="ignore", invalid="ignore"):  # of values that no scan has
+        with np.errstate(over="ignore", invalid="ignore"):  # values that no scan has may overflow
             return self.stored.astype(np.float64) * self.slope + self.inter
 
     def windowed(self, window: Window) -> npt.NDArray[np.uint8]:

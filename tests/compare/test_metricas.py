@@ -206,7 +206,10 @@ def test_unmatched_and_unusable_files_are_listed_and_the_rest_goes_on(run, folde
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (PermissionError(13, "Permission denied"), "Permission denied; make it readable"),
+        (
+            PermissionError(13, "Permission denied"),
+            "Permission denied; change its permissions, or name another place",
+        ),
         (MemoryError(), "not enough memory to compare it; use a larger machine"),
     ],
 )

@@ -44,7 +44,7 @@ def test_a_failing_job_does_not_keep_the_others_from_being_done(workers):
     assert done[1] == (None, "bad: fix it")
     assert done[2] == ("B", "")
     assert done[3][0] is None
-    assert done[3][1].endswith("no-such-file: No such file or directory")
+    assert done[3][1].endswith("no-such-file: No such file or directory; check the path")
     assert "not enough memory" in done[4][1]
 
 

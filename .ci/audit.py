@@ -19,7 +19,7 @@ def main() -> int:
     except (ValueError, KeyError):
         packages, reason = [], (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
     known = [
-        f"{package['name']} {package['version']}: {problem['id']}, mended in "
+        f"{package['name']} {package['version']}: {problem['id']}, fixed in "
         f"{', '.join(problem['fix_versions']) or 'no version yet'}"
         for package in packages
         for problem in package.get("vulns", [])

@@ -83,7 +83,7 @@ def command(main: Main) -> Main:
             print_line(f"{program()}: interrupted")
             return EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - this is where every error ends
-            lines = _what_to_mend(error)
+            lines = _what_to_fix(error)
             _let_the_first_speak()
             if debug or not lines:
                 traceback.print_exc()
@@ -114,7 +114,7 @@ def _logging() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _what_to_mend(error: Exception) -> list[str]:
+def _what_to_fix(error: Exception) -> list[str]:
     """The lines for an error that the user can fix; none for a defect of ours."""
     if isinstance(error, SettingError):
         return [f"{error.option}: {error.said}"]
@@ -224,8 +224,12 @@ def numbers(text: str | None, option: str) -> list[int] | None:
     if text is None:
         return None
     parts = names(text)
-    if not parts or not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-        raise InputError(f"{option}: must be different whole numbers like 0,1, not {text!r}")
+    if (
+        not parts
+        or not all(re.fullmatch("[0-9]{1,9}", part) for part in parts)
+        or len(set(parts)) < len(parts)
+    ):
+        raise InputError(f"{option}: must be different whole numbers like 0,1, not {text!a}")
     return [int(part) for part in parts]
 
 

@@ -23,6 +23,7 @@ them see. The results are the same on any number of processes.
 import contextlib
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -30,7 +31,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isegm.commands.command_line import EXIT_PARTIAL, EXIT_USAGE, Parser, command, numbers, report_problems
+from isegm.commands.command_line import (
+    EXIT_PARTIAL,
+    EXIT_USAGE,
+    Parser,
+    command,
+    numbers,
+    print_line,
+    report_problems,
+)
 from isegm.commands.places import DEFAULT_WEIGHTS, default_weights, find_config
 from isegm.config import MODELS_KEY, Config
 from isegm.distributed import TIMEOUT_SECONDS, choose_device, join_processes, launched_as
@@ -171,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         numbers(args.gpus, "--gpus"), cpu=args.cpu, local_rank=local_rank, local_size=local_size
     )
     if warning and rank == 0:
-        print(f"warning: {warning}", file=sys.stderr)
+        print_line(f"warning: {warning}")
 
     # Clicks go on where a figure is wanted of every one of them.
     every_click = (args.iou_analysis or args.print_ious) and args.min_n_clicks <= 1
@@ -207,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.model_name,
     )
     if args.checkpoint is None and args.exp_path is None and rank == 0:
-        print(f"no --checkpoint: using {checkpoints[0].path}", file=sys.stderr)
+        print_line(f"no --checkpoint: using {checkpoints[0].path}")
     datasets = open_datasets(names(args.datasets), config)
 
     with join_processes(device, timeout=args.timeout) as processes:
@@ -236,10 +245,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{error}; {resume}--force to replace it, or another --logs-path") from None
         except KeyboardInterrupt:
             if processes.rank == 0 and Journal(folder).exists():
-                print(
-                    f"what is done is kept; resume by the same command with --logs-path={folder} --resume",
-                    file=sys.stderr,
-                    flush=True,
+                place = shlex.quote(str(folder))
+                print_line(
+                    f"what is done is kept; resume by the same command with --logs-path={place} --resume"
                 )
             raise
         try:

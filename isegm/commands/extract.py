@@ -10,11 +10,16 @@ Writes datasets/<organ>/images/*.png, masks/*.png and manifest.csv; see docs/ct.
 """
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.commands.command_line import Parser, command, report_problems, shield_negative_levels
+from isegm.commands.command_line import (
+    Parser,
+    command,
+    print_line,
+    report_problems,
+    shield_negative_levels,
+)
 from isegm.errors import InputError
 from isegm.volumes.organs import ORGANS, find_organ
 from isegm.volumes.windows import WINDOWS, parse_window
@@ -98,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         force=arguments.force,
     )
     if organ.note:
-        print(f"note: {organ.note}", file=sys.stderr)
+        print_line(f"note: {organ.note}")
     report = extract(arguments.path_groundtruth, arguments.images, extraction, arguments.workers)
     status = report_problems(report.problems)
     done = f"{counted(report.pictures, 'picture')} from {counted(report.volumes, 'volume')}"

@@ -11,11 +11,10 @@ Several runs against the first of them::
 ``isegm evaluate`` writes the page of a run by itself. Pages are single files that need no network.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.commands.command_line import Parser, command
+from isegm.commands.command_line import Parser, command, print_line
 from isegm.commands.places import find_config
 from isegm.datasets import Dataset, open_dataset
 from isegm.errors import InputError
@@ -74,5 +73,5 @@ def datasets_of(run: Path, config_path: Path | None) -> list[Dataset]:
         try:
             found.append(open_dataset(name, config))
         except InputError as error:
-            print(f"no pictures: {str(error).splitlines()[0]}", file=sys.stderr)
+            print_line(f"no pictures: {error.lines[0]}")
     return found

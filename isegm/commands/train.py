@@ -21,13 +21,12 @@ Every setting of a recipe is a flag (--help). A run that was interrupted goes on
 import argparse
 import dataclasses
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from isegm._version import __version__
-from isegm.commands.command_line import Parser, command, numbers
+from isegm.commands.command_line import Parser, command, numbers, print_line
 from isegm.commands.places import CHECKOUT, find_config
 from isegm.datasets import Dataset, open_dataset, open_folder
 from isegm.distributed import choose_device, join_processes, launched_as
@@ -93,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         numbers(args.gpus, "--gpus"), cpu=args.cpu, local_rank=local_rank, local_size=local_size
     )
     if warning and rank == 0:
-        print(f"warning: {warning}", file=sys.stderr)
+        print_line(f"warning: {warning}")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not args.resume and (args.folder / STATE_FILE).exists():
@@ -123,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mixture = mixture or open_mixture(recipe.sources, cache)
         if processes.rank == 0:
             for note in mixture.notes:
-                print(f"note: {note}", file=sys.stderr)
+                print_line(f"note: {note}")
         torch.manual_seed(recipe.seed)
         model = build_model(PRESETS[recipe.preset])
         if recipe.pretrained and not args.resume:

@@ -6,6 +6,7 @@ and counted: a stray polygon of two corners, a box without an outline, a picture
 """
 
 import importlib
+import itertools
 import json
 import math
 import zlib
@@ -33,7 +34,8 @@ class AnnotatedPicture:
     """One picture of an annotation file.
 
     Attributes:
-        name: The picture's file without its suffix; with its folders where another one is called the same.
+        name: The picture's file without its suffix; with its folders, and then a number, where another one
+            is called the same.
         image: The picture.
         annotations: The annotation file.
         height: By the annotation file.
@@ -109,7 +111,7 @@ def find_coco(
     objects = _objects_by_picture(given, wanted, entries, left_out)
     found: list[AnnotatedPicture] = []
     paths = _find_images({key: entries[key] for key in objects}, images)
-    stems = Counter(path.stem for path in paths.values())
+    names = _picture_names(paths, images)
     for key, own in objects.items():
         if all(crowd for _, crowd in own):
             continue
@@ -118,11 +120,7 @@ def find_coco(
             continue
         packed = zlib.compress(json.dumps(own).encode(), 1)
         _, height, width = entries[key]
-        path = paths[key]
-        name = (
-            path.stem if stems[path.stem] == 1 else "_".join(path.relative_to(images).with_suffix("").parts)
-        )
-        found.append(AnnotatedPicture(name, path, annotations, height, width, packed))
+        found.append(AnnotatedPicture(names[key], paths[key], annotations, height, width, packed))
     reasons = "; ".join(f"{reason} ({count})" for reason, count in left_out.most_common())
     if not found:
         why = f"; left out of {len(given)}: {reasons}" if reasons else "; is it the file of a training set?"
@@ -336,6 +334,21 @@ def _find_images(entries: Mapping[Key, _Entry], folder: Path) -> dict[Key, Path]
         path = next((folder / name for name in entry.names if exists(folder / name)), None)
         if path is not None:
             found[key] = path
+    return found
+
+
+def _picture_names(paths: Mapping[Key, Path], folder: Path) -> dict[Key, str]:
+    """A name for each picture that no other one has: masks and results are kept by it."""
+    stems = Counter(path.stem for path in paths.values())
+    found: dict[Key, str] = {}
+    taken: set[str] = set()
+    for key, path in paths.items():
+        name = (
+            path.stem if stems[path.stem] == 1 else "_".join(path.relative_to(folder).with_suffix("").parts)
+        )
+        choices = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        found[key] = next(choice for choice in choices if choice not in taken)
+        taken.add(found[key])
     return found
 
 

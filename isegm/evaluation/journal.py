@@ -31,7 +31,7 @@ from isegm.evaluation.record import Job, SampleRecord
 from isegm.json_object import JsonObject, read_json_object
 from isegm.storage import sha256, write_text
 
-_FIX = "evaluate into another folder, or replace this evaluation"
+_FIX = "evaluate into another folder, or replace this evaluation (`force`)"
 _FIX_LINE = "remove the line, and its sample is computed again"
 
 _ABSENT = object()

@@ -21,6 +21,9 @@ _SIZES = {"emc-click": (384, 576), "cvpr": (400, 600)}
 INITIAL_MASKS = ("merged", "corrected")
 """What can become of a sample's initial mask."""
 
+MOST_CLICKS = 1000
+"""The most clicks on a sample; more would only fill the memory."""
+
 METRICS: dict[str, Callable[..., float]] = {"iou": mask_iou, "dice": mask_dice}
 
 
@@ -98,6 +101,8 @@ class Protocol:
         """
         if self.n_clicks < 1:
             raise SettingError("n_clicks", f"must be at least 1, not {self.n_clicks}")
+        if self.n_clicks > MOST_CLICKS:
+            raise SettingError("n_clicks", f"must be at most {MOST_CLICKS}, not {self.n_clicks}")
         if not 1 <= self.min_n_clicks <= self.n_clicks:
             raise SettingError("min_n_clicks", f"must be 1 to n_clicks, not {self.min_n_clicks}")
         if not self.target_iou > 0:

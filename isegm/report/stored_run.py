@@ -6,11 +6,9 @@ from pathlib import Path
 
 from isegm.errors import InputError
 from isegm.evaluation.click_loop import SURFACE_TOLERANCE
+from isegm.evaluation.protocol import MOST_CLICKS
 from isegm.evaluation.record import MOST_SAMPLES, Job, SampleFailure, SampleResult, read_records
 from isegm.json_object import JsonObject, read_json_object
-
-_MOST_CLICKS = 1000
-"""Clicks a sample that are believed; a larger number would only fill the memory."""
 
 _FIX = "evaluate again, or restore the file"
 
@@ -107,7 +105,7 @@ def read_run(folder: Path) -> Run:
     target = settings.number("target_iou")
     if target == 0:
         raise settings.wrong("target_iou", "above 0")
-    n_clicks = settings.integer("n_clicks", 1, _MOST_CLICKS)
+    n_clicks = settings.integer("n_clicks", 1, MOST_CLICKS)
     found = _read_samples(_existing(folder / "samples.jsonl"), metric, n_clicks)
     rows = about.objects("results")
     tolerances = [row.object("final").number("nsd_tolerance_px", SURFACE_TOLERANCE) for row in rows]

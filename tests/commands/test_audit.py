@@ -20,7 +20,7 @@ UNKNOWN = '{"name": "isegm", "skip_reason": "not found"}'
         (
             f"print('{{\"dependencies\": [{SOUND}, {KNOWN}]}}'); sys.exit(1)",
             1,
-            "pillow 9.0: X-1, mended in 9.1",
+            "pillow 9.0: X-1, fixed in 9.1",
         ),
         (f"print('{{\"dependencies\": [{UNKNOWN}]}}')", 0, "warning: nothing could be audited"),
         ('raise OSError("no route to the database")', 0, "audited: OSError: no route to the database"),

@@ -75,7 +75,7 @@ def test_a_mains_own_status_and_arguments_pass_through(status, capsys):
         ),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_status_two(error, line, capsys):
+def test_what_the_user_can_fix_is_one_line_and_status_two(error, line, capsys):
     assert main_that(error)() == 2
     assert capsys.readouterr() == ("", f"{line}\n")
 

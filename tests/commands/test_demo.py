@@ -116,7 +116,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(demo, tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("there", ["nothing", "an empty folder", "an earlier demo"])
-def test_the_folder_is_made_anew_where_nothing_of_the_users_is(demo, tmp_path, there):
+def test_the_folder_is_made_again_where_nothing_of_the_users_is(demo, tmp_path, there):
     folder = tmp_path / "deep" / "demo"
     if there != "nothing":
         folder.mkdir(parents=True)

@@ -67,7 +67,7 @@ def test_a_list_is_the_same_list_however_its_commas_and_spaces_are_written(
         ("", []),
     ],
 )
-def test_arguments_are_mended_and_values_left_alone(evaluate_model, line, tidy):
+def test_options_are_tidied_and_values_left_alone(evaluate_model, line, tidy):
     assert evaluate_model.tidy_arguments(shlex.split(line)) == tidy
 
 
@@ -95,6 +95,7 @@ def test_the_mode_may_be_anywhere(evaluate_model, line):
         ("EMC-Click RITM", "unrecognized arguments: RITM"),
         ("EMC-Click --n-clicks=many", "argument --n-clicks: invalid int value: 'many'"),
         ("EMC-Click --n-clicks=0", "--n-clicks: must be at least 1, not 0"),
+        ("EMC-Click --n-clicks=1001", "--n-clicks: must be at most 1000, not 1001"),
         ("EMC-Click --n-clicks=2 --min-n-clicks=3", "--min-n-clicks: must be 1 to n_clicks, not 3"),
         ("EMC-Click --thresh=1.5", "--thresh: must be at least 0 and below 1, not 1.5"),
         ("EMC-Click --target-iou=-1", "--target-iou: must be above 0, not -1.0"),
@@ -106,6 +107,7 @@ def test_the_mode_may_be_anywhere(evaluate_model, line):
         ),
         ("EMC-Click --seeds=2", "--seeds: with the click model centre every seed places the same clicks"),
         ("EMC-Click --gpus=0,a", "--gpus: must be different whole numbers like 0,1, not '0,a'"),
+        (f"EMC-Click --gpus={'9' * 5000}", "--gpus: must be different whole numbers like 0,1, not '999"),
         ("EMC-Click --gpus=1,1", "--gpus: must be different whole numbers like 0,1, not '1,1'"),
         ("EMC-Click --gpus=", "--gpus: must be different whole numbers like 0,1, not ''"),
         ("EMC-Click --local-rank=1", "--local-rank: 1 is no number of one of 1 processes"),

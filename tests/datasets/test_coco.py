@@ -241,16 +241,21 @@ def test_a_row_of_the_config_file_may_name_an_annotation_file(
     np.testing.assert_array_equal(dataset[0].truth, box(2, 3, 12, 23))
 
 
-def test_pictures_of_one_name_in_several_folders_stay_apart(write, save):
-    entries = [
-        {"id": i, "file_name": name, "height": HEIGHT, "width": WIDTH}
-        for i, name in ((10, "x/1.png"), (11, "y/1.png"), (12, "y/2.png"))
-    ]
-    path, images = write([{"segmentation": GOOD, "image_id": i} for i in (10, 11, 12)], images=entries)
-    for entry in entries:
-        save(images / entry["file_name"], np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["x/1.png", "y/1.png", "y/2.png"], ["x_1", "y_1", "2"]),
+        (["x/1.png", "y/1.png", "x_1.png"], ["x_1", "y_1", "x_1_2"]),
+        (["1.png", "1.jpg", "2.png", "2.png"], ["1", "1_2", "2", "2_2"]),
+    ],
+)
+def test_pictures_of_one_name_stay_apart(write, save, files, names):
+    entries = [{"id": i, "file_name": file, "height": HEIGHT, "width": WIDTH} for i, file in enumerate(files)]
+    path, images = write([{"segmentation": GOOD, "image_id": e["id"]} for e in entries], images=entries)
+    for file in files:
+        save(images / file, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     pictures, _ = find_coco(path, images)
-    assert [picture.name for picture in pictures] == ["x_1", "y_1", "2"]
+    assert [picture.name for picture in pictures] == names
 
 
 def test_training_says_what_was_left_out(write):

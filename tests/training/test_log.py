@@ -68,7 +68,7 @@ def test_a_row_that_was_cut_by_a_kill_is_dropped(tmp_path, cut):
 
 
 @pytest.mark.parametrize("content", ["", "step,ep"])
-def test_a_header_that_was_cut_is_written_anew(tmp_path, content):
+def test_a_header_that_was_cut_is_written_again(tmp_path, content):
     (tmp_path / "training.csv").write_text(content)
     write(tmp_path, [6], start=5)
     assert [row[0] for row in rows(tmp_path / "training.csv")] == ["step", "6"]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from isegm.geometry import Click
 from isegm.inference.segmenter import Segmenter
 from isegm.metrics.overlap import Mask
-from isegm.phantom.patients import random_slice
+from isegm.phantom.slices import random_slice
 from isegm.simulation.next_click import NextClick
 from isegm.volumes.windows import WINDOWS, apply_window
 

@@ -24,7 +24,7 @@ from isegm.inference.segmenter import Segmenter
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import load_model, save_checkpoint
 from isegm.model.emc_click import EMCClick
-from isegm.phantom.patients import random_slice
+from isegm.phantom.slices import random_slice
 from isegm.pictures import PICTURE_SUFFIXES, read_image
 from isegm.volumes.windows import WINDOWS, apply_window
 

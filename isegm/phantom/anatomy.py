@@ -144,15 +144,8 @@ PHASES: dict[str, dict[str, tuple[float, float]]] = {
 # Tissues whose contrasts a domain-randomised scan draws at random.
 _RANDOMISED = (
     *("liver", "liver tumour", "spleen", "pancreas", "kidney cortex", "kidney medulla", "muscle", "vein"),
-    *(
-        "artery",
-        "portal vein",
-        "blood pool",
-        "heart muscle",
-        "gastric content",
-        "bowel content",
-        "bowel wall",
-    ),
+    *("artery", "portal vein", "blood pool", "heart muscle"),
+    *("gastric content", "bowel content", "bowel wall"),
 )
 
 
@@ -343,7 +336,7 @@ class Body:
         dome: (3,), heights of the right and left diaphragm, and of its rim.
         rib_phase: Where the ribs are, in spacings.
         arms: Whether the arms lie beside the body.
-        traits: Coin throws that slices agree on.
+        traits: Random numbers from 0 to 1 that all slices share.
     """
 
     hu: dict[str, float]
@@ -429,7 +422,9 @@ class Body:
             *(self._chest(z, thickness) if z > self.dome[2] else []),
             *self._abdomen(z, thickness),
             *self._back(z),
-            *self._skeleton(z),
+            *self._spine(z),
+            *self._ribs(z),
+            *self._girdles(z),
         ]
         # All points are moved at once, for speed.
         corners = [
@@ -531,8 +526,7 @@ class Body:
         for name in ("trachea", "bronchus right", "bronchus left"):
             outline = self._outline(z, name)
             if outline is not None:
-                middle = outline.mean(axis=0)
-                parts.append(Part(middle + (outline - middle) * 1.25, "lung wall", "", "body", None, 0))
+                parts.append(Part(_resized(outline, 1.25), "lung wall", "", "body", None, 0))
                 parts.append(Part(outline, "airway", "airway", "body", None, 0))
         return parts
 
@@ -540,11 +534,9 @@ class Body:
         outline = self._outline(z, "heart")
         if outline is None:
             return []
-        heart = self.lumps["heart"]
-        soft = heart.obliqueness(z)
-        middle = outline.mean(axis=0)
+        soft = self.lumps["heart"].obliqueness(z)
         parts = [
-            Part(middle + (outline - middle) * 1.1, "visceral fat", "", "chest", None, soft),
+            Part(_resized(outline, 1.1), "visceral fat", "", "chest", None, soft),
             Part(outline, "heart muscle", "heart", "chest", "heart", soft),
         ]
         for name in ("ventricle left", "ventricle right", "atrium left", "atrium right"):
@@ -557,9 +549,9 @@ class Body:
         parts: list[Part] = []
         if z > self.dome[2]:
             parts += self._domes(z)
-        names = [name for name in self.lumps if name.startswith("loop")]
-        for name in names:
-            parts += self._bowel(z, name)
+        for name in self.lumps:
+            if name.startswith("loop"):
+                parts += self._bowel(z, name)
         fine = self._vessels(z, thickness, "mesentery")
         parts.append(Part(fine, "vein", None, "abdomen", None, 0))
         for name in ("colon right", "colon left", "colon across"):
@@ -592,8 +584,7 @@ class Body:
             dome += (side * (0.37 * wide), -0.1 * deep * (1 - radius) - 0.13 * deep)
             soft = up**2
             parts.append(Part(dome, "diaphragm", "", "cavity", None, soft))
-            middle = dome.mean(axis=0)
-            inside = middle + (dome - middle) * (1 - 3 / (0.6 * wide * radius + 3))
+            inside = _resized(dome, 1 - 3 / (0.6 * wide * radius + 3))
             parts.append(Part(inside, "visceral fat", "", "cavity", "abdomen", soft))
         return parts
 
@@ -605,8 +596,7 @@ class Body:
         lump = self.lumps[name]
         kind = lump.shape.phases[0] / (2 * np.pi)  # uniform, and the same in every slice
         tissue = content or ("mouth contrast" if kind < 0.12 else "bowel content")
-        middle = outline.mean(axis=0)
-        inside = middle + (outline - middle) * 0.82
+        inside = _resized(outline, 0.82)
         parts = [Part(outline, "bowel wall", name, "abdomen"), Part(inside, tissue, None, "abdomen")]
         if kind > (0.55 if content else 0.85):
             parts.append(Part(_above(inside, 0.25 + 0.6 * (1 - kind)), "gas", None, "abdomen"))
@@ -619,8 +609,7 @@ class Body:
         lump = self.lumps["stomach"]
         kind = lump.shape.phases[1] / (2 * np.pi)
         content = "mouth contrast" if kind < 0.2 else "gastric content"
-        middle = outline.mean(axis=0)
-        inside = middle + (outline - middle) * 0.88
+        inside = _resized(outline, 0.88)
         parts = [
             Part(outline, "stomach wall", "stomach", "abdomen", None, lump.obliqueness(z)),
             Part(inside, content, None, "abdomen"),
@@ -664,8 +653,8 @@ class Body:
         outline = self._outline(z, f"kidney {side}")
         if outline is None:
             return []
-        lump = self.lumps[f"kidney {side}"]
         label = f"kidney {side}"
+        lump = self.lumps[label]
         parts = [Part(outline, "kidney cortex", label, "cavity", label, lump.obliqueness(z))]
         medulla = lump.cut(z, 0.74)
         if medulla is not None:
@@ -677,9 +666,7 @@ class Body:
             parts.append(
                 Part(sinus, "visceral fat", "" if self.traits["hollow"] < 0.6 else None, "cavity", None, 0.3)
             )
-            parts.append(
-                Part(middle + (sinus - middle) * 0.45 + 0.2 * inwards, "kidney pelvis", None, "cavity")
-            )
+            parts.append(Part(_resized(sinus, 0.45) + 0.2 * inwards, "kidney pelvis", None, "cavity"))
             stem = np.stack((middle, middle + 2.4 * inwards))
             parts.append(Part(polyline(stem, 7), "vein", "", "cavity"))
             parts.append(Part(polyline(stem + np.array((0, 4)), 4), "artery", "", "cavity"))
@@ -724,9 +711,6 @@ class Body:
             return []
         return [Part(outline, tissue, label, within, None, self.lumps[name].obliqueness(z))]
 
-    def _skeleton(self, z: float) -> list[Part]:
-        return [*self._spine(z), *self._ribs(z), *self._girdles(z)]
-
     def _spine(self, z: float) -> list[Part]:
         """A vertebra, or the disc between two; canal, arch and processes."""
         body = self._outline(z, "vertebra")
@@ -736,7 +720,7 @@ class Body:
         height = (z / 31 + self.rib_phase) % 1  # vertebrae are some 31 mm apart
         disc = height < 0.22
         parts = [Part(body, "cortical bone", "spine", "body", None, 0.3)]
-        inner = centre + (body - centre) * (0.94 if disc else 0.86)
+        inner = _resized(body, 0.94 if disc else 0.86)
         parts.append(Part(inner, "disc" if disc else "marrow", "disc" if disc else None, "body", None, 0.4))
         back = float(body[:, 1].max())
         canal = superellipse(11, 9, 2) + np.array((centre[0], back + 9))
@@ -810,6 +794,12 @@ class Body:
         return parts
 
 
+def _resized(outline: Points, factor: float) -> Points:
+    """An outline made larger or smaller about its middle."""
+    middle = outline.mean(axis=0)
+    return middle + (outline - middle) * factor
+
+
 def _above(outline: Points, part: float) -> Points:
     """The front part of an outline, cut off by a level: gas over fluid in a patient who lies on the back."""
     top, bottom = outline[:, 1].min(), outline[:, 1].max()
@@ -844,13 +834,11 @@ def _draw_lumps(rng: np.random.Generator, low: float, high: float) -> dict[str, 
     lumps = {name: usual.draw(rng) for name, usual in _LUMPS.items() if usual.reaches(low, high)}
     for side, sign in (("right", -1), ("left", 1)):
         if f"kidney {side}" in lumps:
-            x, y, z = (
-                float(value) for value in (lumps[f"kidney {side}"].centre + np.array((-sign * 13, -7, 0)))
-            )
+            x, y, z = map(float, lumps[f"kidney {side}"].centre + np.array((-sign * 13, -7, 0)))
             sinus = _Usual((x, y, z), (15, 9, 27), turn=-0.6 * sign, roughness=0.2, spread=0.15)
             lumps[f"sinus {side}"] = sinus.draw(rng)
     for number in range(int(rng.integers(16, 31))):
-        x, y, z, wide, long, turn = (float(value) for value in rng.random(6))
+        x, y, z, wide, long, turn = map(float, rng.random(6))
         radius = 9 + 10 * wide
         loop = _Usual(
             (170 * x - 85, 74 * y - 66, 170 * z - 150),
@@ -882,7 +870,7 @@ def _draw_tumours(rng: np.random.Generator, count: int | None) -> dict[str, Tumo
         for index in range(number):
             radius = float(np.exp(rng.uniform(np.log(4 if count is None else 12), np.log(largest))))
             away = rng.uniform(-1, 1, 3) * reach * (1 if count is None else 0.4)
-            x, y, z = (float(value) for value in np.array(middle) + away)
+            x, y, z = map(float, np.array(middle) + away)
             lump = _Usual((x, y, z), (radius, radius, radius), roughness=0.12, orders=9).draw(rng)
             kind = "cyst" if tissue == "liver tumour" and rng.random() < 0.2 else tissue
             tumours[f"{name} {index}"] = Tumour(lump, kind, kind == tissue and rng.random() < 0.4)

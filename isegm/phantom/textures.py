@@ -2,8 +2,7 @@
 
 Noise in reconstructed CT is not white: the reconstruction filter takes its low frequencies away and the
 kernel its high ones, so it is band-limited, grainy, and stronger in the middle of a large body. Measured in
-real abdominal slices (docs/phantom.md): 10 to 40 HU, neighbours correlated by 0.3 to 0.7, at three pixels no
-longer.
+real abdominal slices: 10 to 40 HU; neighbours are correlated by 0.3 to 0.7, pixels three apart are not.
 """
 
 import math

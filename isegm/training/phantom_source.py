@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.masks import Labels
-from isegm.phantom.patients import random_slice
+from isegm.phantom.slices import random_slice
 from isegm.training.ct_appearance import WindowJitter, random_window
 from isegm.training.scenes import Scene
 from isegm.volumes.windows import apply_window

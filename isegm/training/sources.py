@@ -365,7 +365,7 @@ def _open_voc(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all ar
 
 
 def _open_phantom(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike
-    from isegm.phantom.patients import FAMILIES
+    from isegm.phantom.slices import FAMILIES
     from isegm.training.phantom_source import PhantomSource
 
     sides = spec.options.get("size", "512").split("x")

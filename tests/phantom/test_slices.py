@@ -7,25 +7,19 @@ import pytest
 from scipy import ndimage
 
 from isegm.errors import InputError
-from isegm.phantom import patients
+from isegm.phantom import slices
 from isegm.phantom.anatomy import Body
 from isegm.phantom.canvas import Canvas
-from isegm.phantom.patients import random_slice
+from isegm.phantom.slices import FAMILIES, random_slice
 from isegm.phantom.textures import grains
-
-FAMILIES = {
-    "anatomy": patients._anatomy_slice,
-    "shapes": patients._shapes_slice,
-    "noise": patients._noise_map_slice,
-}
 
 
 def digest(drawn):
     return hashlib.sha256(drawn.hu.tobytes() + drawn.labels.tobytes()).hexdigest()
 
 
-def draw(seed, height=160, width=240):
-    return random_slice(np.random.default_rng(seed), height, width)
+def draw(seed, height=160, width=240, family=None):
+    return random_slice(np.random.default_rng(seed), height, width, family)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +44,7 @@ def test_types_and_shape():
 def test_same_seed_same_bytes_and_other_seeds_differ():
     digests = [digest(draw(seed)) for seed in range(25)]
     assert len(set(digests)) == 25
-    # another order, and other draws in between
+    # Another order, and other draws in between
     for seed in (24, 3, 11, 0):
         draw(1000 + seed, 64, 64)
         assert digest(draw(seed)) == digests[seed]
@@ -61,7 +55,7 @@ def test_threads_do_not_matter(family, threads):
     found = []
     for count in (1, 2, 4):
         threads(count)
-        found.append([digest(FAMILIES[family](np.random.default_rng(seed), 320, 480)) for seed in range(8)])
+        found.append([digest(draw(seed, 320, 480, family)) for seed in range(8)])
     assert found[0] == found[1] == found[2]
 
 
@@ -159,33 +153,39 @@ def test_small_contrast_exists_and_most_objects_can_be_seen(draws):
 
 
 def test_labels_lie_inside_the_body_and_air_around_it():
-    pose = patients._Pose(np.eye(2) * 0.6, np.array((150.0, 100.0)))
+    pose = slices.Pose(np.eye(2) * 0.6, np.array((150.0, 100.0)))
     for seed in range(20):
         rng = np.random.default_rng(seed)
         body = dataclasses.replace(Body.draw(rng), arms=False)
         canvas = Canvas.blank(200, 300, -1000, grains(rng, 200, 300, 0.6))
-        numbers = patients._Names(pairs=False, whole=False)
+        numbers = slices._Names(pairs=False, whole=False)
         parts = body.cut(rng.uniform(-100, 220), 3.0)
-        patients._paint_parts(canvas, parts, body.hu, pose, numbers.number, 3.0)
+        slices.paint_parts(canvas, parts, body.hu, pose, numbers.number, 3.0)
         outside = canvas.regions["body"] == 0
         assert outside.any()
         assert not canvas.labels[outside].any()
         assert np.median(canvas.hu[outside]) < -950
 
 
-def test_families_all_come():
-    chosen = [
-        str(np.random.default_rng(seed).choice(list(patients.FAMILIES), p=list(patients.FAMILIES.values())))
-        for seed in range(60)
-    ]
-    assert set(chosen) == set(patients.FAMILIES)
+def test_families_come_as_often_as_they_should(monkeypatch):
+    for name in FAMILIES:
+        monkeypatch.setitem(slices._DRAW, name, lambda *_, name=name: name)
+    drawn = [draw(seed) for seed in range(1000)]
+    for name, share in FAMILIES.items():
+        assert drawn.count(name) / 1000 == pytest.approx(share, abs=0.05)
+        assert draw(0, family=name) == name
+
+
+def test_an_unknown_family_is_refused():
+    with pytest.raises(InputError, match="phantom family organs: not one of anatomy, shapes, noise"):
+        draw(0, family="organs")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 200), (256, 64)])
 def test_odd_sizes(family, height, width):
     for seed in range(4):
-        drawn = FAMILIES[family](np.random.default_rng(seed), height, width)
+        drawn = draw(seed, height, width, family)
         assert drawn.hu.shape == drawn.labels.shape == (height, width)
 
 

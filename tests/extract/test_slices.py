@@ -1,7 +1,6 @@
 import shutil
 import unicodedata
 
-import nibabel as nib
 import numpy as np
 import pytest
 
@@ -131,12 +130,6 @@ def test_scaled_images_and_labels(ct, save_nifti, set_scaling, extract, tmp_path
     assert names(tmp_path / "out") == ["a_002"]
     greys = np.clip((stored[:, ::-1, 2].T * 16.0 - 1024 + 135) * 255 / 350, 0, 255)
     assert (read_grey(tmp_path / "out/liver/images/a_002.png") == np.floor(greys + 0.5)).all()
-
-
-def test_float_labels_that_hold_integers(ct, save_nifti, extract, tmp_path):
-    save_nifti(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1].astype(np.float32))
-    assert extract()[0] == 0
-    assert names(tmp_path / "out") == ["case_7_002"]
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -351,70 +344,29 @@ def test_the_check_sees_every_axis(axis, save_nifti, extract, tmp_path):
 # Problems: one line each, and the others go on
 
 
-def make_problem(kind, save_nifti, folder, hu, label):
-    image, truth = folder / "imagesTr" / "bad.nii.gz", folder / "labelsTr" / "bad.nii.gz"
-    other_affine = np.diag([-3.0, 2, 5, 1])
-    save_nifti(image, hu)
-    save_nifti(truth, label)
-    match kind:
-        case "no organ":
-            save_nifti(truth, label * np.uint8(9))
-        case "shape":
-            save_nifti(truth, label[:, :, :3])
-        case "affine":
-            save_nifti(truth, label, other_affine)
-        case "singular":
-            save_nifti(image, hu, np.diag([-3.0, 2, 5, 1])[:, [0, 1, 0, 3]], codes=(2, 0))
-        case "4D image":
-            save_nifti(image, np.stack([hu, hu], 3))
-        case "4D label":
-            save_nifti(truth, np.stack([label, label], 3))
-        case "complex":
-            save_nifti(image, hu.astype(np.complex64))
-        case "NaN":
-            values = hu.astype(np.float32)
-            values[1, 1, 2] = np.nan
-            save_nifti(image, values)
-        case "half labels":
-            save_nifti(truth, label.astype(np.float32) / 2)
-        case "NaN label":
-            values = label.astype(np.float32)
-            values[1, 1, 2] = np.nan
-            save_nifti(truth, values)
-        case "truncated image":
-            image.write_bytes(image.read_bytes()[:-20])
-        case "truncated label":
-            truth.write_bytes(truth.read_bytes()[:-12])
-        case "empty label":
-            truth.write_bytes(b"")
-        case "text":
-            truth.write_bytes(b"no gzip at all")
-
-
 @pytest.mark.parametrize(
-    ("kind", "file", "reason"),
+    ("folder", "spoil", "reason"),
     [
-        ("no organ", "labelsTr", "holds no liver"),
-        ("shape", "labelsTr", "has 6 x 5 x 3 voxels"),
-        ("affine", "labelsTr", "lies elsewhere than"),
-        ("singular", "imagesTr", "singular"),
-        ("4D image", "imagesTr", "4D"),
-        ("4D label", "labelsTr", "4D"),
-        ("complex", "imagesTr", "complex"),
-        ("NaN", "imagesTr", "slice 2"),
-        ("half labels", "labelsTr", "no label"),
-        ("NaN label", "labelsTr", "no label"),
-        ("truncated image", "imagesTr", ""),
-        ("truncated label", "labelsTr", ""),
-        ("empty label", "labelsTr", ""),
-        ("text", "labelsTr", ""),
+        ("labelsTr", lambda values: values * 9, "holds no liver"),
+        ("labelsTr", lambda values: values[:, :, :3], "has 6 x 5 x 3 voxels"),
+        ("labelsTr", lambda values: values / np.float32(2), "no label"),
+        ("labelsTr", lambda values: np.stack([values, values], 3), "4D"),
+        ("imagesTr", lambda values: np.stack([values, values], 3), "4D"),
+        ("imagesTr", lambda values: np.where(values, np.nan, 0).astype(np.float32), "slice 2"),
+        ("imagesTr", None, "damaged"),
+        ("labelsTr", None, "damaged"),
     ],
 )
-def test_a_problem_is_one_line_and_the_others_go_on(ct, kind, file, reason, save_nifti, extract, tmp_path):
-    make_problem(kind, save_nifti, tmp_path, *ct)
+def test_a_problem_is_one_line_and_the_others_go_on(ct, folder, spoil, reason, save_nifti, extract, tmp_path):
+    for name, values in zip(("imagesTr", "labelsTr"), ct, strict=True):
+        path = save_nifti(
+            tmp_path / name / "bad.nii.gz", spoil(values) if spoil and name == folder else values
+        )
+        if spoil is None and name == folder:
+            path.write_bytes(path.read_bytes()[:-12])
     status, out, err = extract()
     assert (status, out[:10], err.count("\n")) == (1, "1 picture ", 1)
-    assert err.startswith(str(tmp_path / file / "bad.nii.gz: "))
+    assert err.startswith(str(tmp_path / folder / "bad.nii.gz: "))
     assert reason in err
     assert names(tmp_path / "out") == ["case_7_002"]
 
@@ -430,13 +382,6 @@ def test_too_few_pixels(ct, extract):
     status, _, err = extract("--min-pixels", 10)
     assert status == 1
     assert "the most are 9 in slice 2" in err
-
-
-def test_an_affine_may_be_rounded(ct, save_nifti, extract, tmp_path):
-    affine = nib.load(tmp_path / "imagesTr" / "case_7.nii.gz").affine
-    affine[0, 3] += 0.001
-    save_nifti(tmp_path / "labelsTr" / "case_7.nii.gz", ct[1], affine)
-    assert extract()[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -458,13 +403,6 @@ def test_a_header_without_orientation_is_noted(
     assert err.count("\n") == 1
     mask = (ct[1][:, ::-1, 2].T > 0) * 255
     assert (read_grey(tmp_path / "out/liver/masks/case_7_002.png") == mask).all()
-
-
-@pytest.mark.parametrize("codes", [(0, 1), (1, 0), (4, 2)])
-def test_either_form_gives_the_orientation(ct, codes, save_nifti, extract, tmp_path):
-    save_nifti(tmp_path / "imagesTr" / "case_7.nii.gz", ct[0], codes=codes)
-    status, _, err = extract()
-    assert (status, err) == (0, "")
 
 
 # What is there already

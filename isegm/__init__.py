@@ -1,7 +1,7 @@
 """Click-based segmentation of CT slices: EMC-Click, complete and fast.
 
-``Predictor``, ``load_model`` and ``load_network`` are imported on first use, so that the tools that need no
-network (``isegm.volumes``, ``isegm.metrics``) start without importing torch.
+What needs a network or torch is imported on first use, so that the other tools (``isegm.volumes``,
+``isegm.metrics``) start without importing it.
 """
 
 import os
@@ -18,9 +18,10 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 if TYPE_CHECKING:
     from isegm.inference.load import load_network
     from isegm.inference.predictor import Predictor
+    from isegm.inference.volume_predictor import VolumePredictor
     from isegm.model.checkpoint import load_model
 
-__all__ = ["Predictor", "__version__", "load_model", "load_network"]
+__all__ = ["Predictor", "VolumePredictor", "__version__", "load_model", "load_network"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute can be anything
@@ -28,6 +29,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute can be
         from isegm.inference.predictor import Predictor
 
         return Predictor
+    if name == "VolumePredictor":
+        from isegm.inference.volume_predictor import VolumePredictor
+
+        return VolumePredictor
     if name == "load_model":
         from isegm.model.checkpoint import load_model
 

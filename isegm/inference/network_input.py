@@ -49,8 +49,11 @@ def points_input(
     return points.to(network.device, exact_type(network))
 
 
-def mask_input(mask: Mask, like: Tensor) -> Tensor:
-    """A mask (H, W) as the logits of a previous mask, of the shape of ``like`` (V, 1, h, w)."""
+def mask_input(mask: Mask | Probability, like: Tensor) -> Tensor:
+    """A mask (H, W) as the logits of a previous mask, of the shape of ``like`` (V, 1, h, w).
+
+    Where it is not known what a pixel is, the mask may be 0.5.
+    """
     pixels = torch.from_numpy(mask).to(like.device, torch.promote_types(like.dtype, torch.float32))
     logits = resize((2 * pixels[None, None] - 1) * MASK_LOGIT, (like.shape[2], like.shape[3])).to(like.dtype)
     return torch.cat([logits, logits.flip(3)]) if like.shape[0] == 2 else logits

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.errors import FileWarning, InputError
+from isegm.volumes.orientation import is_singular
 from isegm.volumes.volume import Volume
 
 GRID_TOLERANCE = 0.01
@@ -31,7 +32,7 @@ def common_grid(first: Volume, second: Volume) -> Volume:
         )
     holds = first if first.has_orientation and not second.has_orientation else second
     for volume in (first, second):
-        if (volume.has_orientation or volume is holds) and _is_singular(volume.affine):
+        if (volume.has_orientation or volume is holds) and is_singular(volume.affine):
             raise InputError(f"{volume.path}: its affine is singular or NaN; correct its header")
     if first.has_orientation and second.has_orientation:
         apart = _furthest(first.affine - second.affine, first.shape)
@@ -50,14 +51,6 @@ def common_grid(first: Volume, second: Volume) -> Volume:
 
 def _sides(volume: Volume) -> str:
     return " x ".join(map(str, volume.shape))
-
-
-def _is_singular(affine: npt.NDArray[np.float64]) -> bool:
-    """Whether a volume's axes are not finite or lie in one plane, whatever their spacing."""
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or not lengths.all():
-        return True
-    return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3)
 
 
 def _furthest(difference: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> float:

@@ -52,21 +52,44 @@ class SlicePlan:
 RAW = SlicePlan(axis=2, row_axis=0, col_axis=1)
 
 
-def upright(affine: npt.NDArray[np.float64]) -> SlicePlan:
-    """The plan that gives upright axial pictures.
+AXES = {
+    "axial": (INFERIOR_SUPERIOR, POSTERIOR_ANTERIOR, LEFT_RIGHT),
+    "coronal": (POSTERIOR_ANTERIOR, INFERIOR_SUPERIOR, LEFT_RIGHT),
+    "sagittal": (LEFT_RIGHT, INFERIOR_SUPERIOR, POSTERIOR_ANTERIOR),
+}
+"""The patient's directions along which slices follow each other, down which rows run, and columns across."""
+
+
+def upright(affine: npt.NDArray[np.float64], axis: str = "axial") -> SlicePlan:
+    """The plan that gives upright pictures.
+
+    Row 0 of coronal and sagittal slices is superior, column 0 of sagittal ones anterior.
 
     Args:
         affine: (4, 4), from voxel indices to the patient's right-anterior-superior millimetres; not
             singular.
+        axis: One of ``AXES``.
+
+    Raises:
+        ValueError: There is no such axis.
     """
+    if axis not in AXES:
+        raise ValueError(f"axis must be {', '.join(AXES)}, not {axis}")
     orientation = io_orientation(affine)  # type: ignore[no-untyped-call]
     nearest = [int(direction) for direction in orientation[:, 0]]
-    row_axis = nearest.index(POSTERIOR_ANTERIOR)
-    col_axis = nearest.index(LEFT_RIGHT)
+    sliced, row_axis, col_axis = (nearest.index(direction) for direction in AXES[axis])
     return SlicePlan(
-        axis=nearest.index(INFERIOR_SUPERIOR),
+        axis=sliced,
         row_axis=row_axis,
         col_axis=col_axis,
         flip_rows=bool(orientation[row_axis, 1] > 0),
         flip_cols=bool(orientation[col_axis, 1] > 0),
     )
+
+
+def is_singular(affine: npt.NDArray[np.float64]) -> bool:
+    """Whether an affine's axes are not finite or lie in one plane, whatever their spacing."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or not lengths.all():
+        return True
+    return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3)

@@ -1,0 +1,438 @@
+"""The stateful predictor of volumes: a few clicks, then slice after slice by itself.
+
+::
+
+    predictor = VolumePredictor(load_network("weights/emcclick_ct_hr18s.pth"), open_volume("ct.nii.gz"))
+    predictor.click((210, 180, 40))
+    predictor.propagate()
+    predictor.click((190, 200, 55), positive=False)
+    predictor.propagate()
+    predictor.save("mask.nii.gz")
+
+Where a person clicks, the correction head corrects that slice. From there the mask goes outward slice by
+slice: each slice gets clicks in the middle of its neighbour's mask, and the head corrects the neighbour's
+mask with them. Between two clicked slices masks come from both and meet in the middle; beyond the last one
+they end where the object does.
+
+Letters: X, Y and Z the volume's sides, H and W those of an upright slice.
+"""
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import index as whole
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from isegm.errors import FileWarning, InputError
+from isegm.geometry import Click, VoxelClick, input_size
+from isegm.inference.network import Network
+from isegm.inference.progressive_merge import merge_change
+from isegm.inference.propagation import Appearance, anchors, has_ended
+from isegm.inference.slice_network import SliceNetwork
+from isegm.inference.torch_network import InferenceModel
+from isegm.metrics.overlap import Mask
+from isegm.model.correction.templates import STRIDE
+from isegm.model.emc_click import EMCClick
+from isegm.volumes.nifti import write_nifti
+from isegm.volumes.orientation import is_singular, upright
+from isegm.volumes.volume import Volume
+from isegm.volumes.windowed import read_pictures
+from isegm.volumes.windows import Window, parse_window
+
+MOST_OBJECTS = 255
+"""Labels of objects are 1 to this, so that a voxel's label is a byte."""
+
+OVERLAPS = ("later", "earlier")
+"""Whose voxels those are that two objects claim: the object's that was begun later, or earlier."""
+
+Progress = Callable[[int, int], None]
+"""Told the slices that are done and those that there may be in all; their number can only fall."""
+
+
+class _Packed(NamedTuple):
+    """A slice's mask, a bit a pixel."""
+
+    bits: npt.NDArray[np.uint8]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, mask: Mask) -> "_Packed":
+        return cls(np.packbits(mask), (mask.shape[0], mask.shape[1]))
+
+    def mask(self) -> Mask:
+        height, width = self.shape
+        return np.unpackbits(self.bits, count=height * width).reshape(self.shape).view(np.bool_)
+
+
+class _Clicked(NamedTuple):
+    """What a slice's next click goes on from."""
+
+    clicks: tuple[Click, ...]
+    """In the slice's pixels, the anchors before those that a person placed."""
+    logits: Tensor
+    merges: bool
+    """Whether there was a mask before the first click, into which changes are merged."""
+
+
+class _Gap(NamedTuple):
+    """Slices between two that were clicked on, or between one and the volume's end."""
+
+    below: int | None
+    above: int | None
+
+
+@dataclass(frozen=True)
+class _Object:
+    """One object: nothing in it is ever changed, so that keeping it is enough to come back to it."""
+
+    clicked: Mapping[int, _Clicked] = field(default_factory=dict)
+    masks: Mapping[int, _Packed] = field(default_factory=dict)
+    """Of the slices where the object is."""
+    done: frozenset[_Gap] = frozenset()
+    """What has been propagated since its ends were clicked on."""
+
+    def gaps(self) -> list[_Gap]:
+        indices: list[int | None] = [None, *sorted(self.clicked), None]
+        return [_Gap(*ends) for ends in itertools.pairwise(indices)]
+
+    def with_mask(self, index: int, mask: Mask) -> "_Object":
+        masks = {number: packed for number, packed in self.masks.items() if number != index}
+        return replace(self, masks=masks | ({index: _Packed.of(mask)} if mask.any() else {}))
+
+
+class VolumePredictor:
+    """Segment objects in a volume by clicks.
+
+    Clicks are voxel indices of the volume's array, whatever its orientation; the slices that the network sees
+    are upright pictures. A slice that was clicked on is changed by clicks alone.
+
+    Args:
+        model: A network from ``load_model``, or one that is ready to be run, as ``load_network`` gives it.
+        volume: As ``open_volume`` gives it. It is read as windowed bytes, which stay in memory.
+        window: The CT window: a name, ``level,width`` in HU, or a ``Window``. Volumes of grey values have
+            none.
+        axis: Which slices: ``axial``, ``coronal`` or ``sagittal``; of an oblique volume the nearest ones.
+        size: Pixels of the network input's shorter side.
+        threshold: An object is where the probability is above this.
+        overlap: One of ``OVERLAPS``.
+
+    Attributes:
+        volume: The volume.
+        plan: How slices are taken from its array.
+
+    Raises:
+        InputError: The volume has NaN, is of one grey everywhere, damaged, or so long and narrow that the
+            network's input would be too large; or its affine is singular; or there is no such window.
+        ValueError: Another argument is none of those possible.
+    """
+
+    def __init__(
+        self,
+        model: EMCClick | Network,
+        volume: Volume,
+        *,
+        window: str | Window = "abdomen",
+        axis: str = "axial",
+        size: int = 384,
+        threshold: float = 0.5,
+        overlap: str = "later",
+    ) -> None:
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold must be at least 0 and below 1, not {threshold}")
+        if overlap not in OVERLAPS:
+            raise ValueError(f"overlap must be {' or '.join(OVERLAPS)}, not {overlap}")
+        if size < STRIDE:
+            raise ValueError(f"size must be at least {STRIDE} pixels, not {size}")
+        self.volume = volume
+        if is_singular(volume.affine):
+            raise InputError(f"{volume.path}: its affine is singular or NaN; correct its header")
+        if not volume.has_orientation:
+            text = "does not say how it lies in the patient; LAS is taken"
+            warnings.warn(FileWarning(volume.path, text), stacklevel=2)
+        self.plan = upright(volume.affine, axis)
+        self._pictures = read_pictures(
+            volume, self.plan, parse_window(window) if isinstance(window, str) else window
+        )
+        self._count, height, width = self._pictures.shape
+        self._shape = (height, width)
+        # The network sees square pixels, which those of coronal slices are not.
+        row_mm, col_mm = (volume.spacing_mm[axis] for axis in (self.plan.row_axis, self.plan.col_axis))
+        finest = min(row_mm, col_mm)
+        sides = (max(1, round(height * row_mm / finest)), max(1, round(width * col_mm / finest)))
+        network = InferenceModel(model) if isinstance(model, EMCClick) else model
+        self._network = SliceNetwork(network, self._pictures, input_size(*sides, size, STRIDE))
+        self._threshold = threshold
+        self._overlap = overlap
+        self._label = 1
+        self._objects: dict[int, _Object] = {}  # in the order in which they were begun
+        # Every click with its label, and what there was before it.
+        self._history: list[tuple[VoxelClick, int, dict[int, _Object]]] = []
+
+    @property
+    def label(self) -> int:
+        """Which object is clicked on and propagated, 1 to ``MOST_OBJECTS``."""
+        return self._label
+
+    @label.setter
+    def label(self, label: int) -> None:
+        if not 1 <= label <= MOST_OBJECTS:
+            raise ValueError(f"label must be 1 to {MOST_OBJECTS}, not {label}")
+        self._label = whole(label)
+
+    @property
+    def clicks(self) -> tuple[VoxelClick, ...]:
+        """The clicks so far on all objects, in order."""
+        return tuple(click for click, _, _ in self._history)
+
+    @property
+    def click_labels(self) -> tuple[int, ...]:
+        """The labels of the objects that ``clicks`` were placed on."""
+        return tuple(label for _, label, _ in self._history)
+
+    @property
+    def clicked_slices(self) -> tuple[int, ...]:
+        """The slices that the object was clicked on: indices along the array's axis ``plan.axis``."""
+        return tuple(sorted(self._object.clicked))
+
+    def click(self, voxel: Sequence[int], positive: bool = True) -> None:
+        """Place a click on the object; its own slice is corrected at once, others by :meth:`propagate`.
+
+        On a slice that has a mask already, only the connected region of change that holds the click changes.
+
+        Args:
+            voxel: (i, j, k), indices of the volume's array.
+            positive: True on the object, False on the background.
+
+        Raises:
+            ValueError: The voxel is outside the volume, or not three integers.
+        """
+        at = _voxel(voxel, self.volume.shape)
+        index, row, col = self._place(at)
+        before = self._object
+        mask = self._own_mask(before, index)
+        last = before.clicked.get(index)
+        if last is not None:
+            clicks, merges = last.clicks, last.merges
+        else:
+            merges = bool(mask.any())
+            clicks = tuple(click for click in anchors(mask) if (click.row, click.col) != (row, col))
+        clicks = (*clicks, Click(row, col, bool(positive)))
+        previous = last.logits if last is not None else (mask if merges else None)
+        probability, logits = self._network.correct(index, clicks, previous)
+        made = probability > self._threshold
+        if merges:
+            made = merge_change(mask, made, row, col)
+        after = replace(
+            before.with_mask(index, made),
+            clicked={**before.clicked, index: _Clicked(clicks, logits, merges)},
+            done=frozenset(gap for gap in before.done if index not in gap),
+        )
+        # Nothing has been changed before all is computed: a failure above leaves everything as it was.
+        self._history.append((VoxelClick(*at, positive=bool(positive)), self._label, self._objects))
+        self._objects = {**self._objects, self._label: after}
+
+    def propagate(
+        self, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
+    ) -> bool:
+        """Take the object from the clicked slices to all others.
+
+        Only slices are computed whose nearest clicked slices have been clicked on since the last time.
+
+        Args:
+            progress: Called after every slice.
+            cancel: Asked before every slice.
+
+        Returns:
+            Whether it was finished. If cancelled, all is as it was before.
+        """
+        before = self._object
+        stale = [gap for gap in before.gaps() if gap not in before.done and gap != (None, None)]
+        ways = [way for gap in stale for way in self._ways(before, gap)]
+        total, done = sum(len(way.slices) for way in ways), 0
+        masks = {
+            index: packed
+            for index, packed in before.masks.items()
+            if index in before.clicked or not any(self._lies_in(index, gap) for gap in stale)
+        }
+        for way in ways:
+            walked = 0
+            for index, mask in self._walk(before, way):
+                if cancel is not None and cancel():
+                    return False
+                if mask.any():
+                    masks[index] = _Packed.of(mask)
+                walked += 1
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+            total -= len(way.slices) - walked
+        if progress is not None:
+            progress(done, total)
+        after = replace(before, masks=masks, done=frozenset(before.gaps()))
+        self._objects = {**self._objects, self._label: after} if before.clicked else self._objects
+        return True
+
+    def undo(self) -> None:
+        """Take back the last click on any object, and what was propagated since.
+
+        Raises:
+            RuntimeError: There is no click to take back.
+        """
+        if not self._history:
+            raise RuntimeError("there is no click to undo")
+        _, self._label, self._objects = self._history.pop()
+
+    def reset(self) -> None:
+        """Take back all clicks on all objects."""
+        self._history.clear()
+        self._objects = {}
+
+    @property
+    def mask(self) -> Mask:
+        """The object ``label``, (X, Y, Z), without the voxels that another one takes from it."""
+        return self.labels == self._label
+
+    @property
+    def labels(self) -> npt.NDArray[np.uint8]:
+        """All objects, (X, Y, Z): 0 where there is none."""
+        pictures = np.zeros(self._pictures.shape, np.uint8)
+        for index in {index for one in self._objects.values() for index in one.masks}:
+            pictures[index] = self._slice_labels(index)
+        return np.asfortranarray(self.plan.array(pictures))
+
+    def slice_mask(self, index: int) -> Mask:
+        """The object ``label`` on a slice as the upright picture shows it, (H, W).
+
+        Args:
+            index: Of the slice, along the array's axis ``plan.axis``.
+
+        Raises:
+            ValueError: There is no such slice.
+        """
+        return self._slice_labels(self._checked(index)) == self._label
+
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """A slice as the network sees it: windowed and upright, (H, W).
+
+        Raises:
+            ValueError: There is no such slice.
+        """
+        return self._pictures[self._checked(index)].copy()
+
+    def prepare(self, index: int) -> None:
+        """Compute ahead what no click on a slice will change, so that the first one is answered sooner.
+
+        Raises:
+            ValueError: There is no such slice.
+        """
+        self._network.prepare(self._checked(index))
+
+    def save(self, path: Path | str) -> None:
+        """Write all objects' labels as NIfTI in the volume's own geometry, whole or not at all.
+
+        Args:
+            path: Where to, ``.nii`` or ``.nii.gz``; a file that is there is replaced.
+
+        Raises:
+            InputError: The path is the volume's own, or of another suffix.
+            OSError: The file cannot be written.
+        """
+        path = Path(path)
+        if not path.name.lower().endswith((".nii", ".nii.gz")):
+            raise InputError(f"{path}: masks are saved as NIfTI; name it .nii.gz or .nii")
+        if path.exists() and self.volume.path.exists() and path.samefile(self.volume.path):
+            raise InputError(f"{path}: is the volume itself; name another file for its mask")
+        labels = self.labels
+        write_nifti(path, self.volume, (labels[:, :, [k]] for k in range(labels.shape[2])))
+
+    @property
+    def _object(self) -> _Object:
+        return self._objects.get(self._label, _Object())
+
+    def _place(self, voxel: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Where a voxel lies: its slice, and its row and column in the picture."""
+        height, width = self._shape
+        row, col = voxel[self.plan.row_axis], voxel[self.plan.col_axis]
+        return (
+            voxel[self.plan.axis],
+            height - 1 - row if self.plan.flip_rows else row,
+            width - 1 - col if self.plan.flip_cols else col,
+        )
+
+    def _checked(self, index: int) -> int:
+        if not 0 <= index < self._count:
+            raise ValueError(f"slice {index} is outside the volume, which has {self._count}")
+        return index
+
+    def _own_mask(self, one: _Object, index: int) -> Mask:
+        """An object's mask on a slice, whatever other objects claim."""
+        return one.masks[index].mask() if index in one.masks else np.zeros(self._shape, np.bool_)
+
+    def _slice_labels(self, index: int) -> npt.NDArray[np.uint8]:
+        labels = np.zeros(self._shape, np.uint8)
+        objects = self._objects.items()
+        # What is drawn last stays.
+        for label, one in objects if self._overlap == "later" else reversed(objects):
+            if index in one.masks:
+                labels[one.masks[index].mask()] = label
+        return labels
+
+    @staticmethod
+    def _lies_in(index: int, gap: _Gap) -> bool:
+        return (gap.below is None or gap.below < index) and (gap.above is None or index < gap.above)
+
+    def _ways(self, one: _Object, gap: _Gap) -> Iterator["_Way"]:
+        """How the slices of a gap are reached."""
+        first = 0 if gap.below is None else gap.below + 1
+        last = self._count if gap.above is None else gap.above
+        from_below, from_above = (end is not None and end in one.masks for end in gap)
+        is_between = from_below and from_above
+        middle = (first + last + 1) // 2 if is_between else (last if from_below else first)
+        if from_below and gap.below is not None:
+            yield _Way(gap.below, range(first, middle), is_between)
+        if from_above and gap.above is not None:
+            yield _Way(gap.above, range(last - 1, middle - 1, -1), is_between)
+
+    def _walk(self, one: _Object, way: "_Way") -> Iterator[tuple[int, Mask]]:
+        """Take a clicked slice's mask to one slice after the other, until the object ends."""
+        mask = self._own_mask(one, way.start)
+        appearance = Appearance.of(self._pictures[way.start], mask)
+        for index in way.slices:
+            seen = appearance.seen_in(self._pictures[index], mask)
+            if has_ended(mask, seen):
+                if not way.is_between:
+                    return
+                seen = mask
+            # What does not look like the object is left to the network, not taken from it.
+            previous = np.where(seen, np.float32(1), mask * np.float32(0.5))
+            probability, _ = self._network.correct(index, anchors(seen), previous)
+            mask = probability > self._threshold
+            yield index, mask
+            if not mask.any():
+                return
+
+
+class _Way(NamedTuple):
+    """Slices in the order in which they are reached from a clicked one."""
+
+    start: int
+    slices: range
+    is_between: bool
+    """Whether the object is known to go on, as another clicked slice lies behind."""
+
+
+def _voxel(voxel: Sequence[int], shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    try:
+        i, j, k = (whole(index) for index in voxel)
+    except (TypeError, ValueError):
+        raise ValueError(f"a voxel is three whole numbers (i, j, k), not {voxel}") from None
+    if not all(0 <= index < side for index, side in zip((i, j, k), shape, strict=True)):
+        sides = " x ".join(map(str, shape))
+        raise ValueError(f"voxel ({i}, {j}, {k}) is outside the volume of {sides} voxels")
+    return i, j, k

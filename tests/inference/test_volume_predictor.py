@@ -1,0 +1,441 @@
+"""Volumes by clicks: on a network that takes what is bright for the object, and on the shipped weights."""
+
+import itertools
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import isegm
+from isegm.errors import InputError
+from isegm.geometry import VoxelClick
+from isegm.inference.volume_predictor import VolumePredictor
+from isegm.volumes.files import open_volume
+from tests.inference.thresholding import Thresholding
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*not like HU")
+
+SIDE, SLICES = 48, 12
+
+
+def drawn(*boxes, slices=SLICES):
+    """Boxes of 100 HU in air, each (i, j, k) from and to; and the mask (X, Y, Z) of each."""
+    hu = np.full((SIDE, SIDE, slices), -1000, np.int16)
+    masks = []
+    for box in boxes:
+        mask = np.zeros(hu.shape, np.bool_)
+        mask[tuple(slice(*side) for side in box)] = True
+        hu[mask] = 100
+        masks.append(mask)
+    return hu, masks
+
+
+ONE = ((10, 24), (20, 40), (3, 9))
+OTHER = ((30, 44), (6, 20), (2, 7))
+
+
+@pytest.fixture
+def predictor_of(save_nifti, tmp_path):
+    """``predictor_of(hu, affine=..., **settings)``: on the thresholding network, pixel for pixel."""
+
+    def make(hu, affine=None, **settings):
+        affine = np.diag([1.0, 1, 2, 1]) if affine is None else affine
+        path = save_nifti(tmp_path / "ct.nii.gz", hu, affine)
+        network = Thresholding()
+        predictor = VolumePredictor(network, open_volume(path), size=SIDE, **settings)
+        return predictor, network
+
+    return make
+
+
+def state_of(predictor):
+    return predictor.clicks, predictor.clicked_slices, predictor.labels, predictor.label
+
+
+def assert_same_state(predictor, state):
+    clicks, slices, labels, label = state
+    assert (predictor.clicks, predictor.clicked_slices, predictor.label) == (clicks, slices, label)
+    np.testing.assert_array_equal(predictor.labels, labels)
+
+
+# --- clicks and propagation
+
+
+def test_a_click_changes_its_own_slice_and_propagation_the_others_to_where_the_object_ends(predictor_of):
+    hu, (truth,) = drawn(ONE)
+    predictor, _ = predictor_of(hu)
+    assert not predictor.mask.any()
+    predictor.click((15, 30, 5))
+    expected = np.zeros_like(truth)
+    expected[..., 5] = truth[..., 5]
+    np.testing.assert_array_equal(predictor.mask, expected)
+    assert predictor.clicked_slices == (5,)
+    assert predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, truth)
+    assert predictor.clicks == (VoxelClick(15, 30, 5, positive=True),)
+
+
+def test_each_slice_is_corrected_from_its_neighbours_mask(predictor_of):
+    hu, (truth,) = drawn(ONE)
+    predictor, network = predictor_of(hu)
+    predictor.click((15, 30, 3))
+    network.corrected.clear()
+    predictor.propagate()
+    assert len(network.corrected) == 5  # 4 to 8; in 9 nothing looks like it, and 2 is not asked for either
+    picture = truth[::-1, ::-1, 3].T  # upright, of an RAS array
+    for previous in network.corrected:
+        np.testing.assert_array_equal(previous[0, 0] >= 0, picture)
+        assert (previous == 5).sum() > picture.sum() / 2
+
+
+def test_an_object_that_moves_from_slice_to_slice_is_followed(predictor_of):
+    hu = np.full((SIDE, SIDE, SLICES), -1000, np.int16)
+    for k in range(SLICES):
+        hu[4 + 2 * k : 16 + 2 * k, 10:30, k] = 100
+    predictor, _ = predictor_of(hu)
+    predictor.click((15, 20, 4))
+    predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, hu == 100)
+
+
+def test_a_slice_that_a_person_has_clicked_is_never_overwritten(predictor_of):
+    hu, (one, other) = drawn(ONE, OTHER)
+    predictor, _ = predictor_of(hu)
+    predictor.click((15, 30, 4))
+    predictor.click((35, 10, 6))  # on another object, in this slice alone
+    clicked = {k: predictor.mask[..., k] for k in (4, 6)}
+    np.testing.assert_array_equal(clicked[6], other[..., 6])
+    predictor.propagate()
+    for k, mask in clicked.items():
+        np.testing.assert_array_equal(predictor.mask[..., k], mask)
+    # Between them masks come from both ends and meet in the middle; slice 5 is as near to either.
+    np.testing.assert_array_equal(predictor.mask[..., 3], one[..., 3])
+    assert not predictor.mask[..., 7:].any()  # where the other one ends
+    assert predictor.mask[..., 5].any()
+
+
+def test_between_clicked_slices_each_half_comes_from_its_end(predictor_of):
+    hu, (one, other) = drawn(((10, 24), (20, 40), (0, 12)), ((30, 44), (6, 20), (0, 12)))
+    predictor, _ = predictor_of(hu)
+    predictor.click((15, 30, 1))
+    predictor.click((35, 10, 10))
+    predictor.propagate()
+    expected = np.where(np.arange(12) < 6, one, other)
+    np.testing.assert_array_equal(predictor.mask, expected)
+
+
+def test_a_correction_recomputes_only_what_depends_on_it(predictor_of):
+    hu, _ = drawn(((10, 24), (20, 40), (0, 12)))
+    predictor, network = predictor_of(hu)
+    for k in (1, 5, 10):
+        predictor.click((15, 30, k))
+    predictor.propagate()
+    network.corrected.clear()
+    assert predictor.propagate()
+    assert network.corrected == []  # nothing is left to do
+    predictor.click((16, 31, 10))
+    assert len(network.corrected) == 1
+    predictor.propagate()
+    assert len(network.corrected) == 1 + 4 + 1  # 6 to 9, and 11
+    predictor.click((16, 31, 3))  # in between: 2 and 4
+    network.corrected.clear()
+    predictor.propagate()
+    assert len(network.corrected) == 2
+
+
+def test_a_negative_click_takes_away_what_was_propagated_and_ends_it_there(predictor_of):
+    hu, (truth,) = drawn(ONE)
+    predictor, _ = predictor_of(hu)
+    predictor.click((15, 30, 4))
+    predictor.propagate()
+    predictor.click((12, 22, 7), positive=False)
+    assert not predictor.mask[..., 7].any()
+    predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, truth & (np.arange(SLICES) < 7))
+
+
+def test_a_click_elsewhere_leaves_a_good_slice_as_it_is(predictor_of):
+    hu, (one, _) = drawn(ONE, OTHER)
+    predictor, _ = predictor_of(hu)
+    predictor.click((15, 30, 4))
+    predictor.propagate()
+    predictor.click((2, 2, 5), positive=False)
+    np.testing.assert_array_equal(predictor.mask, one)
+    predictor.click((35, 10, 5))  # what is added is connected to the click; the rest stays
+    assert predictor.mask[15, 30, 5]
+    assert predictor.mask[35, 10, 5]
+
+
+def test_features_of_a_slice_are_computed_once(predictor_of):
+    hu, _ = drawn(((10, 24), (20, 40), (0, 12)))
+    predictor, network = predictor_of(hu)
+    predictor.prepare(5)
+    assert network.encoded == 1
+    predictor.click((15, 30, 5))
+    predictor.click((12, 22, 5))
+    assert network.encoded == 1
+    predictor.propagate()
+    assert network.encoded == SLICES
+    predictor.click((16, 31, 8))
+    predictor.propagate()
+    assert network.encoded == SLICES
+
+
+# --- progress, cancelling, undo
+
+
+def test_progress_counts_every_slice_and_ends_complete(predictor_of):
+    hu, _ = drawn(ONE)
+    predictor, _ = predictor_of(hu)
+    predictor.click((15, 30, 5))
+    told = []
+    predictor.propagate(progress=lambda done, total: told.append((done, total)))
+    assert [done for done, _ in told] == [1, 2, 3, 4, 5, 5]
+    assert told[0] == (1, SLICES - 1)
+    assert told[-1] == (5, 5)
+    assert all(later[1] <= earlier[1] for earlier, later in itertools.pairwise(told))
+
+
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_cancelled_everything_is_as_before_and_can_be_done_later(predictor_of, after):
+    hu, (truth,) = drawn(ONE)
+    predictor, _ = predictor_of(hu)
+    predictor.click((15, 30, 5))
+    state = state_of(predictor)
+    asked = itertools.count()
+    assert not predictor.propagate(cancel=lambda: next(asked) == after)
+    assert_same_state(predictor, state)
+    assert predictor.propagate(cancel=lambda: False)
+    np.testing.assert_array_equal(predictor.mask, truth)
+
+
+def test_undo_is_exact_across_slices_objects_and_propagations(predictor_of):
+    hu, _ = drawn(ONE, OTHER)
+    predictor, _ = predictor_of(hu)
+    steps = [
+        (1, (15, 30, 4), True),
+        (1, (12, 22, 7), False),
+        (2, (35, 10, 3), True),
+        (1, (16, 33, 6), True),
+        (2, (33, 8, 5), False),
+    ]
+    states = []
+    for label, voxel, positive in steps:
+        states.append((label, state_of(predictor)))
+        predictor.label = label
+        predictor.click(voxel, positive)
+        predictor.propagate()
+    last = state_of(predictor)
+    for label, (clicks, _, labels, _) in reversed(states):
+        predictor.undo()
+        assert predictor.label == label
+        assert predictor.clicks == clicks
+        np.testing.assert_array_equal(predictor.labels, labels)
+    for label, voxel, positive in steps:
+        predictor.label = label
+        predictor.click(voxel, positive)
+        predictor.propagate()
+    assert_same_state(predictor, last)
+    predictor.reset()
+    assert predictor.clicks == ()
+    assert not predictor.labels.any()
+    with pytest.raises(RuntimeError, match="there is no click to undo"):
+        predictor.undo()
+
+
+# --- several objects
+
+
+@pytest.mark.parametrize(("overlap", "winner"), [("later", 7), ("earlier", 3)])
+def test_where_objects_meet_one_wins(predictor_of, overlap, winner):
+    hu, (truth,) = drawn(ONE)
+    predictor, _ = predictor_of(hu, overlap=overlap)
+    predictor.label = 3
+    predictor.click((15, 30, 5))
+    predictor.propagate()
+    predictor.label = 7
+    predictor.click((15, 30, 5))
+    labels = np.where(truth, 3, 0)
+    labels[..., 5] = np.where(truth[..., 5], winner, 0)
+    np.testing.assert_array_equal(predictor.labels, labels)
+    np.testing.assert_array_equal(predictor.mask, labels == 7)
+    np.testing.assert_array_equal(predictor.slice_mask(5), (labels == 7)[::-1, ::-1, 5].T)
+    predictor.undo()
+    predictor.label = 3
+    np.testing.assert_array_equal(predictor.mask, truth)
+
+
+# --- orientation and saving
+
+ORDERS = list(itertools.product(itertools.permutations(range(3)), itertools.product([False, True], repeat=3)))
+
+
+@pytest.mark.parametrize(("order", "flips"), ORDERS)
+def test_48_axis_orders_give_one_mask_in_their_own_geometry(order, flips, predictor_of, tmp_path):
+    ras, (truth,) = drawn(ONE)
+    at = np.array([15, 30, 5])
+    steps = np.zeros((4, 4))
+    steps[3, 3] = 1
+    voxel = []
+    for axis, (source, flipped) in enumerate(zip(order, flips, strict=True)):
+        steps[source, axis] = -1 if flipped else 1
+        last = ras.shape[source] - 1
+        steps[source, 3] = last if flipped else 0
+        voxel.append(int(last - at[source] if flipped else at[source]))
+
+    def stored(array):
+        return np.flip(array.transpose(order), [axis for axis in range(3) if flips[axis]])
+
+    predictor, _ = predictor_of(np.ascontiguousarray(stored(ras)), np.diag([1.0, 1, 2, 1]) @ steps)
+    assert predictor.plan.axis == order.index(2)
+    predictor.click(voxel)
+    predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, stored(truth))
+    predictor.save(tmp_path / "mask.nii.gz")
+    ct, saved = nib.load(tmp_path / "ct.nii.gz"), nib.load(tmp_path / "mask.nii.gz")
+    np.testing.assert_array_equal(np.asanyarray(saved.dataobj), stored(truth))
+    np.testing.assert_array_equal(saved.affine, ct.affine)
+    for name in ("sform_code", "qform_code", "xyzt_units"):
+        assert saved.header[name] == ct.header[name]
+
+
+@pytest.mark.parametrize(("axis", "array_axis"), [("axial", 2), ("coronal", 1), ("sagittal", 0)])
+def test_slices_along_any_axis(predictor_of, axis, array_axis):
+    hu, (truth,) = drawn(((10, 24), (20, 40), (8, 30)), slices=SIDE)
+    predictor, _ = predictor_of(hu, np.diag([1.0, 1, 1, 1]), axis=axis)
+    assert predictor.plan.axis == array_axis
+    predictor.click((15, 30, 12))
+    assert predictor.mask.any(axis=tuple({0, 1, 2} - {array_axis})).sum() == 1
+    predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, truth)
+
+
+def test_awkward_files_get_masks_in_their_own_geometry(shared, tmp_path):
+    """Every file that is a usable volume, whatever its byte order, version, header and orientation."""
+    saved = 0
+    for path in sorted((shared / "data" / "nifti_robustness").rglob("*")):
+        try:
+            predictor = VolumePredictor(Thresholding(), open_volume(path), size=32, window="0,100")
+        except InputError:
+            continue
+        shape = predictor.volume.shape
+        predictor.click([side // 2 for side in shape])
+        predictor.save(tmp_path / "mask.nii.gz")
+        again = open_volume(tmp_path / "mask.nii.gz")
+        assert again.shape == shape
+        np.testing.assert_array_equal(again.affine, predictor.volume.affine)
+        given, kept = predictor.volume.header, again.header
+        for name in ("sform_code", "qform_code", "xyzt_units", "pixdim", "srow_x", "quatern_b", "qoffset_x"):
+            np.testing.assert_array_equal(kept[name], given[name], err_msg=f"{path} {name}")
+        assert kept.endianness == given.endianness
+        saved += 1
+    assert saved > 8
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    "voxel", [(-1, 0, 0), (SIDE, 0, 0), (0, SIDE, 0), (0, 0, SLICES), (0, 0), (0, 0, 0, 0), (1.5, 0, 0), 7]
+)
+def test_a_click_outside_the_volume_is_refused_and_nothing_is_lost(predictor_of, voxel):
+    predictor, _ = predictor_of(drawn(ONE)[0])
+    predictor.click((15, 30, 5))
+    state = state_of(predictor)
+    with pytest.raises(ValueError, match=r"outside the volume of 48 x 48 x 12 voxels|three whole numbers"):
+        predictor.click(voxel)
+    assert_same_state(predictor, state)
+
+
+def test_a_volume_of_one_slice_is_segmented_as_a_picture(predictor_of):
+    hu, (truth,) = drawn(((10, 24), (20, 40), (0, 1)), slices=1)
+    predictor, _ = predictor_of(hu)
+    predictor.click((15, 30, 0))
+    assert predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, truth)
+
+
+@pytest.mark.parametrize(
+    ("fill", "message"),
+    [(0, "all voxels have one grey value in the window of level 40, width 350"), (np.nan, "NaN or infinite")],
+)
+def test_a_volume_without_a_picture_is_refused(predictor_of, fill, message):
+    hu = np.full((8, 8, 3), fill, np.float32)
+    with pytest.raises(InputError, match=rf"ct\.nii\.gz: {message}"):
+        predictor_of(hu)
+
+
+def test_a_singular_affine_is_refused(predictor_of, monkeypatch):
+    predictor, _ = predictor_of(drawn(ONE)[0])
+    predictor.volume.affine[:3, 1] = predictor.volume.affine[:3, 0]
+    with pytest.raises(InputError, match="its affine is singular or NaN"):
+        VolumePredictor(Thresholding(), predictor.volume)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threshold": 1}, "threshold must be at least 0 and below 1, not 1"),
+        ({"overlap": "both"}, "overlap must be later or earlier, not both"),
+        ({"axis": "z"}, "axis must be axial, coronal, sagittal, not z"),
+        ({"window": "belly"}, "window 'belly': give lung"),
+    ],
+)
+def test_other_settings_are_refused(predictor_of, settings, message):
+    with pytest.raises(ValueError, match=message):
+        predictor_of(drawn(ONE)[0], **settings)
+
+
+def test_labels_and_slices_that_there_are_not_are_refused(predictor_of):
+    predictor, _ = predictor_of(drawn(ONE)[0])
+    for label in (0, 256):
+        with pytest.raises(ValueError, match=f"label must be 1 to 255, not {label}"):
+            predictor.label = label
+    for use in (predictor.slice_mask, predictor.picture, predictor.prepare):
+        with pytest.raises(ValueError, match="slice 12 is outside the volume, which has 12"):
+            use(SLICES)
+
+
+def test_a_network_that_fails_leaves_everything_as_it_was(predictor_of, monkeypatch):
+    predictor, _ = predictor_of(drawn(ONE)[0])
+    predictor.click((15, 30, 5))
+    state = state_of(predictor)
+
+    def fail(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Thresholding, "correct", fail)
+        for use in (lambda: predictor.click((15, 30, 6)), predictor.propagate):
+            with pytest.raises(MemoryError):
+                use()
+            assert_same_state(predictor, state)
+
+
+def test_what_cannot_be_saved_leaves_the_old_file(predictor_of, tmp_path, monkeypatch):
+    predictor, _ = predictor_of(drawn(ONE)[0])
+    predictor.click((15, 30, 5))
+    volume = tmp_path / "ct.nii.gz"
+    content = volume.read_bytes()
+    with pytest.raises(InputError, match="is the volume itself"):
+        predictor.save(volume)
+    with pytest.raises(InputError, match=r"mask\.png: masks are saved as NIfTI"):
+        predictor.save(tmp_path / "mask.png")
+    predictor.save(tmp_path / "mask.nii")
+    before = (tmp_path / "mask.nii").read_bytes()
+
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    predictor.propagate()
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        predictor.save(tmp_path / "mask.nii")
+    assert (tmp_path / "mask.nii").read_bytes() == before
+    assert volume.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ct.nii.gz", "mask.nii"]
+
+
+def test_it_is_had_from_the_package():
+    assert isegm.VolumePredictor is VolumePredictor

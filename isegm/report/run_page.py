@@ -52,10 +52,8 @@ def make_report(run: Run, datasets: Sequence[Dataset]) -> Page:
         datasets: For pictures, as many of the run's data sets as are at hand.
     """
     at_hand = {dataset.name: dataset for dataset in datasets}
-    nocs, others = (
-        _noc_table(run),
-        [_curve_table(run), _final_table(run), *_seeds_tables(run), _time_table(run)],
-    )
+    nocs = _noc_table(run)
+    others = [_curve_table(run), _final_table(run), *_seeds_tables(run), _time_table(run)]
     drawn = {name: _dataset_plots(run, run.of(name)) for name in run.datasets}
     samples = [
         {"key": f"samples-{number}", "shelves": _shelves(run, name, at_hand.get(name), f"samples-{number}")}

@@ -47,12 +47,17 @@ def test_files_are_written_and_the_status_is_the_works(workspace):
         "evaluate": [*fast, "--datasets=spleen", "--logs-path=run"],
         "report": ["run"],
         "shrink": ["weights/hr32.pth", "small.pth"],
+        "train": [
+            *("fine-tune", "--folder=trained", "--sources", "folder:datasets/lung", "--cpu", "--workers=0"),
+            *("--crop-height=32", "--crop-width=32", "--batch-size=2", "--epochs=1", "--epoch-samples=2"),
+        ],
+        "demo": ["--data=.", "--organ=liver", "--checkpoint=weights/hr32.pth"],
     }
     lines = [*lines.items(), ("window", ["damaged", "nothing", "abdomen"])]
     variables = environment() | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     words = [sys.executable, "-c", CHILD, json.dumps(lines)]
     subprocess.run(words, cwd=workspace, env=variables, check=True, timeout=280)
-    assert json.loads((workspace / "statuses.json").read_text()) == [0, 0, 0, 0, 0, 0, 1]
+    assert json.loads((workspace / "statuses.json").read_text()) == [0] * 8 + [1]
     for path in (
         "windowed/liver_0.nii.gz",
         "slices/liver/manifest.csv",
@@ -60,5 +65,7 @@ def test_files_are_written_and_the_status_is_the_works(workspace):
         "run/results.json",
         "run/report.html",
         "small.pth",
+        "trained/checkpoints/last.pth",
+        "demo/overview.png",
     ):
         assert (workspace / path).stat().st_size

@@ -303,8 +303,14 @@ class ProgressBar:
         if self._bar is None:
             from tqdm import tqdm
 
-            done, total = progress.done, progress.total
-            self._bar = tqdm(total=total, initial=done, desc=progress.dataset, unit="sample", leave=False)
+            self._bar = tqdm(
+                total=progress.total,
+                initial=progress.done,
+                desc=progress.dataset,
+                unit="sample",
+                leave=False,
+                mininterval=0.1 if sys.stderr.isatty() else 60,  # a job's log keeps every picture of the bar
+            )
         self._bar.set_postfix_str(progress.figure, refresh=False)
         self._bar.update(progress.done - self._bar.n)
 

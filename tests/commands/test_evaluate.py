@@ -1,5 +1,6 @@
 """The command line in this process: what it accepts, refuses and writes."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isegm.commands import places
+from isegm.evaluation.workers import Progress
 from isegm.extract.manifest import COLUMNS, write_manifest
 from tests.commands.workspace import SCRIPT, bright_network, save_sample
 
@@ -570,3 +572,16 @@ def test_ways_of_computing_that_do_not_go_are_refused(evaluate_model, workspace,
     assert line in err
     assert err.count("\n") == 1
     assert not (workspace / "run").exists()
+
+
+@pytest.mark.parametrize(("is_terminal", "most"), [(True, 1000), (False, 5)])
+def test_a_log_is_not_filled_by_the_progress_bar(evaluate_model, monkeypatch, capsys, is_terminal, most):
+    seconds = iter(range(1000))
+    monkeypatch.setattr("tqdm.std.time", lambda: next(seconds))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
+    with contextlib.closing(evaluate_model.ProgressBar()) as bar:
+        for _ in range(100):
+            bar.show(Progress(dataset="liver", done=1, total=3, figure="NoC@90 2.00"))
+    drawn = capsys.readouterr().err.count("liver: ")
+    assert drawn <= most
+    assert (drawn > 50) == is_terminal

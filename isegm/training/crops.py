@@ -25,7 +25,7 @@ _CROPS_A_SCENE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSettings:
-    """How a training sample is made of a scene. The defaults are the published ones."""
+    """How a sample is made of a scene; the recipe checks it. The defaults are the published ones."""
 
     crop: tuple[int, int] = (320, 480)
     """Height and width of a sample, in pixels."""
@@ -49,40 +49,6 @@ class SampleSettings:
     """Channels are multiplied by 1 more than this."""
     rgb_shift: float = 10.0
     """What is at most added to, or taken from, each channel on its own, of 255."""
-
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InputError: A field is out of its range.
-        """
-        probabilities = (
-            self.merge_probability,
-            self.off_centre_probability,
-            self.flip_probability,
-            self.colour_probability,
-        )
-        for holds, what in (
-            (min(self.crop) >= 1, f"crop {self.crop}: both sides must be at least 1 pixel"),
-            (self.shorter_side >= 0, f"shorter_side {self.shorter_side}: must be at least 0"),
-            (0 < self.scale[0] <= self.scale[1], f"scale {self.scale}: must be above 0, the least first"),
-            (
-                1 <= self.min_object_pixels <= self.crop[0] * self.crop[1],
-                f"min_object_pixels {self.min_object_pixels}: must be at least 1 and fit into a crop",
-            ),
-            (all(0 <= p <= 1 for p in probabilities), f"probabilities {probabilities}: must be 0 to 1"),
-            (
-                self.brightness[0] <= self.brightness[1],
-                f"brightness {self.brightness}: the least is first",
-            ),
-            (
-                -1 <= self.contrast[0] <= self.contrast[1],
-                f"contrast {self.contrast}: must be -1 or more, the least first",
-            ),
-            (self.rgb_shift >= 0, f"rgb_shift {self.rgb_shift}: must be at least 0"),
-        ):
-            if not holds:
-                raise InputError(what)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +126,7 @@ class TrainingSamples:
 
 
 class SkippedFiles:
-    """The files that a run could not use so far. A few are told and left out; many end the run.
+    """The files that a run could not use so far. A few are reported and left out; many end the run.
 
     Args:
         most: So many different ones are let pass in any case.

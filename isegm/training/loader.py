@@ -42,7 +42,7 @@ class Samples(Protocol):
         """Make a sample.
 
         Raises:
-            InputError: There is none to be made.
+            InputError: No sample can be made.
         """
 
 

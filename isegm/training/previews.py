@@ -14,9 +14,7 @@ from isegm.model.emc_click import EMCClick, EMCClickState
 from isegm.training.crops import TrainingSample
 from isegm.training.step import THRESHOLD, Batch, simulate_clicks, stack_clicks
 
-EXTRA_CLICKS = 3
-"""Clicks after the first."""
-
+_EXTRA_CLICKS = 3
 _COLUMNS = 2
 
 
@@ -24,7 +22,7 @@ _COLUMNS = 2
 def draw_training(model: EMCClick, samples: Sequence[TrainingSample], pool: Executor) -> Picture:
     """Draw training pictures side by side, as results of the evaluation are drawn.
 
-    The clicks are a training's, with the corrected mask after the last of them.
+    Four clicks are placed as in training; shown is the corrected mask after the last of them.
 
     Args:
         model: The network; it is left in evaluation mode.
@@ -37,7 +35,7 @@ def draw_training(model: EMCClick, samples: Sequence[TrainingSample], pool: Exec
     model.eval()
     batch = Batch.of(samples, next(model.parameters()).device)
     rngs = [np.random.default_rng(number) for number in range(len(samples))]
-    clicks, previous = simulate_clicks(model, batch, EXTRA_CLICKS, rngs, pool)
+    clicks, previous = simulate_clicks(model, batch, _EXTRA_CLICKS, rngs, pool)
     assert previous is not None  # noqa: S101 - there were extra clicks
     points = stack_clicks(clicks, batch.image.device)
     first = model.encode(model.normalise(batch.image), points)

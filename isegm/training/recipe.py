@@ -1,6 +1,7 @@
-"""The settings of a training run, in one typed place, and the published recipes as functions."""
+"""The settings of a training run, in one typed place."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 from isegm.errors import SettingError
 
@@ -86,6 +87,9 @@ class Recipe:
         """
         from isegm.model.build import PRESETS  # here, because a command line's help is not to wait for torch
 
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), float):
+                _require(math.isfinite(value), field.name, value, "finite")
         _require(self.preset in PRESETS, "preset", self.preset, f"one of {', '.join(PRESETS)}")
         _require(bool(self.sources), "sources", "none", "at least one source")
         _require(self.seed >= 0, "seed", self.seed, "at least 0")
@@ -96,6 +100,8 @@ class Recipe:
         _require(0 < self.min_scale <= self.max_scale, "min_scale", scales, "above 0 and at most max_scale")
         for name in ("min_object_pixels", "batch_size", "accumulate", "epochs", "epoch_samples"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        area, least = self.crop_height * self.crop_width, self.min_object_pixels
+        _require(least <= area, "min_object_pixels", least, f"at most {area}, the crop's pixels")
         weights = ("soft_iou_weight", "clicked_weight", "worse_weight")
         for name in ("shorter_side", "max_extra_clicks", "warmup_steps", "clip_norm", *weights):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
@@ -107,15 +113,12 @@ class Recipe:
         _require(self.backbone_multiplier >= 0, "backbone_multiplier", self.backbone_multiplier, "at least 0")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 or more and below 1")
         schedules, precisions = ("milestones", "cosine", "constant"), ("float32", "tf32", "bfloat16")
-        _require(self.schedule in schedules, "schedule", self.schedule, ", ".join(schedules))
+        _require(self.schedule in schedules, "schedule", self.schedule, " or ".join(schedules))
+        graded = ("last", "every", "some")
+        _require(self.loss_after in graded, "loss_after", self.loss_after, " or ".join(graded))
+        share = self.previous_mask_share
         _require(
-            self.loss_after in ("last", "every", "some"), "loss_after", self.loss_after, "last, every or some"
-        )
-        _require(
-            self.loss_after != "last" or not self.previous_mask_share,
-            "previous_mask_share",
-            self.previous_mask_share,
-            "0 where loss_after is last",
+            self.loss_after != "last" or not share, "previous_mask_share", share, "0 where loss_after is last"
         )
         _ = self.crop_stages
         _require(self.precision in precisions, "precision", self.precision, " or ".join(precisions))

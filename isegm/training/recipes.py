@@ -21,7 +21,7 @@ def published(preset: str) -> Recipe:
     return Recipe(preset=preset, sources=COCO_LVIS)
 
 
-def ct(preset: str = "hr18s") -> Recipe:
+def ct() -> Recipe:
     """Generated CT slices, trained from nothing: no files are needed. Real data join by ``--sources``.
 
     Against the published recipe: square crops as large as the evaluation's input, small objects too and a
@@ -30,7 +30,7 @@ def ct(preset: str = "hr18s") -> Recipe:
     clipped gradients, averaged weights.
     """
     return Recipe(
-        preset=preset,
+        preset="hr18s",
         sources=("phantom",),
         crop_height=384,
         crop_width=384,
@@ -99,27 +99,18 @@ def cool_down() -> Recipe:
 
 
 def fine_tune() -> Recipe:
-    """A few epochs on a folder of yours, from a checkpoint (``--pretrained``), all layers gently."""
-    return Recipe(
-        preset="hr18s",
+    """A few epochs on a folder of yours, from a checkpoint (``--pretrained``): ``ct``, but gently."""
+    return dataclasses.replace(
+        ct(),
         sources=("folder:datasets/liver",),
-        crop_height=384,
-        crop_width=384,
         shorter_side=384,
         min_scale=0.75,
         max_scale=1.5,
-        min_object_pixels=100,
-        max_extra_clicks=19,
-        click_decay=0.85,
-        loss_after="every",
         batch_size=8,
         epochs=10,
         epoch_samples=400,
         learning_rate=1e-4,
-        backbone_multiplier=1.0,
-        schedule="cosine",
         warmup_steps=20,
-        clip_norm=1.0,
         ema_decay=0.98,
     )
 

@@ -22,13 +22,14 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
 import cv2
 import numpy as np
 
-from isegm.config import read_config
+from isegm.config import Config, read_config
 from isegm.datasets import open_dataset
 from isegm.datasets.coco import find_coco
 from isegm.datasets.instances import PASCAL_VOC, SBD
@@ -114,10 +115,16 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class _Altered:
-    """A source whose scenes are altered after they are drawn."""
+class Altered:
+    """A source whose scenes are altered after they are drawn.
+
+    Attributes:
+        source: Where scenes come from.
+        alter: What becomes of each.
+    """
 
     source: Source
+    alter: Callable[[Scene, np.random.Generator], Scene]
 
     @property
     def name(self) -> str:
@@ -129,50 +136,30 @@ class _Altered:
         """The source's notes."""
         return self.source.notes
 
-
-@dataclass(frozen=True)
-class Shrunk(_Altered):
-    """A source whose large pictures are made smaller, so that one range of scales suits several sources.
-
-    Attributes:
-        source: Where scenes come from.
-        side: A picture whose longer side is more than so many pixels is resized to it.
-    """
-
-    side: int
-
     def draw(self, rng: np.random.Generator) -> Scene:
-        """Draw a scene, and shrink it if it is large (:meth:`isegm.training.scenes.Source.draw`)."""
-        scene = self.source.draw(rng)
-        height, width = scene.labels.shape
-        if max(height, width) <= self.side:
-            return scene
-        factor = self.side / max(height, width)
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        image = np.asarray(cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        labels = np.asarray(cv2.resize(scene.labels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.int32)
-        return Scene(image, labels, scene.is_ct)
+        """Draw a scene and alter it (:meth:`isegm.training.scenes.Source.draw`)."""
+        return self.alter(self.source.draw(rng), rng)
 
 
-@dataclass(frozen=True)
-class Turned(_Altered):
-    """A source some of whose pictures are turned by 90, 180 or 270 degrees.
+def _shrink(side: int, scene: Scene, rng: np.random.Generator) -> Scene:  # noqa: ARG001 - all are called alike
+    """Resize a scene whose longer side is more than ``side`` pixels to it."""
+    height, width = scene.labels.shape
+    if max(height, width) <= side:
+        return scene
+    factor = side / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    image = np.asarray(cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    labels = np.asarray(cv2.resize(scene.labels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.int32)
+    return Scene(image, labels, scene.is_ct)
 
-    Attributes:
-        source: Where scenes come from.
-        probability: How often they are turned.
-    """
 
-    probability: float
-
-    def draw(self, rng: np.random.Generator) -> Scene:
-        """Draw a scene, and turn it now and then (:meth:`isegm.training.scenes.Source.draw`)."""
-        scene = self.source.draw(rng)
-        if rng.random() >= self.probability:
-            return scene
-        quarters = int(rng.integers(1, 4))
-        image = np.ascontiguousarray(np.rot90(scene.image, quarters))
-        return Scene(image, np.ascontiguousarray(np.rot90(scene.labels, quarters)), scene.is_ct)
+def _turn(probability: float, scene: Scene, rng: np.random.Generator) -> Scene:
+    """Turn a scene by 90, 180 or 270 degrees with a probability."""
+    if rng.random() >= probability:
+        return scene
+    quarters = int(rng.integers(1, 4))
+    image = np.ascontiguousarray(np.rot90(scene.image, quarters))
+    return Scene(image, np.ascontiguousarray(np.rot90(scene.labels, quarters)), scene.is_ct)
 
 
 def open_mixture(texts: Sequence[str], cache: Path) -> Mixture:
@@ -183,7 +170,7 @@ def open_mixture(texts: Sequence[str], cache: Path) -> Mixture:
         cache: The folder in which sources may keep what takes long to make; it is made when needed.
 
     Raises:
-        InputError: A source is not written right, or cannot be opened (its line, or lines, say why).
+        InputError: A source is written wrong or cannot be opened; the line, or lines, say why.
     """
     specs = [parse_source(text) for text in texts]  # all, before the first one takes its time
     return Mixture([(open_source(spec, cache), spec.weight) for spec in specs])
@@ -194,7 +181,7 @@ def parse_source(text: str) -> SourceSpec:
 
     Raises:
         InputError: The kind or an option is unknown, an option comes twice or is empty, the path is
-            missing or not wanted, or the weight is no number above 0.
+            missing or not wanted, or the weight is not a number above 0.
     """
     weight = _WEIGHT.search(text)
     written = text[: weight.start()] if weight else text
@@ -232,9 +219,9 @@ def open_source(spec: SourceSpec, cache: Path) -> Source:
     """
     source = KINDS[spec.kind].open(spec, cache)
     if (side := spec.options.get("shrink")) is not None:
-        source = Shrunk(source, _integer(spec, "shrink", side, least=32))
+        source = Altered(source, partial(_shrink, _integer(spec, "shrink", side, least=32)))
     if (probability := spec.options.get("turn")) is not None:
-        source = Turned(source, _probability(spec, "turn", probability))
+        source = Altered(source, partial(_turn, _probability(spec, "turn", probability)))
     return source
 
 
@@ -244,7 +231,7 @@ def nifti_window(spec: SourceSpec) -> Window | None:
     None if it is ``random``: any window in which the objects can be seen.
 
     Raises:
-        InputError: The given one is none.
+        InputError: What was given is not a window.
     """
     if spec.options.get("window") == RANDOM_WINDOW:
         return None
@@ -258,7 +245,7 @@ def window_jitter(spec: SourceSpec) -> WindowJitter:
     """How far the windows of a source of volumes, or of generated CT, are varied.
 
     Raises:
-        InputError: The given jitter is none.
+        InputError: What was given is not a jitter.
     """
     text = spec.options.get("jitter")
     if text is None:
@@ -271,6 +258,15 @@ def window_jitter(spec: SourceSpec) -> WindowJitter:
             "change: 0.2,1.5 say, or 0,1 for none"
         ) from None
     return WindowJitter(shift, stretch)
+
+
+def config_of(spec: SourceSpec) -> Config:
+    """The config file that a source of kind ``data`` is looked up in.
+
+    Raises:
+        InputError: It is missing or cannot be used.
+    """
+    return read_config(Path(spec.options.get("config", "config.yml")))
 
 
 def _weight(spec: SourceSpec, text: str) -> float:
@@ -303,7 +299,7 @@ def _open_folder(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all
 
 
 def _open_data(spec: SourceSpec, cache: Path) -> Source:  # noqa: ARG001 - all are opened alike
-    dataset = open_dataset(spec.path, read_config(Path(spec.options.get("config", "config.yml"))))
+    dataset = open_dataset(spec.path, config_of(spec))
     pictures = list(dict.fromkeys(record.picture for record in dataset.records))
     return PictureSource(spec.text, pictures, _content(spec))
 
@@ -390,7 +386,9 @@ def _probability(spec: SourceSpec, option: str, text: str) -> float:
 
 def _integer(spec: SourceSpec, option: str, text: str, *, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
-        raise spec.complain(f"{option}={spec.options[option]}: {text!r} is no whole number from {least} on")
+        raise spec.complain(
+            f"{option}={spec.options[option]}: {text!r} is not a whole number from {least} on"
+        )
     return int(text)
 
 

@@ -240,13 +240,14 @@ class Trainer:
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + loss.detach()
         figures = self._shared_mean({name: total / recipe.accumulate for name, total in sums.items()})
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        self._share_gradients(parameters)
+        self._share([parameter.grad for parameter in parameters if parameter.grad is not None])
         norm = float(nn.utils.clip_grad_norm_(parameters, recipe.clip_norm or math.inf))
         self._check_finite("loss", figures["total"])
         self._check_finite("gradient's norm", norm)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        self._share_statistics()
+        # BatchNorm's: otherwise each process would click, validate and average with statistics of its own.
+        self._share([buffer for buffer in self.model.buffers() if buffer.is_floating_point()])
         if self.average is not None:
             self.average.update_parameters(self.model)
         return figures | {"gradient_norm": norm, "learning_rate": rate, "extra_clicks": extra_clicks}
@@ -280,7 +281,7 @@ class Trainer:
         return np.random.default_rng([self.recipe.seed, number, purpose])
 
     def _check_finite(self, what: str, value: float) -> None:
-        """Stop before what is no number reaches the weights; it is the same in all processes."""
+        """Stop before NaN or infinity reaches the weights; the value is the same in all processes."""
         if not math.isfinite(value):
             first = self.step * self.recipe.batch_size
             raise InputError(
@@ -289,39 +290,21 @@ class Trainer:
                 "folder with a lower learning rate or with clipped gradients"
             )
 
-    def _share_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Give all processes the mean of their gradients."""
-        if self.processes.size == 1:
-            return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        mean = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(mean)
-        mean /= self.processes.size
-        parts = torch.split(mean, [gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
-
     @torch.no_grad()
-    def _share_statistics(self) -> None:
-        """Give all processes the mean of their BatchNorm statistics, so that they hold the same network.
-
-        Otherwise each would click, validate and average with statistics of its own, that no file holds.
-        """
+    def _share(self, tensors: Sequence[Tensor]) -> None:
+        """Put the mean over all processes into each tensor."""
         if self.processes.size == 1:
             return
-        buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
-        mean = torch.cat([buffer.flatten() for buffer in buffers])
+        mean = torch.cat([tensor.flatten() for tensor in tensors])
         dist.all_reduce(mean)
         mean /= self.processes.size
-        parts = torch.split(mean, [buffer.numel() for buffer in buffers])
-        for buffer, part in zip(buffers, parts, strict=True):
-            buffer.copy_(part.view_as(buffer))
+        parts = torch.split(mean, [tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
 
     def _shared_mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         stacked = torch.stack(list(values.values()))
-        if self.processes.size > 1:
-            dist.all_reduce(stacked)
-            stacked /= self.processes.size
+        self._share([stacked])
         return dict(zip(values, stacked.tolist(), strict=True))
 
     def _autocast(self) -> torch.autocast:

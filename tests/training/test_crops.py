@@ -249,22 +249,3 @@ def test_any_picture_gives_samples_of_the_crops_size(height, width, index, scale
     assert sample.image.shape == (32, 48, 3)
     assert sample.label[sample.first_click] == 1
     assert not np.isin(sample.label, (0, 1), invert=True).any()
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"crop": (0, 10)},
-        {"scale": (0, 1)},
-        {"scale": (2, 1)},
-        {"min_object_pixels": 0},
-        {"min_object_pixels": 10**6},
-        {"merge_probability": 1.5},
-        {"brightness": (1, 0)},
-        {"contrast": (-2, 0)},
-        {"rgb_shift": -1},
-    ],
-)
-def test_settings_are_checked(wrong):
-    with pytest.raises(InputError, match=next(iter(wrong)) if "prob" not in next(iter(wrong)) else "prob"):
-        SampleSettings(**wrong)

@@ -88,7 +88,7 @@ def test_saturated_float32_logits_give_finite_loss_and_gradient(loss_of, logit):
         assert logits.grad.isfinite().all()
 
 
-def test_a_quite_wrong_pixel_costs_the_logarithm_of_the_smallest_number():
+def test_an_entirely_wrong_pixel_costs_the_logarithm_of_the_smallest_number():
     loss = normalised_focal_loss(torch.full((1, 1, 2, 2), 200.0), torch.zeros(1, 1, 2, 2))
     assert loss.item() == pytest.approx(-0.5 * math.log(1e-12), rel=1e-5)
 

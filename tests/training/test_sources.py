@@ -1,5 +1,6 @@
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from isegm.errors import InputError
 from isegm.training import sources
 from isegm.training.scenes import Scene
-from isegm.training.sources import KINDS, Mixture, Shrunk, open_mixture, open_source, parse_source
+from isegm.training.sources import KINDS, Altered, Mixture, open_mixture, open_source, parse_source
 
 
 @pytest.mark.parametrize(
@@ -62,16 +63,16 @@ def test_what_is_not_written_right(text, message):
     [
         ("folder:x:content=mri", "content=mri: must be auto or ct or photo"),
         ("folder:x:read=soft", "must be labels or binary"),
-        ("folder:x:ignore=-1", "no whole number from 1"),
+        ("folder:x:ignore=-1", "not a whole number from 1"),
         ("coco:x.json", "images=FOLDER"),
         ("nifti:x:organ=kidney", "give its label values by labels="),
-        ("nifti:x:labels=1+a", "'a' is no whole number"),
+        ("nifti:x:labels=1+a", "'a' is not a whole number"),
         ("nifti:x:labels=1,1", "comes twice"),
         ("nifti:x:labels=1:jitter=2", "jitter=2: give by how many widths"),
         ("nifti:x:labels=1:jitter=-1,2", "shift must be at least 0"),
         ("nifti:x:labels=1:window=green", "window 'green'"),
         ("nifti:nowhere:labels=1", "nowhere: no such file or folder"),
-        ("phantom:size=10", "no whole number from 32"),
+        ("phantom:size=10", "not a whole number from 32"),
         ("phantom:size=64x64x64", "a height and a width"),
         ("folder:nowhere", "nowhere/images: no such folder"),
         ("sbd:nowhere", "train.txt: No such file"),
@@ -118,8 +119,8 @@ def test_a_mixture_travels_to_other_processes(tmp_path, save):
 # --- large pictures made smaller
 
 
-def shrunk(scene, side, given_scenes):
-    return Shrunk(given_scenes(scene), side).draw(np.random.default_rng(0))
+def shrunk(scene, side):
+    return sources._shrink(side, scene, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -135,26 +136,26 @@ def shrunk(scene, side, given_scenes):
         ((100, 1), 32, (32, 1)),
     ],
 )
-def test_a_large_picture_gets_the_longer_side(given_scenes, scene_of, size, side, shrunk_size):
-    scene = shrunk(scene_of(np.ones(size)), side, given_scenes)
+def test_a_large_picture_gets_the_longer_side(scene_of, size, side, shrunk_size):
+    scene = shrunk(scene_of(np.ones(size)), side)
     assert scene.image.shape == (*shrunk_size, 3)
     assert scene.labels.shape == shrunk_size
     assert (scene.labels == 1).all()
 
 
 @pytest.mark.parametrize("size", [(20, 30), (30, 20), (30, 30), (1, 1), (30, 1)])
-def test_a_picture_that_is_small_enough_is_left_as_it_is(given_scenes, scene_of, size):
+def test_a_picture_that_is_small_enough_is_left_as_it_is(scene_of, size):
     scene = scene_of(np.ones(size))
-    assert shrunk(scene, 30, given_scenes) is scene
+    assert shrunk(scene, 30) is scene
 
 
-def test_half_the_size_by_hand(given_scenes):
+def test_half_the_size_by_hand():
     """Each pixel of the picture is the mean of four; each label is one of theirs, never between."""
     labels = np.repeat(np.repeat([[0, 7], [-1, 2]], 20, axis=0), 20, axis=1).astype(np.int32)
     image = np.tile(np.array([[0, 100], [40, 200]], np.uint8), (20, 20))
     image = np.stack([image, 255 - image, labels.clip(0).astype(np.uint8)], axis=2)
     for is_ct in (True, False):
-        scene = shrunk(Scene(image, labels, is_ct), 20, given_scenes)
+        scene = shrunk(Scene(image, labels, is_ct), 20)
         np.testing.assert_array_equal(scene.labels, labels[::2, ::2])
         assert scene.labels.dtype == np.int32
         assert scene.image.dtype == np.uint8
@@ -164,34 +165,34 @@ def test_half_the_size_by_hand(given_scenes):
         assert scene.is_ct == is_ct
 
 
-def test_labels_stay_labels_and_on_their_pixels_at_any_factor(given_scenes, scene_of):
+def test_labels_stay_labels_and_on_their_pixels_at_any_factor(scene_of):
     labels = np.zeros((90, 60), np.int32)
     labels[30:] = 3  # at two thirds of the size from row 20 on
     labels[:, 45:] = -1  # from column 30 on
-    scene = shrunk(scene_of(labels), 60, given_scenes)
+    scene = shrunk(scene_of(labels), 60)
     expected = np.zeros((60, 40), np.int32)
     expected[20:] = 3
     expected[:, 30:] = -1
     np.testing.assert_array_equal(scene.labels, expected)
     np.testing.assert_array_equal(scene.image[..., 0], np.where(expected < 0, 255, expected * 60))
     rng = np.random.default_rng(0)
-    odd = shrunk(scene_of(rng.choice([-1, 0, 2, 9], (83, 131))), 47, given_scenes).labels
+    odd = shrunk(scene_of(rng.choice([-1, 0, 2, 9], (83, 131))), 47).labels
     assert set(np.unique(odd)) == {-1, 0, 2, 9}
 
 
-def test_a_label_is_that_in_the_middle_of_its_pixel(given_scenes, scene_of):
+def test_a_label_is_that_in_the_middle_of_its_pixel(scene_of):
     labels = np.zeros((96, 96), np.int32)
     labels[:, 31:] = 1  # a third of the size: the middle of columns 30 to 32
     labels[62:] = 2
     expected = np.zeros((32, 32), np.int32)
     expected[:, 10:] = 1
     expected[21:] = 2  # row 20 is the middle of 60 to 62
-    np.testing.assert_array_equal(shrunk(scene_of(labels), 32, given_scenes).labels, expected)
+    np.testing.assert_array_equal(shrunk(scene_of(labels), 32).labels, expected)
 
 
 def test_a_shrunk_source_is_otherwise_the_source_itself(given_scenes, scene_of):
     source = replace(given_scenes(*(scene_of(np.full((50, 50), i)) for i in range(4))), notes=("read this",))
-    small = Shrunk(source, 32)
+    small = Altered(source, partial(sources._shrink, 32))
     assert (small.name, small.notes) == ("given", ("read this",))
     rngs = [np.random.default_rng(5) for _ in range(2)]
     for _ in range(10):
@@ -260,7 +261,7 @@ def test_a_side_that_is_none_is_refused_in_one_line(folder, value):
     with pytest.raises(InputError) as caught:
         open_mixture([f"folder:{folder}:shrink={value}"], folder)
     assert str(caught.value) == (
-        f"source folder:{folder}:shrink={value}: shrink={value}: {value!r} is no whole number from 32 on"
+        f"source folder:{folder}:shrink={value}: shrink={value}: {value!r} is not a whole number from 32 on"
     )
 
 

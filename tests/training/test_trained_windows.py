@@ -1,3 +1,5 @@
+import cv2
+import numpy as np
 import pytest
 
 from isegm.errors import InputError
@@ -37,6 +39,18 @@ def test_the_windows_of_a_folder_are_those_of_its_manifest(tmp_path):
     path.write_text(path.read_text() + "half a row")
     with pytest.raises(InputError, match=r"manifest.csv: not a manifest"):
         windows_of_sources([source])
+
+
+def test_the_windows_of_a_data_set_of_the_config_file_are_those_of_its_folder(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / "liver" / kind).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "liver" / kind / "a.png"), np.full((8, 8), 255, np.uint8))
+    row = dict.fromkeys(COLUMNS, "1") | {"window_level": "40", "window_width": "350"}
+    write_manifest(tmp_path / "liver" / "manifest.csv", [row])
+    (tmp_path / "config.yml").write_text("LIVER_PATH: liver\n")
+    source = f"data:liver:config={tmp_path / 'config.yml'}"
+    expected = [{"level": 40, "width": 350, "shift": 0, "stretch": 1.2}]
+    assert windows_of_sources([f"{source}@2"]) == {source: expected}
 
 
 def test_the_windows_of_deep_pictures_are_those_of_reading_yml(tmp_path):

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import hashlib
 import os
 import random
 import signal
@@ -10,13 +9,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from isegm.distributed import Processes
 from isegm.errors import InputError
@@ -88,9 +87,9 @@ def start(data, folder, *options, **variables):
     )
 
 
-def rows_of(folder, name="training.csv"):
-    """The rows of a CSV without what a clock says."""
-    with (folder / name).open(newline="") as file:
+def rows_of(place, name="training.csv"):
+    """The rows of a CSV, or of one in a folder, without what a clock says."""
+    with (place / name if place.is_dir() else place).open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         row.pop("images_per_second", None)
@@ -116,22 +115,18 @@ def assert_same(a, b, where=""):
 
 def content_of(folder):
     """Every file of a run, as far as a clock has no say in it."""
-    files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
-    tensors = {
-        path: torch.load(folder / path, weights_only=True) for path in files if path.suffix in (".pt", ".pth")
-    }
-    tables = {path: rows_of(folder, path) for path in files if path.suffix == ".csv"}
-    pictures = {
-        path: hashlib.sha256((folder / path).read_bytes()).hexdigest()
-        for path in files
-        if path.suffix == ".png"
-    }
-    assert len(tensors) + len(tables) + len(pictures) == len(files)
-    return {str(path): value for part in (tensors, tables, pictures) for path, value in part.items()}
+    tensors = partial(torch.load, weights_only=True)
+    read = {".pt": tensors, ".pth": tensors, ".csv": rows_of, ".png": Path.read_bytes}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): read[path.suffix](path) for path in files}
+
+
+def saved(folder, name):
+    return torch.load(folder / "checkpoints" / f"{name}.pth", weights_only=True)
 
 
 def test_what_a_run_writes(whole):
-    assert {str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file()} == {
+    assert content_of(whole).keys() == {
         "state.pt",
         "training.csv",
         "validation.csv",
@@ -157,10 +152,9 @@ def test_the_learning_rate_that_is_logged_is_the_schedules(whole):
 
 
 def test_checkpoints_are_loadable_and_say_how_they_were_made(whole):
-    for name in ("last.pth", "best.pth"):
-        path = whole / "checkpoints" / name
-        assert load_model(path).name == RECIPE.preset
-        metadata = torch.load(path, weights_only=True)["metadata"]
+    for name in ("last", "best"):
+        assert load_model(whole / "checkpoints" / f"{name}.pth").name == RECIPE.preset
+        metadata = saved(whole, name)["metadata"]
         assert metadata["recipe"] == plain_recipe(RECIPE)
         assert metadata["commit"] == "abc"
         assert metadata["samples"] == 2 * metadata["step"]
@@ -170,58 +164,35 @@ def test_checkpoints_are_loadable_and_say_how_they_were_made(whole):
             if row["step"] == str(metadata["step"])
         }
         assert metadata["validation"] == validated
-    assert torch.load(whole / "checkpoints" / "last.pth", weights_only=True)["metadata"]["step"] == LAST_STEP
+    assert saved(whole, "last")["metadata"]["step"] == LAST_STEP
 
 
 def test_averaged_weights_are_saved_and_differ_from_the_trained_ones(whole):
     state = load_state(whole, RECIPE)
-    saved = torch.load(whole / "checkpoints" / "last.pth", weights_only=True)["state_dict"]
-    assert {f"module.{name}" for name in saved} < set(state.average)
-    for name, tensor in saved.items():
-        assert torch.equal(tensor, state.average[f"module.{name}"]), name
-    weight = "refiner.refine_pred.weight"
-    assert not torch.allclose(saved[weight], state.model[weight], atol=1e-5)
+    weights = saved(whole, "last")["state_dict"]
+    assert_same(weights, {name: state.average[f"module.{name}"] for name in weights})
+    name = "refiner.refine_pred.weight"
+    assert not torch.allclose(weights[name], state.model[name], atol=1e-5)
 
 
 def test_without_averaging_the_weights_themselves_are_saved(data, tmp_path):
     recipe = replace(RECIPE, ema_decay=0.0, epochs=1, epoch_samples=2)
     small_trainer(data, tmp_path, recipe, validation=()).train()
-    saved = torch.load(tmp_path / "checkpoints" / "last.pth", weights_only=True)["state_dict"]
     state = load_state(tmp_path, recipe)
     assert state.average is None
-    assert_same(saved, dict(state.model))
+    assert_same(saved(tmp_path, "last")["state_dict"], dict(state.model))
 
 
-def test_the_average_forgets_faster_at_first_by_hand():
-    """The first update copies; the n-th after it keeps (1 + n) / (10 + n) of the average, 0.28 at most."""
-    current = nn.BatchNorm1d(1)
-    average = AveragedModel(current, multi_avg_fn=averaging(0.28), use_buffers=True)
-    expected = [
-        100.0,
-        2 / 11 * 100 + 9 / 11 * 200,  # 181.82
-        3 / 12 * 181.8181818 + 9 / 12 * 300,  # 270.45
-        0.28 * 270.4545455 + 0.72 * 400,  # 4 / 13 would be above 0.28
-        0.28 * 363.7272727 + 0.72 * 500,
-    ]
-    for number, value in enumerate(expected, start=1):
-        with torch.no_grad():
-            current.weight.fill_(100 * number)
-            current.running_var.fill_(-100 * number)
-            current.num_batches_tracked.fill_(7 * number)
-        average.update_parameters(current)
-        assert average.module.weight.item() == pytest.approx(value, rel=1e-6)
-        assert average.module.running_var.item() == pytest.approx(-value, rel=1e-6)
-        assert average.module.num_batches_tracked.item() == 7 * number  # a counter has no average
-        assert average.module.num_batches_tracked.dtype == torch.int64
-
-
-def test_an_average_that_keeps_most_does_so_in_the_end():
-    average, current = [torch.zeros(2)], [torch.ones(2)]
-    averaging(0.9)(average, current, 79)  # 80 / 89 = 0.8989
-    torch.testing.assert_close(average[0], torch.full((2,), 9 / 89))
-    average = [torch.zeros(2)]
-    averaging(0.9)(average, current, torch.tensor(81))  # 82 / 91 = 0.9011
-    torch.testing.assert_close(average[0], torch.full((2,), 0.1))
+@pytest.mark.parametrize(
+    ("most", "updates", "kept"),
+    [(0.28, 1, 2 / 11), (0.28, 2, 3 / 12), (0.28, 3, 0.28), (0.9, 79, 80 / 89), (0.9, 81, 0.9)],
+)
+def test_the_average_forgets_faster_at_first(most, updates, kept):
+    """The n-th update keeps (1 + n) / (10 + n) of the average, or ``most`` if that is less."""
+    average, current = [torch.full((2,), 100.0), torch.tensor(5)], [torch.full((2,), 200.0), torch.tensor(7)]
+    averaging(most)(average, current, torch.tensor(updates))
+    torch.testing.assert_close(average[0], torch.full((2,), 100 * kept + 200 * (1 - kept)))
+    assert torch.equal(average[1], torch.tensor(7))  # a counter has no average
 
 
 def test_the_average_of_a_run_is_that_of_its_steps(data, tmp_path, monkeypatch):
@@ -258,8 +229,8 @@ def test_networks_are_trained_with_channels_last_and_saved_in_the_usual_order(da
     optimised = {p for group in small.optimiser.param_groups for p in group["params"]}
     assert optimised <= set(small.model.parameters())
     save_checkpoint(tmp_path / "a.pth", small.model, {})
-    saved = torch.load(tmp_path / "a.pth", weights_only=True)["state_dict"]
-    assert all(tensor.is_contiguous() for tensor in saved.values())
+    tensors = torch.load(tmp_path / "a.pth", weights_only=True)["state_dict"].values()
+    assert all(tensor.is_contiguous() for tensor in tensors)
     loaded = load_model(tmp_path / "a.pth")
     assert_same(dict(loaded.state_dict()), dict(small.model.state_dict()))
     image, points = torch.rand(1, 3, 64, 64), torch.tensor([[[20.0, 30, 0], [-1, -1, -1]]])
@@ -510,8 +481,7 @@ def test_bfloat16_trains_float32_weights(data, tmp_path, monkeypatch):
 
 
 def results(*scores):
-    clicks = len(scores)
-    return {0: SampleResult("a", (), tuple(scores), (1.0,) * clicks, FINAL)}
+    return {0: SampleResult("a", (), scores, (1.0,) * len(scores), FINAL)}
 
 
 @pytest.fixture
@@ -526,7 +496,7 @@ def test_validation_asks_the_averaged_network_by_the_runs_protocol(data, tmp_pat
     asked, prepared = [], []
 
     def evaluate_dataset(task, method, processes, keeper):
-        predictor = method.new_segmenter(task.dataset)
+        predictor = method.new_segmenter(task.dataset)._segmenter  # which merges given masks
         asked.append((predictor, method.device, task.dataset.name, task.protocol, task.key))
         assert list(task.indices) == list(range(len(task.dataset)))
         keeper.results |= results(0.95)
@@ -559,10 +529,7 @@ def test_the_best_checkpoint_is_not_replaced_by_a_worse_one(data, tmp_path, monk
     recipe = replace(RECIPE, epoch_samples=2, epochs=4, ema_decay=0.0)
 
     def steps():
-        return [
-            torch.load(tmp_path / "checkpoints" / name, weights_only=True)["metadata"]["step"]
-            for name in ("best.pth", "last.pth")
-        ]
+        return [saved(tmp_path, name)["metadata"]["step"] for name in ("best", "last")]
 
     small_trainer(data, tmp_path, replace(recipe, epochs=1)).train()
     assert steps() == [1, 1]
@@ -578,12 +545,9 @@ def test_validation_every_other_epoch(data, tmp_path):
     recipe = replace(RECIPE, epoch_samples=2, epochs=3)
     small_trainer(data, tmp_path, recipe, validate_every=2).train()
     assert {row["step"] for row in rows_of(tmp_path, "validation.csv")} == {"2"}
-    saved = [
-        torch.load(tmp_path / "checkpoints" / name, weights_only=True)["metadata"]
-        for name in ("best.pth", "last.pth")
-    ]
-    assert [metadata["step"] for metadata in saved] == [2, 3]
-    assert saved[1]["validation"] == {}
+    best, last = (saved(tmp_path, name)["metadata"] for name in ("best", "last"))
+    assert (best["step"], last["step"]) == (2, 3)
+    assert last["validation"] == {}
 
 
 @pytest.mark.usefixtures("no_steps")

@@ -3,21 +3,29 @@
 Letters: H and W a slice's height and width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from isegm.geometry import Click
+from isegm.inference.segmenter import Probability
 from isegm.metrics.overlap import Mask
-from isegm.simulation.deepest import deepest_pixel
 
 MOST_ANCHORS = 4
 """The most clicks that a slice gets by itself, one in each of the object's largest parts."""
 
 _SMALLEST_PART = 0.05
 """Parts with a smaller share of the largest one's pixels get no click."""
+
+_DEEP_ENOUGH = 0.35
+"""The share of the deepest pixel's depth that a known place must have to be clicked on."""
+
+_MIDDLE = 0.7
+"""The share of the deepest pixel's depth from which on a click is one in the middle of a part."""
 
 _SMOOTHING = 1.0
 """Standard deviation, in pixels, of the Gaussian before greys are compared."""
@@ -69,11 +77,15 @@ def has_ended(before: Mask, left: Mask) -> bool:
     return not left.any() or left.sum() < _LEAST_LEFT * before.sum()
 
 
-def anchors(mask: Mask) -> list[Click]:
-    """Positive clicks in the middle of a mask's parts, the largest part's first.
+def anchors(mask: Mask, known: Sequence[Click]) -> list[Click]:
+    """Positive clicks well inside a mask's parts, the largest part's first.
+
+    A wrong mask is deepest where it is wrong. So a place that a person has clicked on, in another slice, goes
+    before the deepest one if it lies deep enough.
 
     Args:
         mask: (H, W).
+        known: Positive clicks of people on other slices, the nearest slice's first.
 
     Returns:
         One click a part, at most ``MOST_ANCHORS``; none in an empty mask.
@@ -84,10 +96,63 @@ def anchors(mask: Mask) -> list[Click]:
     for number in np.argsort(-areas, kind="stable")[:MOST_ANCHORS]:
         if areas[number] < _SMALLEST_PART * areas.max():
             break
-        part = parts == number + 1
-        _, row, col = deepest_pixel(part, part, 1)
-        clicks.append(Click(row, col, positive=True))
+        depths = _depths(parts == number + 1)
+        deep = (click for click in known if _at(depths, click) >= _DEEP_ENOUGH * depths.max())
+        row, col = np.unravel_index(depths.argmax(), depths.shape)
+        clicks.append(next(deep, Click(int(row), int(col), positive=True)))
     return clicks
+
+
+def denied(mask: Mask, click: Click, known: Sequence[Click]) -> Mask:
+    """The part of a mask that a negative click says is no object at all.
+
+    A click in the middle of a part in which nobody has clicked positively means the whole part; one nearer to
+    its rim means a piece of it, which is the network's to find.
+
+    Args:
+        mask: (H, W).
+        click: Negative.
+        known: Positive clicks of people on other slices.
+
+    Returns:
+        (H, W), empty if it is not the whole of a part.
+    """
+    _, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    part = (parts == _at(parts, click)) & mask
+    depths = _depths(part)
+    is_middle = part.any() and _at(depths, click) >= _MIDDLE * depths.max()
+    is_known = any(_at(depths, other) >= _DEEP_ENOUGH * depths.max() for other in known)
+    return part if is_middle and not is_known else np.zeros_like(mask)
+
+
+def freed(mask: Mask, click: Click, others: Sequence[Click]) -> Probability:
+    """A mask (H, W) to be corrected by a click, 0.5 where that click may change it.
+
+    These are the pixels on the click's wrong side that lie nearer to it than to any click of the other kind.
+    """
+    wrong = mask != click.positive
+    distance = _distance_to([click], mask.shape)
+    opposite = [other for other in others if other.positive != click.positive]
+    if opposite:
+        wrong &= distance < _distance_to(opposite, mask.shape)
+    return np.where(wrong, np.float32(0.5), mask.astype(np.float32))
+
+
+def _distance_to(clicks: Sequence[Click], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Squared distance, in pixels, to the nearest of some clicks, (H, W)."""
+    rows, cols = np.ogrid[: shape[0], : shape[1]]
+    return np.min([(rows - click.row) ** 2 + (cols - click.col) ** 2 for click in clicks], axis=0)
+
+
+def _depths(part: Mask) -> npt.NDArray[np.float32]:
+    """How far each pixel lies from what is outside of a part, beyond the picture's border too, (H, W)."""
+    padded = np.pad(part, 1).view(np.uint8)
+    depths = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(depths, np.float32)[1:-1, 1:-1]
+
+
+def _at(values: npt.NDArray[Any], click: Click) -> float:
+    return float(values[round(click.row), round(click.col)])
 
 
 def _smooth(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -18,6 +18,7 @@ Letters: X, Y and Z the volume's sides, H and W those of an upright slice.
 """
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,8 @@ from isegm.errors import FileWarning, InputError
 from isegm.geometry import Click, VoxelClick, input_size
 from isegm.inference.network import Network
 from isegm.inference.progressive_merge import merge_change
-from isegm.inference.propagation import Appearance, anchors, has_ended
+from isegm.inference.propagation import Appearance, anchors, denied, freed, has_ended
+from isegm.inference.segmenter import Probability
 from isegm.inference.slice_network import SliceNetwork
 from isegm.inference.torch_network import InferenceModel
 from isegm.metrics.overlap import Mask
@@ -50,6 +52,12 @@ MOST_OBJECTS = 255
 
 OVERLAPS = ("later", "earlier")
 """Whose voxels those are that two objects claim: the object's that was begun later, or earlier."""
+
+_NEAR_MM = 8.0
+"""How far a negative click speaks for other slices, in millimetres."""
+
+_VOUCHED_MM = 25.0
+"""How far a positive click speaks against a mask's being false as a whole, in millimetres."""
 
 Progress = Callable[[int, int], None]
 """Told the slices that are done and those that there may be in all; their number can only fall."""
@@ -73,9 +81,12 @@ class _Packed(NamedTuple):
 class _Clicked(NamedTuple):
     """What a slice's next click goes on from."""
 
-    clicks: tuple[Click, ...]
-    """In the slice's pixels, the anchors before those that a person placed."""
-    logits: Tensor
+    anchors: tuple[Click, ...]
+    """Those that it got from its mask when it was first clicked on, in the slice's pixels."""
+    placed: tuple[Click, ...]
+    """Those that a person placed."""
+    logits: Tensor | None
+    """The last click's; None where the network was not asked."""
     merges: bool
     """Whether there was a mask before the first click, into which changes are merged."""
 
@@ -215,27 +226,40 @@ class VolumePredictor:
         at = _voxel(voxel, self.volume.shape)
         index, row, col = self._place(at)
         before = self._object
-        mask = self._own_mask(before, index)
-        last = before.clicked.get(index)
-        if last is not None:
-            clicks, merges = last.clicks, last.merges
-        else:
-            merges = bool(mask.any())
-            clicks = tuple(click for click in anchors(mask) if (click.row, click.col) != (row, col))
-        clicks = (*clicks, Click(row, col, bool(positive)))
-        previous = last.logits if last is not None else (mask if merges else None)
-        probability, logits = self._network.correct(index, clicks, previous)
-        made = probability > self._threshold
-        if merges:
-            made = merge_change(mask, made, row, col)
-        after = replace(
-            before.with_mask(index, made),
-            clicked={**before.clicked, index: _Clicked(clicks, logits, merges)},
-            done=frozenset(gap for gap in before.done if index not in gap),
-        )
+        after = self._corrected(before, index, Click(row, col, bool(positive)))
         # Nothing has been changed before all is computed: a failure above leaves everything as it was.
         self._history.append((VoxelClick(*at, positive=bool(positive)), self._label, self._objects))
         self._objects = {**self._objects, self._label: after}
+
+    def _corrected(self, before: _Object, index: int, click: Click) -> _Object:
+        """Correct an object's mask on a slice by a click."""
+        mask, last = self._own_mask(before, index), before.clicked.get(index)
+        known = self._known(before, index)
+        if last is None:
+            inside = tuple(a for a in anchors(mask, known) if (a.row, a.col) != (click.row, click.col))
+            last = _Clicked(inside, (), None, merges=bool(mask.any()))
+        clicked = last._replace(placed=(*last.placed, click))
+        vouching = self._known(before, index, _VOUCHED_MM)
+        part = denied(mask, click, vouching) if clicked.merges and not click.positive else None
+        if part is not None and part.any() and not any(part[round(c.row), round(c.col)] for c in last.placed):
+            made = mask & ~part
+            left = tuple(a for a in last.anchors if not part[round(a.row), round(a.col)])
+            clicked = clicked._replace(anchors=left, logits=None)
+        else:
+            clicks = (*clicked.anchors, *clicked.placed)
+            previous: Probability | Tensor | None = last.logits
+            if last.logits is None and clicked.merges:
+                previous = freed(mask, click, clicks)
+            probability, logits = self._network.correct(index, clicks, previous)
+            clicked = clicked._replace(logits=logits)
+            made = probability > self._threshold
+            if clicked.merges:
+                made = merge_change(mask, made, round(click.row), round(click.col))
+        return replace(
+            before.with_mask(index, made),
+            clicked={**before.clicked, index: clicked},
+            done=frozenset(gap for gap in before.done if index not in gap),
+        )
 
     def propagate(
         self, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
@@ -374,6 +398,23 @@ class VolumePredictor:
         """An object's mask on a slice, whatever other objects claim."""
         return one.masks[index].mask() if index in one.masks else np.zeros(self._shape, np.bool_)
 
+    def _known(self, one: _Object, index: int, within_mm: float = math.inf) -> list[Click]:
+        """A person's positive clicks on slices near by, the nearest slice's first."""
+        return [click for click in self._placed_near(one, index, within_mm) if click.positive]
+
+    def _against(self, one: _Object, index: int, seen: Mask) -> list[Click]:
+        """A person's negative clicks on slices near by, where the object is not seen either."""
+        clicks = self._placed_near(one, index, _NEAR_MM)
+        return [
+            click for click in clicks if not click.positive and not seen[round(click.row), round(click.col)]
+        ]
+
+    def _placed_near(self, one: _Object, index: int, within_mm: float) -> list[Click]:
+        """What a person has clicked on slices so near, the nearest slice's first."""
+        reach = within_mm / self.volume.spacing_mm[self.plan.axis]
+        near = sorted((abs(clicked - index), clicked) for clicked in one.clicked)
+        return [click for far, at in near if far <= reach for click in one.clicked[at].placed]
+
     def _slice_labels(self, index: int) -> npt.NDArray[np.uint8]:
         labels = np.zeros(self._shape, np.uint8)
         objects = self._objects.items()
@@ -411,7 +452,9 @@ class VolumePredictor:
                 seen = mask
             # What does not look like the object is left to the network, not taken from it.
             previous = np.where(seen, np.float32(1), mask * np.float32(0.5))
-            probability, _ = self._network.correct(index, anchors(seen), previous)
+            places = anchors(seen, self._known(one, index))
+            against = self._against(one, index, seen)
+            probability, _ = self._network.correct(index, [*places, *against], previous)
             mask = probability > self._threshold
             yield index, mask
             if not mask.any():

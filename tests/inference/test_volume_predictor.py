@@ -155,6 +155,21 @@ def test_a_negative_click_takes_away_what_was_propagated_and_ends_it_there(predi
     np.testing.assert_array_equal(predictor.mask, truth & (np.arange(SLICES) < 7))
 
 
+@pytest.mark.parametrize(("k", "goes"), [(5, False), (25, True)])
+def test_far_from_positive_clicks_a_click_in_the_middle_denies_the_whole_mask(predictor_of, k, goes):
+    """The network goes on with what is bright; nobody has said of the far slices that it is the object."""
+    hu, (truth,) = drawn(((10, 24), (20, 40), (0, 30)), slices=30)
+    predictor, network = predictor_of(hu)
+    predictor.click((16, 30, 2))
+    predictor.propagate()
+    network.corrected.clear()
+    predictor.click((16, 29, k), positive=False)
+    assert len(network.corrected) == (0 if goes else 1)
+    assert not predictor.mask[..., k].any()
+    predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, truth & (np.arange(30) < k))
+
+
 def test_a_click_elsewhere_leaves_a_good_slice_as_it_is(predictor_of):
     hu, (one, _) = drawn(ONE, OTHER)
     predictor, _ = predictor_of(hu)
@@ -165,6 +180,29 @@ def test_a_click_elsewhere_leaves_a_good_slice_as_it_is(predictor_of):
     predictor.click((35, 10, 5))  # what is added is connected to the click; the rest stays
     assert predictor.mask[15, 30, 5]
     assert predictor.mask[35, 10, 5]
+
+
+def test_a_negative_click_speaks_for_slices_within_8_mm(predictor_of):
+    hu, _ = drawn(((10, 24), (20, 40), (0, 12)))
+    predictor, network = predictor_of(hu)  # slices of 2 mm
+    predictor.click((15, 30, 1))
+    predictor.click((40, 8, 1), positive=False)
+    network.points.clear()
+    predictor.propagate()
+    below, *above = network.points[:1] + network.points[1:]  # 0, then 2 to 11
+    negatives = [int((points[0, points.shape[1] // 2 :, 2] >= 0).sum()) for points in (below, *above)]
+    assert sorted(negatives, reverse=True) == [1] * 5 + [0] * 6
+    assert negatives[-6:] == [0] * 6
+
+
+def test_a_slice_is_clicked_by_itself_where_a_person_has_clicked_rather_than_in_the_middle(predictor_of):
+    hu, _ = drawn(((10, 24), (20, 40), (0, 12)))
+    predictor, network = predictor_of(hu)
+    predictor.click((14, 34, 5))
+    predictor.propagate()
+    row, col = SIDE - 1 - 34, SIDE - 1 - 14
+    for points in network.points:
+        assert points[0, 0].tolist() == [row, col, 0]
 
 
 def test_features_of_a_slice_are_computed_once(predictor_of):

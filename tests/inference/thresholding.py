@@ -16,6 +16,7 @@ class Thresholding:
     Attributes:
         encoded: How often the first stage's image part has run.
         corrected: The previous logits of every correction, (1, 1, H, W).
+        points: The points of every correction, (1, 2N, 3).
     """
 
     name = "thresholding"
@@ -25,6 +26,7 @@ class Thresholding:
     def __init__(self):
         self.encoded = 0
         self.corrected = []
+        self.points = []
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
         return self.click_part(self.image_part(image), points)
@@ -38,6 +40,7 @@ class Thresholding:
 
     def correct(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
         self.corrected.append(previous)
+        self.points.append(points)
         parts, _ = ndimage.label(encoded.image[0, 0].numpy() > 0)  # normalised: brighter than the mean grey
         taken = {True: set(), False: set()}
         for number, (row, col, order) in enumerate(points[0].tolist()):

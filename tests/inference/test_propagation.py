@@ -1,0 +1,93 @@
+"""What a slice's neighbour is told of it, by hand."""
+
+import numpy as np
+import pytest
+
+from isegm.geometry import Click
+from isegm.inference.propagation import MOST_ANCHORS, Appearance, anchors, denied, freed, has_ended
+
+
+def mask_of(*boxes, shape=(40, 60)):
+    mask = np.zeros(shape, np.bool_)
+    for rows, cols in boxes:
+        mask[slice(*rows), slice(*cols)] = True
+    return mask
+
+
+LARGE, SMALL = ((4, 25), (4, 25)), ((5, 14), (40, 49))
+
+
+def inside(row, col):
+    return Click(row, col, positive=True)
+
+
+def test_an_object_is_seen_where_it_is_as_bright_as_it_was_and_specks_are_not():
+    rng = np.random.default_rng(0)
+    mask = mask_of(LARGE)
+    picture = rng.normal(np.where(mask, 130, 60), 4).clip(0, 255).astype(np.uint8)
+    appearance = Appearance.of(picture, mask)
+    assert appearance.middle == pytest.approx(130, abs=1.5)
+    assert appearance.spread == 3.0  # the noise is smoothed away
+    half = picture.copy()
+    half[:, 15:] = 60
+    seen = appearance.seen_in(half, mask)
+    assert not seen[:, 15:].any()
+    assert seen[6:23, 6:13].mean() > 0.98
+    speck = np.full_like(picture, 60)
+    speck[10:12, 10:12] = 255
+    assert not appearance.seen_in(speck, mask).any()
+
+
+def test_how_an_object_looks_is_taken_within_its_rim_unless_it_is_all_rim():
+    picture = np.full((40, 60), 20, np.uint8)
+    picture[6:23, 6:23] = 200
+    assert Appearance.of(picture, mask_of(LARGE)).middle > 199  # its outer two pixels are dark
+    thin = mask_of(((10, 12), (4, 40)))
+    picture[9:13, 3:41] = 90
+    assert Appearance.of(picture, thin).middle == pytest.approx(90, abs=25)
+
+
+@pytest.mark.parametrize(("left", "ended"), [(0, True), (5, True), (6, False), (40, False)])
+def test_the_object_has_ended_where_under_15_percent_are_left(left, ended):
+    before = np.arange(40) < 40
+    assert has_ended(before, np.arange(40) < left) == ended
+
+
+def test_parts_are_clicked_in_their_middles_the_largest_first():
+    mask = mask_of(LARGE, SMALL, ((30, 33), (50, 53)))  # of 441, 81 and 9 pixels, which are too few
+    assert anchors(mask, []) == [inside(14, 14), inside(9, 44)]
+    assert anchors(np.zeros((8, 8), np.bool_), []) == []
+    many = mask_of(*(((2, 7), (6 * k, 6 * k + 5)) for k in range(8)))
+    assert len(anchors(many, [])) == MOST_ANCHORS
+
+
+def test_places_that_a_person_clicked_go_before_the_middle_if_they_are_deep_enough():
+    mask = mask_of(LARGE, SMALL)
+    rim, deep, other = inside(5, 14), inside(10, 20), inside(8, 43)
+    assert anchors(mask, [rim, deep, other]) == [deep, other]
+    assert anchors(mask, [rim, inside(35, 35)]) == [inside(14, 14), inside(9, 44)]
+    assert anchors(mask, [inside(14, 16), deep])[0] == inside(14, 16)  # the nearest slice's
+
+
+def test_a_negative_click_in_the_middle_of_a_part_means_all_of_it():
+    mask = mask_of(LARGE, SMALL)
+    middle, rim = Click(13, 15, positive=False), Click(6, 6, positive=False)
+    np.testing.assert_array_equal(denied(mask, middle, []), mask_of(LARGE))
+    assert not denied(mask, rim, []).any()
+    assert not denied(mask, Click(35, 35, positive=False), []).any()
+    # Where a person has said that it is the object, a piece of it is meant.
+    assert not denied(mask, middle, [inside(20, 20)]).any()
+    np.testing.assert_array_equal(denied(mask, middle, [inside(9, 44)]), mask_of(LARGE))
+
+
+def test_a_click_frees_what_lies_nearer_to_it_than_to_a_click_of_the_other_kind():
+    mask = np.array([[0, 1, 1, 1, 1, 1, 1, 1, 0]], np.bool_)
+    negative = Click(0, 7, positive=False)
+    expected = np.array([[0, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0]], np.float32)
+    np.testing.assert_array_equal(freed(mask, negative, [inside(0, 1), negative]), expected)
+    np.testing.assert_array_equal(freed(mask, negative, []), np.where(mask, np.float32(0.5), 0))
+    positive = inside(0, 8)
+    np.testing.assert_array_equal(
+        freed(mask, positive, [Click(0, 0, positive=False)]),
+        np.where(np.arange(9) == 8, np.float32(0.5), mask.astype(np.float32))[None][0],
+    )

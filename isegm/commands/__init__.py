@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "evaluate": "Evaluate click-segmentation networks by simulated clicks: NoC, IoU by click, masks.",
+    "annotate": "Click in a browser: pictures and volumes in, masks out.",
     "report": "Show what an evaluation found as one page, or compare several.",
     "metrics": "Measure predicted masks against their truth, a whole folder at once.",
     "extract": "Extract pictures and masks of an organ from CT volumes and their labels.",

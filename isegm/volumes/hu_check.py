@@ -42,14 +42,17 @@ class HuCheck:
         if self._values.size > _MOST:
             self._values, self._step = self._values[::2], 2 * self._step
 
+    def reason(self) -> str:
+        """Why what was looked at cannot be HU; empty where it can."""
+        return why_not_hu(self._values)
+
     def warn(self) -> None:
         """Warn if what was looked at is not like HU.
 
         Warns:
             FileWarning: Why.
         """
-        reason = why_not_hu(self._values)
-        if reason:
+        if reason := self.reason():
             text = (
                 f"its values are not like HU, which windows are made for: {reason}; convert them to HU first"
             )

@@ -16,6 +16,7 @@ from tests.commands.workspace import REPOSITORY
 
 SCRIPTS = {
     "evaluate": "scripts/evaluate_model.py",
+    "annotate": "scripts/annotate.py",
     "report": "scripts/report.py",
     "metrics": "metricas.py",
     "extract": "extraer_imagenes.py",

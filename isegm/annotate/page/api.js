@@ -1,0 +1,159 @@
+// Everything that is asked of the server. Actions go one after the other; where the server is gone they are
+// refused until it is back, so that nothing seems to be kept that is not.
+
+import { readFrame } from "./state.js";
+
+const BEAT = 3000;
+const FAST_BEAT = 250;
+
+export class ServerError extends Error {}
+
+export class Api {
+  constructor(store) {
+    this.store = store;
+    this.tab = crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint32Array(4))].join("-");
+    this.queue = Promise.resolve();
+    this.waiting = 0;
+    this.fetching = new Map();
+    this.said = () => {};
+    this.beat = this.beat.bind(this);
+  }
+
+  async request(path, options = {}) {
+    let response;
+    try {
+      response = await fetch(`api/${path}`, { ...options, signal: options.signal ?? AbortSignal.timeout(60000) });
+    } catch (error) {
+      if (error.name !== "AbortError") this.lost();
+      throw error;
+    }
+    if (!response.ok) {
+      const content = await response.json().catch(() => ({ error: "the server did not answer as it should" }));
+      if (content.lease) {
+        this.store.state && (this.store.state.lease = content.lease);
+        this.store.changed("state");
+      }
+      throw Object.assign(new ServerError(content.error), { status: response.status });
+    }
+    if (!this.store.online) {
+      this.store.online = true;
+      this.store.changed("state");
+    }
+    return response;
+  }
+
+  post(path, body) {
+    const headers = { "content-type": "application/json" };
+    return this.request(path, { method: "POST", headers, body: JSON.stringify({ ...body, tab: this.tab }) });
+  }
+
+  lost() {
+    if (!this.store.online) return;
+    this.store.online = false;
+    this.store.changed("state");
+  }
+
+  async session() {
+    this.store.session = await (await this.request("session")).json();
+    this.store.changed("session");
+  }
+
+  // Open a case, and tell how much of it is read meanwhile.
+  async open(index, loading, take = false) {
+    for (;;) {
+      const response = await this.post(`cases/${index}/open`, { take });
+      const content = await response.json();
+      if (response.status === 200) return content;
+      loading(content.loading);
+      await new Promise((resolve) => setTimeout(resolve, 150));
+    }
+  }
+
+  // Have a picture and its masks, and draw when they are there.
+  async show(view, index) {
+    const { store } = this;
+    const wanted = [];
+    if (!store.pixels.has(`${view}:${index}`)) wanted.push(this.once("pixels", view, index));
+    if (!store.frame(view, index)) wanted.push(this.once("masks", view, index));
+    if (!wanted.length) return;
+    await Promise.all(wanted);
+    store.changed("view");
+  }
+
+  once(what, view, index) {
+    const { store, fetching } = this;
+    const of = store.caseIndex;
+    const key = `${of}:${what}:${view}:${index}`;
+    if (!fetching.has(key)) {
+      const fetched = this.request(`cases/${of}/${what}/${view}/${index}`)
+        .then((response) => response.arrayBuffer())
+        .then((buffer) => {
+          if (of !== store.caseIndex) return;
+          if (what === "pixels") store.putPixels(view, index, buffer);
+          else store.putFrame(readFrame(buffer, store.info));
+        })
+        .catch(() => {})
+        .finally(() => fetching.delete(key));
+      fetching.set(key, fetched);
+    }
+    return fetching.get(key);
+  }
+
+  // Pictures that will be wanted next.
+  async ahead(view, index, step) {
+    const { count } = this.store.size(view);
+    for (let next = 1; next <= 3; next += 1) {
+      const at = index + step * next;
+      if (at < 0 || at >= count || this.store.indices[view] !== index) return;
+      await this.show(view, at);
+    }
+  }
+
+  // Do something to the case; the answer is taken in, and says true, unless it was refused.
+  act(body) {
+    const { store } = this;
+    const of = store.caseIndex;
+    this.waiting += 1;
+    this.queue = this.queue.then(async () => {
+      try {
+        const { view, indices } = store;
+        const since = store.state.revision;
+        const full = { view, index: indices[view], since, label: store.label, ...body };
+        const frame = readFrame(await (await this.post(`cases/${of}/actions`, full)).arrayBuffer(), store.info);
+        if (of !== store.caseIndex) return null;
+        store.take(frame.state);
+        store.putFrame(frame);
+        store.changed("view");
+        return frame;
+      } catch (error) {
+        if (error instanceof ServerError) this.said(error.message);
+        return null;
+      } finally {
+        this.waiting -= 1;
+      }
+    });
+    return this.queue;
+  }
+
+  async refresh() {
+    const { store } = this;
+    const { caseIndex, label } = store;
+    const since = store.state.revision;
+    const query = new URLSearchParams({ since, label, tab: this.tab });
+    const response = await this.request(`cases/${caseIndex}/state?${query}`, { signal: AbortSignal.timeout(20000) });
+    const state = await response.json();
+    if (caseIndex === store.caseIndex && label === store.label) store.take(state);
+  }
+
+  // A sign of life now and then, by which the page learns that the server is gone, or back.
+  async beat() {
+    const busy = this.store.state?.job && !this.store.state.job.outcome;
+    try {
+      if (this.store.info) await this.refresh();
+    } catch (error) {
+      if (error instanceof ServerError) this.said(error.message);
+    }
+    const soon = busy || !this.store.online || this.store.state?.network === "loading";
+    setTimeout(this.beat, soon ? FAST_BEAT : BEAT);
+  }
+}

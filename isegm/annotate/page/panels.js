@@ -1,0 +1,277 @@
+// Everything around the picture: toolbar, labels, the strip of slices, lists and dialogs. Names are put in as text,
+// never as HTML.
+
+import { bindings } from "./input.js";
+
+const MARKS = { clicked: "#3ddc84", edited: "#5aa9ff", propagated: "#5d6b82", given: "#7d7398", doubtful: "#ff9f43" };
+
+export const $ = (id) => document.getElementById(id);
+
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+export function listenToPanels(app) {
+  const { store } = app;
+  const on = (id, action) => $(id).addEventListener("click", action);
+  on("undo", () => app.undo("undo"));
+  on("redo", () => app.undo("redo"));
+  on("save", () => app.save());
+  on("done", () => app.toggleDone());
+  on("help", () => app.help());
+  on("previous", () => app.openBy(-1));
+  on("next", () => app.openBy(1));
+  on("cases", () => app.listCases());
+  on("panel-toggle", () => $("panel").classList.toggle("open"));
+  on("three", () => app.toggleThree());
+  on("sign", () => {
+    store.positive = !store.positive;
+    showTools(store);
+  });
+  on("label-add", () => app.newLabel());
+  on("propagate", () => app.propagate());
+  on("neediest", () => app.jump());
+  on("copy", () => app.copy());
+  on("checked", () => app.toggleChecked());
+  for (const what of ["fill", "largest", "clear"]) on(what, () => app.edit(what));
+  on("outline", () => app.toggleFill());
+  on("fit", () => app.fit());
+  on("job-cancel", () => app.cancel());
+  on("banner-button", () => app.takeOver());
+  on("command-copy", async () => {
+    await navigator.clipboard.writeText($("command").textContent).catch(() => {});
+    app.say("copied");
+  });
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    button.addEventListener("click", () => app.choose(button.dataset.tool));
+  }
+  for (const button of document.querySelectorAll("[data-view]")) {
+    button.addEventListener("click", () => app.setView(button.dataset.view));
+  }
+  $("opacity").addEventListener("input", (event) => app.setOpacity(Number(event.target.value)));
+  $("radius").addEventListener("input", (event) => app.setRadius(Number(event.target.value)));
+  $("note").addEventListener("change", (event) => app.set("note", event.target.value));
+  const strip = $("strip");
+  const jump = (event) => {
+    if (!store.info || !(event.buttons & 1)) return;
+    const box = strip.getBoundingClientRect();
+    const count = store.info.shape[0];
+    const part = (event.clientY - box.top) / box.height;
+    app.goToSlice(Math.min(count - 1, Math.max(0, Math.floor((1 - part) * count))));
+  };
+  strip.addEventListener("pointerdown", (event) => {
+    strip.setPointerCapture(event.pointerId);
+    jump(event);
+  });
+  strip.addEventListener("pointermove", jump);
+}
+
+export function showTools(store) {
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    button.setAttribute("aria-pressed", button.dataset.tool === store.tool);
+  }
+  for (const button of document.querySelectorAll("[data-view]")) {
+    button.setAttribute("aria-pressed", button.dataset.view === store.view);
+    button.hidden = !store.info || Object.keys(store.info.views).length < 2;
+  }
+  $("three").hidden = $("strip").hidden = $("volume-actions").hidden = !store.info || !store.info.volume;
+  $("three").setAttribute("aria-pressed", store.three);
+  $("sign").textContent = store.positive ? "+" : "−";
+  $("sign").className = `icon sign ${store.positive ? "add" : "take"}`;
+  $("outline").setAttribute("aria-pressed", !store.fill);
+  $("opacity").value = store.opacity;
+  $("radius").value = store.radius;
+}
+
+export function showWindow(app) {
+  const { store } = app;
+  const presets = $("windows");
+  if (presets.childElementCount !== store.session.windows.length) {
+    presets.replaceChildren(
+      ...store.session.windows.map((each, place) => {
+        const title = `${place + 1}: level ${each.level}, width ${each.width}`;
+        const button = make("button", { textContent: each.name, title });
+        button.addEventListener("click", () => app.preset(place));
+        return button;
+      }),
+    );
+  }
+  const { window } = store;
+  presets.hidden = !window;
+  $("window-text").hidden = !window;
+  if (!window) return;
+  const digits = window.width < 20 ? 2 : 0;
+  $("window-text").textContent = `Level ${window.level.toFixed(digits)}, width ${window.width.toFixed(digits)}`;
+  store.session.windows.forEach((each, place) => {
+    const chosen = each.level === window.level && each.width === window.width;
+    presets.children[place].setAttribute("aria-pressed", chosen);
+  });
+}
+
+let labelsShown = "";
+
+export function showState(app) {
+  const { store } = app;
+  const { state, info } = store;
+  if (!state) return;
+  const mine = state.lease === "yours" && store.online;
+  $("undo").disabled = !state.canUndo || !mine;
+  $("redo").disabled = !state.canRedo || !mine;
+  $("save").disabled = !mine;
+  $("done").setAttribute("aria-pressed", state.isDone);
+  $("saved").textContent = state.isSaved ? (state.revision ? "saved" : "") : "not exported yet";
+  $("saved").title = "Every action is kept at once; saving writes the mask files";
+  const network = $("network");
+  network.hidden = state.network === "ready";
+  network.textContent = state.network === "loading" ? "loading the network…" : state.network;
+  network.classList.toggle("bad", state.network !== "loading");
+  network.title = network.textContent;
+  $("case-name").textContent = info.name;
+  const { cases } = store.session;
+  $("case-place").textContent = cases.length > 1 ? `${store.caseIndex + 1} / ${cases.length}` : "";
+  $("previous").disabled = store.caseIndex === 0;
+  $("next").disabled = store.caseIndex >= cases.length - 1;
+  $("checked").setAttribute("aria-pressed", state.checked.includes(store.slice()));
+  $("command").textContent = state.command;
+  showBanner(store, state);
+  showJob(state.job);
+  const labels = JSON.stringify([state.labels, store.label]);
+  if (labels !== labelsShown && !$("labels").contains(document.activeElement?.closest("input[type=text], input[type=color]"))) {
+    labelsShown = labels;
+    showLabels(app);
+  }
+  showStrip(store);
+}
+
+function showBanner(store, state) {
+  const banner = $("banner");
+  banner.hidden = store.online && state.lease === "yours";
+  banner.classList.toggle("note", store.online);
+  $("banner-text").textContent = store.online
+    ? "This case is open in another tab or window; here it can only be looked at."
+    : "The server is gone. All that was done is kept; this page goes on when the same command runs again.";
+  $("banner-button").hidden = !store.online;
+  $("banner-button").textContent = "Work here instead";
+}
+
+function showJob(job) {
+  const running = job && !job.outcome;
+  $("job").hidden = !running;
+  if (!running) return;
+  $("job-text").textContent = job.total ? `Propagating: ${job.done} of ${job.total} slices` : "Propagating…";
+  if (job.total) $("job-bar").value = job.done / job.total;
+  else $("job-bar").removeAttribute("value");
+}
+
+function showLabels(app) {
+  const { store } = app;
+  const rows = store.state.labels.map((label) => {
+    const { number } = label;
+    const colour = make("input", { type: "color", value: label.colour, title: "Colour" });
+    colour.addEventListener("change", () => app.label(number, { colour: colour.value }));
+    const name = make("input", { type: "text", value: label.name, maxLength: 80, title: "Name", spellcheck: false });
+    name.setAttribute("aria-label", `Name of label ${number}`);
+    name.addEventListener("focus", () => app.chooseLabel(number));
+    name.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === "Escape") {
+        if (event.key === "Escape") name.value = label.name;
+        name.blur();
+      }
+    });
+    name.addEventListener("change", () => app.label(number, { name: name.value }));
+    name.addEventListener("blur", () => setTimeout(() => showState(app)));
+    const button = (shown, title, isOn, action) => {
+      const made = make("button", { className: `icon${isOn ? " on" : ""}`, title }, icon(shown));
+      made.setAttribute("aria-label", title);
+      made.setAttribute("aria-pressed", isOn);
+      made.addEventListener("click", (event) => {
+        event.stopPropagation();
+        action();
+      });
+      return made;
+    };
+    const row = make(
+      "li", { className: number === store.label ? "chosen" : "" }, colour,
+      make("span", { className: "number", textContent: number }), name,
+      button(label.hidden ? "hidden" : "eye", label.hidden ? "Show (H)" : "Hide (H)", label.hidden, () => app.label(number, { hidden: !label.hidden })),
+      button(label.locked ? "lock" : "open", label.locked ? "Unlock (G)" : "Lock (G)", label.locked, () => app.label(number, { locked: !label.locked })),
+      button("trash", "Delete (Ctrl+Delete)", false, () => app.deleteLabel(number)),
+    );
+    row.addEventListener("click", () => app.chooseLabel(number));
+    return row;
+  });
+  $("labels").replaceChildren(...rows);
+}
+
+export function showStrip(store) {
+  const strip = $("strip");
+  if (!store.info?.volume || !store.state) return;
+  const { width, height } = strip.getBoundingClientRect();
+  const ratio = devicePixelRatio || 1;
+  strip.width = Math.max(1, Math.round(width * ratio));
+  strip.height = Math.max(1, Math.round(height * ratio));
+  const context = strip.getContext("2d");
+  context.scale(ratio, ratio);
+  const count = store.info.shape[0];
+  const each = height / count;
+  const top = (z) => height - (z + 1) * each;
+  const box = (z, left, wide, colour) => {
+    context.fillStyle = colour;
+    context.fillRect(left, top(z), wide, Math.max(1.5, each - (each > 4 ? 1 : 0)));
+  };
+  for (const [z, mark] of Object.entries(store.state.marks)) box(Number(z), 7, width - 11, MARKS[mark] ?? "#888");
+  for (const z of store.state.checked) box(z, 1, 3, "#3ddc84");
+  context.strokeStyle = "#ffffff";
+  context.lineWidth = 1.5;
+  const middle = top(store.indices.axial) + each / 2;
+  context.beginPath();
+  context.moveTo(0, middle);
+  context.lineTo(width, middle);
+  context.stroke();
+}
+
+export function showHelp(app) {
+  const groups = new Map();
+  for (const [group, keys, what] of bindings(app)) {
+    if (keys) groups.set(group, [...(groups.get(group) ?? []), [keys, what]]);
+  }
+  $("help-content").replaceChildren(
+    ...[...groups].map(([group, rows]) =>
+      make("section", {}, make("h3", { textContent: group }),
+        ...rows.map(([keys, what]) => make("div", {}, make("span", { textContent: what }), make("kbd", { textContent: keys })))),
+    ),
+    make("section", {}, make("h3", { textContent: "The strip's colours" }),
+      ...Object.entries(MARKS).map(([mark, colour]) => {
+        const swatch = make("kbd", { textContent: " " });
+        swatch.style.background = colour;
+        return make("div", {}, make("span", { textContent: mark }), swatch);
+      })),
+  );
+  $("help-dialog").showModal();
+}
+
+export function showCases(app) {
+  const { session, caseIndex } = app.store;
+  $("cases-list").replaceChildren(
+    ...session.cases.map(({ name, status }, place) => {
+      const button = make("button", {}, make("span", { textContent: name }), make("span", { className: `status ${status}`, textContent: status }));
+      button.setAttribute("aria-current", place === caseIndex);
+      button.addEventListener("click", () => {
+        $("cases-dialog").close();
+        app.open(place);
+      });
+      return make("li", {}, button);
+    }),
+  );
+  if (!$("cases-dialog").open) $("cases-dialog").showModal();
+}

@@ -1,0 +1,614 @@
+"""The session over HTTP, for the page alone.
+
+The contract. All is below ``/<token>/``; anything else is answered with 404, and so is a wrong token.
+
+======  =====================================  =========================================================
+GET     ``/``, ``/page/<file>``                the page
+GET     ``/api/session``                       cases with what is done, presets of windows, the network
+POST    ``/api/cases/<n>/open``                lease a case to a tab and read it: 202 with ``loading`` until read
+GET     ``/api/cases/<n>/pixels/<view>/<i>``   a picture's values, little-endian, row by row
+GET     ``/api/cases/<n>/masks/<view>/<i>``    a picture's masks and clicks: a *frame*
+GET     ``/api/cases/<n>/state``               all else that the page shows; ``since`` tells what it knows
+POST    ``/api/cases/<n>/actions``             one action; the answer is a frame with the state in it
+======  =====================================  =========================================================
+
+A frame is the length of its JSON header (4 bytes, little-endian), the header, and the masks it lists, bits
+packed row by row.
+
+*What is exclusive.* A case is leased to one tab, by the random name that the tab gives itself: actions from
+another are refused with 409, and the state says ``lease: other``. A tab may take the lease over, which the
+first one learns with its next request; one that has not asked for ``LEASE_SECONDS`` has lost it. An output
+folder has one server (:class:`Session` locks it).
+
+*In which order.* Actions are made one after the other by one thread; pictures, masks and state are read by
+others meanwhile. Whatever changes masks cancels a propagation that is under way, which then changes nothing.
+
+*What is kept.* An action is answered when it is on disk. After a loss of the server, by SIGKILL too, the
+page asks for the state until there is one again, with the same address: the token is kept in the output folder.
+What was not answered may or may not have been done; the state says which.
+
+*Who may ask.* The token is in the address, and a request must name this server as its host; what changes
+anything must come from its origin, as JSON of ``MOST_BODY`` bytes at most. Cases, views and pictures are
+numbers and names from closed lists: no path is made of what is asked.
+"""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import functools
+import hmac
+import ipaddress
+import json
+import logging
+import struct
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from isegm.annotate.cases import AXIAL
+from isegm.annotate.packed_masks import MOST_OBJECTS, Mask
+from isegm.annotate.saving import save_case, save_clicks, training_command
+from isegm.annotate.session import Case, Computing, Session
+from isegm.errors import describe
+from isegm.json_object import JsonObject, read_json_object
+from isegm.volumes.windows import WINDOWS, Window
+
+LEASE_SECONDS = 12.0
+"""How long a tab keeps a case without a sign of life."""
+
+MOST_BODY = 1 << 20
+"""Bytes of a request: a stroke of a brush over a picture of 2896 x 2896 pixels fits."""
+
+PAGE = {
+    "page.css": "text/css",
+    **{
+        f"{name}.js": "text/javascript"
+        for name in ("main", "api", "state", "geometry", "rendering", "input", "panels")
+    },
+}
+
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+_logger = logging.getLogger(__name__)
+
+
+class _Refused(Exception):  # noqa: N818 - an answer, not an error
+    """A request that is answered with a line."""
+
+    def __init__(self, status: int, said: str, **more: Any) -> None:  # noqa: ANN401 - JSON
+        super().__init__(said)
+        self.status, self.content = status, {"error": said, **more}
+
+
+class _Job:
+    """A propagation under way."""
+
+    def __init__(self, case: int, number: int) -> None:
+        self.case, self.number = case, number
+        self.done, self.total = 0, 0
+        self.cancelled = threading.Event()
+        self.outcome = ""
+
+    def progress(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+
+    def as_json(self) -> dict[str, Any]:
+        return {"number": self.number, "done": self.done, "total": self.total, "outcome": self.outcome}
+
+
+class Server:
+    """Answers the page's requests; :attr:`app` is the ASGI application.
+
+    Args:
+        session: What is annotated.
+        computing: What computes masks.
+        token: What addresses begin with.
+        hosts: By which names, with port, the server may be called; None takes any address of IP.
+    """
+
+    def __init__(
+        self, session: Session, computing: Computing, token: str, hosts: Sequence[str] | None
+    ) -> None:
+        self.session, self.computing = session, computing
+        self._actions = ThreadPoolExecutor(1, "actions")
+        self._reading = ThreadPoolExecutor(1, "reading")
+        self._opening: dict[int, Future[Case]] = {}
+        self._progress: dict[int, float] = {}
+        self._leases: dict[int, tuple[str, float]] = {}
+        self._job: _Job | None = None
+        self._wanted: object = None
+        routes = [
+            Route("/", self._page),
+            Route("/page/{file}", self._page),
+            Route("/api/session", self._describe_session),
+            Route("/api/cases/{case:int}/open", self._open, methods=["POST"]),
+            Route("/api/cases/{case:int}/pixels/{view}/{index:int}", self._pixels),
+            Route("/api/cases/{case:int}/masks/{view}/{index:int}", self._masks),
+            Route("/api/cases/{case:int}/state", self._state),
+            Route("/api/cases/{case:int}/actions", self._act, methods=["POST"]),
+        ]
+        inner = Starlette(routes=[Route(r.path, _answered(r.endpoint), methods=r.methods) for r in routes])
+        self.app: ASGIApp = _Guard(inner, token, hosts)
+
+    def begin_reading(self, index: int) -> Future[Case]:
+        """Read a case in a thread of its own, if it is not read already."""
+        future = self._opening.get(index)
+        if future is None or (future.done() and future.exception() is not None):
+            self._progress[index] = 0.0
+            tell = functools.partial(self._progress.__setitem__, index)
+            future = self._opening[index] = self._reading.submit(self.session.open, index, tell)
+        return future
+
+    def save_all(self) -> list[Path]:
+        """Save what is open and not saved, and the clicks; for when the server ends."""
+        if self._job is not None:
+            self._job.cancelled.set()
+        self._actions.shutdown(wait=True)
+        written = [
+            path
+            for case in self.session.opened()
+            if not case.is_saved
+            for path in save_case(self.session, case)
+        ]
+        return [*written, save_clicks(self.session)] if written else []
+
+    # -- the page
+
+    async def _page(self, request: Request) -> Response:
+        name = request.path_params.get("file")
+        if name is None:
+            kind, name = "text/html", "page.html"
+        elif name in PAGE:
+            kind = PAGE[name]
+        else:
+            raise _Refused(404, "there is no such file")
+        content = files("isegm.annotate").joinpath("page", name).read_bytes()
+        return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+
+    async def _describe_session(self, request: Request) -> Response:
+        statuses = await run_in_threadpool(
+            lambda: [self.session.status(index) for index in range(len(self.session.cases))]
+        )
+        cases = [
+            {"name": case.name, "status": status}
+            for case, status in zip(self.session.cases, statuses, strict=True)
+        ]
+        windows = [{"name": name, **asdict(window)} for name, window in WINDOWS.items()]
+        return JSONResponse(
+            {"cases": cases, "windows": windows, "output": str(self.session.output), "most": MOST_OBJECTS}
+        )
+
+    # -- a case
+
+    async def _open(self, request: Request) -> Response:
+        index, body = self._index(request), await _body(request)
+        tab = _tab(body)
+        holder, seen = self._leases.get(index, ("", 0.0))
+        if (
+            holder not in ("", tab)
+            and time.monotonic() - seen < LEASE_SECONDS
+            and not body.values.get("take")
+        ):
+            raise _Refused(409, "this case is open in another tab or window", lease="other")
+        self._leases[index] = tab, time.monotonic()
+        future = self.begin_reading(index)
+        if not future.done():
+            await asyncio.wait([asyncio.wrap_future(future)], timeout=0.1)
+        if not future.done():
+            return JSONResponse({"loading": self._progress.get(index, 0.0)}, 202)
+        case = await self._case(request)
+        pixels = case.pixels
+        views = {
+            name: {
+                "axis": view.plan.axis,
+                "rowAxis": view.plan.row_axis,
+                "colAxis": view.plan.col_axis,
+                "flipRows": view.plan.flip_rows,
+                "flipCols": view.plan.flip_cols,
+                "sides": view.sides,
+            }
+            for name, view in pixels.views.items()
+        }
+        described = {
+            "name": case.files.name,
+            "shape": pixels.shape,
+            "spacing": pixels.spacing,
+            "type": "rgb" if pixels.values.ndim == 4 else pixels.values.dtype.name,
+            "unit": pixels.unit,
+            "window": None if pixels.window is None else asdict(pixels.window),
+            "views": views,
+            "volume": None
+            if pixels.volume is None
+            else {
+                "shape": pixels.volume.shape,
+                "axis": pixels.plan.axis,
+                "rowAxis": pixels.plan.row_axis,
+                "colAxis": pixels.plan.col_axis,
+                "flipRows": pixels.plan.flip_rows,
+                "flipCols": pixels.plan.flip_cols,
+            },
+            "view": case.settings.get("view", ""),
+            "note": case.settings.get("note", ""),
+            "state": self._state_of(index, case, tab, -1, 0),
+        }
+        return JSONResponse(described)
+
+    async def _pixels(self, request: Request) -> Response:
+        case = await self._case(request)
+        plan, index = _picture(case, request)
+
+        def read() -> bytes:
+            picture = (
+                plan.pictures(case.pixels.values)[index]
+                if case.pixels.values.ndim == 3
+                else case.pixels.values[0]
+            )
+            little = picture.dtype.newbyteorder("<")
+            return np.ascontiguousarray(picture, little).tobytes()
+
+        content = await run_in_threadpool(read)
+        return Response(content, media_type="application/octet-stream")
+
+    async def _masks(self, request: Request) -> Response:
+        case = await self._case(request)
+        _picture(case, request)
+        view, index = request.path_params["view"], request.path_params["index"]
+        return await run_in_threadpool(_frame, case, view, index, {})
+
+    async def _state(self, request: Request) -> Response:
+        index, case = self._index(request), await self._case(request)
+        tab = request.query_params.get("tab", "")
+        holder, seen = self._leases.get(index, ("", 0.0))
+        now = time.monotonic()
+        if tab and (holder == tab or now - seen >= LEASE_SECONDS):
+            self._leases[index] = tab, now
+        since, number = (_integer(request.query_params.get(key, "0")) for key in ("since", "label"))
+        return JSONResponse(await run_in_threadpool(self._state_of, index, case, tab, since, number))
+
+    async def _act(self, request: Request) -> Response:
+        index, body = self._index(request), await _body(request)
+        case = await self._case(request)
+        tab = _tab(body)
+        if self._leases.get(index, ("", 0.0))[0] != tab:
+            raise _Refused(409, "this case is open in another tab or window", lease="other")
+        self._leases[index] = tab, time.monotonic()
+        do, number = body.text("do"), body.integer("label", 0, MOST_OBJECTS, 0)
+        moved = None
+        if do in _LABEL_ACTIONS:
+            await run_in_threadpool(self._change_label, do, number, body)
+        elif do == "set":
+            await run_in_threadpool(case.set, body.text("key"), body.text("value"))
+        elif do == "cancel":
+            if self._job is not None:
+                self._job.cancelled.set()
+        elif do == "prepare":
+            self._prepare(case, body)
+        elif do == "propagate":
+            self._propagate(index, case, number)
+        elif do == "save":
+            await asyncio.wrap_future(self._actions.submit(self._save, case))
+        elif do in _ACTIONS:
+            if self._job is not None:
+                self._job.cancelled.set()
+            action = functools.partial(_ACTIONS[do], self, case, number, body)
+            moved = await asyncio.wrap_future(self._actions.submit(action))
+        else:
+            raise _Refused(400, f"there is no action {do[:40]!a}")
+        since = body.integer("since", -1, 2**53, -1)
+        state = self._state_of(index, case, tab, since, number)
+        view, picture = body.text("view", AXIAL), body.integer("index", 0, 2**31, 0)
+        if view not in case.pixels.views or picture >= case.pixels.shape[case.pixels.views[view].plan.axis]:
+            raise _Refused(400, "there is no such picture")
+        return await run_in_threadpool(_frame, case, view, picture, {"state": state, "moved": moved})
+
+    # -- what the routes share
+
+    def _index(self, request: Request) -> int:
+        index = int(request.path_params["case"])
+        if not index < len(self.session.cases):
+            raise _Refused(404, "there is no such case")
+        return index
+
+    async def _case(self, request: Request) -> Case:
+        future = self.begin_reading(self._index(request))
+        await asyncio.wait([asyncio.wrap_future(future)])
+        return await run_in_threadpool(self.session.open, self._index(request), lambda _: None)
+
+    def _state_of(self, index: int, case: Case, tab: str, since: int, number: int) -> dict[str, Any]:
+        job = self._job
+        with case.lock:
+            marks = {z: mark for (owner, z), mark in case.marks.items() if owner == number}
+            slices = [int(z) for z in case.masks.slices(number)] if number else []
+            return {
+                "revision": case.revision,
+                "changed": [int(z) for z in np.flatnonzero(case.changed > since)],
+                "canUndo": case.can_undo,
+                "canRedo": bool(case.undone),
+                "isSaved": case.is_saved,
+                "isDone": case.settings.get("done", "") == "yes",
+                "labels": [asdict(label) for label in self.session.labels.values()],
+                "marks": marks,
+                "slices": slices,
+                "checked": sorted(case.checked),
+                "lease": "yours" if self._leases.get(index, ("", 0))[0] == tab else "other",
+                "job": job.as_json() if job is not None and job.case == index else None,
+                "network": self.computing.status,
+                "command": training_command(
+                    self.session, case, self.computing.checkpoint, self.computing.preset
+                ),
+            }
+
+    def _change_label(self, do: str, number: int, body: JsonObject) -> None:
+        if do == "unlist":
+            self.session.remove_label(number)
+            return
+        changes = {
+            key: body.values[key] for key in ("name", "colour", "hidden", "locked") if key in body.values
+        }
+        for key, value in changes.items():
+            wanted = str if key in ("name", "colour") else bool
+            if not isinstance(value, wanted):
+                raise body.wrong(key, "a text" if wanted is str else "true or false")
+        if "name" in changes:
+            body.text("name")
+        self.session.change_label(number, **changes)
+
+    def _prepare(self, case: Case, body: JsonObject) -> None:
+        """Compute ahead for the slice in view, unless another one is in view by then."""
+        number, z, window = body.integer("label", 1, MOST_OBJECTS), body.integer("z", 0, 2**31), _window(body)
+        wanted = self._wanted = object()
+
+        def prepare() -> None:
+            if self._wanted is wanted:
+                with contextlib.suppress(ValueError):  # a click there will say what is wrong
+                    case.prepare(number, z, window, self.computing)
+
+        self._actions.submit(prepare)
+
+    def _propagate(self, index: int, case: Case, number: int) -> None:
+        if self._job is not None:
+            self._job.cancelled.set()
+        job = self._job = _Job(index, number)
+
+        def propagate() -> None:
+            try:
+                done = case.propagate(number, self.computing, job.progress, job.cancelled.is_set)
+                job.outcome = "done" if done else "cancelled"
+            except (ValueError, OSError) as error:
+                job.outcome = _said(error)
+            except Exception:
+                job.outcome = "failed; the server's terminal says why"
+                _logger.exception("propagation")
+
+        self._actions.submit(propagate)
+
+    def _save(self, case: Case) -> None:
+        save_case(self.session, case)
+        save_clicks(self.session)
+
+    def _click(self, case: Case, number: int, body: JsonObject) -> int | None:
+        z, y, x = (body.integer(axis, 0, 2**31) for axis in "zyx")
+        positive = body.values.get("positive")
+        if not isinstance(positive, bool):
+            raise body.wrong("positive", "true or false")
+        case.click(number, (z, y, x), positive, _window(body), self.computing)
+        return None
+
+    def _draw(self, case: Case, number: int, body: JsonObject) -> int | None:
+        view, index = body.text("view"), body.integer("index", 0, 2**31)
+        if view not in case.pixels.views:
+            raise _Refused(400, "there is no such view")
+        plan = case.pixels.views[view].plan
+        height, width = case.pixels.shape[plan.row_axis], case.pixels.shape[plan.col_axis]
+        row, col = body.integer("row", 0, height - 1), body.integer("col", 0, width - 1)
+        rows, cols = body.integer("rows", 1, height - row), body.integer("cols", 1, width - col)
+        try:
+            packed = np.frombuffer(base64.b64decode(body.text("bits"), validate=True), np.uint8)
+        except binascii.Error:
+            raise body.wrong("bits", "base64") from None
+        if packed.size != rows * -(-cols // 8):
+            raise body.wrong("bits", "packed row by row")
+        pixels: Mask = np.zeros((height, width), np.bool_)
+        stroke = np.unpackbits(packed.reshape(rows, -1), axis=1, count=cols)
+        pixels[row : row + rows, col : col + cols] = stroke.view(np.bool_)
+        case.draw(number, view, index, pixels, body.values.get("add") is True)
+        return None
+
+    def _edit(self, case: Case, number: int, body: JsonObject) -> int | None:
+        do, z = body.text("do"), body.integer("z", 0, 2**31, 0)
+        if do == "copy":
+            case.copy(number, z, body.integer("source", 0, 2**31))
+        elif do == "check":
+            case.check(z, body.values.get("checked") is True)
+        elif do == "delete":
+            case.delete(number)
+        else:
+            edits = {"fill": case.fill, "largest": case.keep_largest, "clear": case.clear}
+            edits[do](number, z)
+        return None
+
+    def _undo(self, case: Case, number: int, body: JsonObject) -> int | None:  # noqa: ARG002 - as all actions
+        return case.undo() if body.text("do") == "undo" else case.redo()
+
+
+_ACTIONS: dict[str, Callable[[Server, Case, int, JsonObject], int | None]] = {
+    "click": Server._click,
+    "draw": Server._draw,
+    "undo": Server._undo,
+    "redo": Server._undo,
+    **dict.fromkeys(("fill", "largest", "clear", "copy", "check", "delete"), Server._edit),
+}
+_LABEL_ACTIONS = ("label", "unlist")
+
+
+class _Guard:
+    """Lets through only what has the token, names this server, and changes things from its own origin."""
+
+    def __init__(self, inner: ASGIApp, token: str, hosts: Sequence[str] | None) -> None:
+        self._inner, self._token, self._hosts = inner, token.encode(), hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = [(key.encode(), value.encode()) for key, value in _HEADERS.items()]
+                message["headers"] = [*message["headers"], *own]
+                if not any(key == b"cache-control" for key, _ in message["headers"]):
+                    message["headers"].append((b"cache-control", b"no-store"))
+            await send(message)
+
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        refused = self._refused(scope, headers)
+        if refused is not None:
+            await JSONResponse({"error": refused[1]}, refused[0])(scope, receive, with_headers)
+            return
+        _, rest = _split(scope["path"])
+        inner = {**scope, "path": rest, "raw_path": rest.encode(), "root_path": ""}
+        await self._inner(inner, receive, with_headers)
+
+    def _refused(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if not self._is_own(host):
+            return 403, "called by another name than the server's"
+        if not hmac.compare_digest(_split(scope["path"])[0].encode(), self._token):
+            return 404, "nothing is here; use the address that the command printed"
+        if scope["method"] not in ("GET", "HEAD"):
+            origin = headers.get(b"origin", b"").decode("latin-1").lower()
+            if origin != f"http://{host}":
+                return 403, "from another page than the server's"
+            if headers.get(b"content-type", b"").partition(b";")[0] != b"application/json":
+                return 415, "not JSON"
+        elif headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+            return 403, "from another page than the server's"
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        if self._hosts is not None:
+            return host in self._hosts
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host.rpartition(":")[0].strip("[]"))
+            return True
+        return False
+
+
+def _split(path: str) -> tuple[str, str]:
+    token, _, rest = path.lstrip("/").partition("/")
+    return token, f"/{rest}"
+
+
+def _answered(route: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """A route whose errors are answers of one line."""
+
+    @functools.wraps(route)
+    async def answer(request: Request) -> Response:
+        try:
+            return await route(request)
+        except _Refused as refused:
+            return JSONResponse(refused.content, refused.status)
+        except (ValueError, OSError) as error:
+            return JSONResponse({"error": _said(error)}, 400 if isinstance(error, ValueError) else 507)
+        except Exception:
+            _logger.exception("%s", request.url.path)
+            return JSONResponse({"error": "a defect of the server; its terminal says more"}, 500)
+
+    return answer
+
+
+def _said(error: ValueError | OSError) -> str:
+    return describe(error) if isinstance(error, OSError) else str(error)
+
+
+async def _body(request: Request) -> JsonObject:
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > MOST_BODY:
+            raise _Refused(413, f"more than {MOST_BODY} bytes")
+    return read_json_object("the request", bytes(content), "reload the page")
+
+
+def _tab(body: JsonObject) -> str:
+    tab = body.text("tab")
+    if not 8 <= len(tab) <= 64:
+        raise body.wrong("tab", "a tab's name")
+    return tab
+
+
+def _window(body: JsonObject) -> Window | None:
+    window = body.values.get("window")
+    if window is None:
+        return None
+    if not isinstance(window, list) or len(window) != 2 or not all(type(n) in (int, float) for n in window):
+        raise body.wrong("window", "level and width")
+    try:
+        return Window(float(window[0]), float(window[1]))
+    except OverflowError:
+        raise body.wrong("window", "level and width") from None
+
+
+def _integer(text: str) -> int:
+    if not text.removeprefix("-").isdecimal() or len(text) > 16:
+        raise _Refused(400, "not a whole number")
+    return int(text)
+
+
+def _picture(case: Case, request: Request) -> tuple[Any, int]:
+    view, index = request.path_params["view"], int(request.path_params["index"])
+    if view not in case.pixels.views:
+        raise _Refused(404, "there is no such view")
+    plan = case.pixels.views[view].plan
+    if not index < case.pixels.shape[plan.axis]:
+        raise _Refused(404, "there is no such picture")
+    return plan, index
+
+
+def _frame(case: Case, view: str, index: int, more: Mapping[str, Any]) -> Response:
+    """The masks and clicks of a picture."""
+    plan = case.pixels.views[view].plan
+    masks, objects = [], []
+    with case.lock:
+        for number in case.masks.objects():
+            mask = case.masks.picture(number, plan, index)
+            if mask.any():
+                objects.append(number)
+                masks.append(np.packbits(mask, axis=1).tobytes())
+        clicks = [
+            [click.object, click.z, click.y, click.x, click.positive]
+            for click in case.clicks()
+            if (click.z, click.y, click.x)[plan.axis] == index
+        ]
+        header = {
+            "revision": case.revision,
+            "view": view,
+            "index": index,
+            "objects": objects,
+            "clicks": clicks,
+        }
+    content = json.dumps({**header, **more}).encode()
+    return Response(
+        struct.pack("<I", len(content)) + content + b"".join(masks), media_type="application/octet-stream"
+    )

@@ -4,7 +4,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 WORKERS ?= 2
-# What `make demo` works on: a folder of volumes with labels, and whose; by default generated patients.
+# What `make annotate` and `make demo` work on: a folder of volumes with labels, and whose; by default generated patients.
 DATA ?=
 ORGAN ?=
 # What `make fuzz` tries, a name in tests/fuzz/readers.py or all, and for how long each.
@@ -14,13 +14,14 @@ SECONDS ?= 600
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help test test-fast gpu-check demo lint format audit fuzz clean
+.PHONY: help test test-fast gpu-check demo annotate lint format audit fuzz clean
 
 help:
 	@echo "make test       every test (makes $(VENV) if needed)"
 	@echo "make test-fast  without the slow tests"
 	@echo "make gpu-check  every way to compute on a GPU, against the CPU; without a GPU it says so"
 	@echo "make demo       the whole job on generated patients, in demo/; DATA=folder ORGAN=liver for yours"
+	@echo "make annotate   click on generated patients in a browser; DATA=folder for pictures and volumes of yours"
 	@echo "make lint       ruff, mypy --strict and the import contract"
 	@echo "make format     format the code"
 	@echo "make audit      known vulnerabilities of what is installed"
@@ -45,6 +46,10 @@ gpu-check: $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(BIN)/python scripts/demo.py $(if $(DATA),--data='$(DATA)') $(if $(ORGAN),--organ='$(ORGAN)')
+
+annotate: $(INSTALLED)
+	test -n '$(DATA)' || test -d annotate_demo || $(BIN)/python scripts/generate_phantoms.py annotate_demo
+	$(BIN)/python scripts/annotate.py $(if $(DATA),'$(DATA)',annotate_demo/Task03_Liver --labels liver)
 
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .

@@ -1,7 +1,7 @@
 """What can be annotated: which cases a path holds, their pixels, and the views in which they are seen.
 
-A case's pixels are a stack (slices, rows, columns): a volume's upright axial slices, or one picture. Each view
-is a :class:`SlicePlan` of that stack, so that one object says how pictures are taken from it and put back.
+A case's pixels are a stack (slices, rows, columns): a volume's upright axial slices, or one picture. Each
+view is a :class:`SlicePlan` of that stack: one object says how pictures are taken from it and put back.
 """
 
 import unicodedata

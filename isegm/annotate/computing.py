@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
+
+from isegm.annotate.cases import Pixels
 from isegm.annotate.packed_masks import Mask
-from isegm.annotate.session import Start
+from isegm.annotate.session import PlacedClick, Start
 from isegm.geometry import Click
+from isegm.volumes.volume import Volume, Voxels
+from isegm.volumes.windows import WINDOWS
 
 if TYPE_CHECKING:  # torch takes seconds to import; pictures are shown meanwhile
     from isegm.inference.network import Network
     from isegm.inference.predictor import Predictor
+    from isegm.inference.volume_predictor import VolumePredictor
 
 # Slices whose features are kept: some 20 MB each at the usual size.
 _MOST_KEPT = 8
+# Neighbouring slices of an object overlap by this Dice at least, or one of them is doubtful.
+_LEAST_DICE = 0.7
 
 
 class NetworkComputing:
@@ -33,6 +42,7 @@ class NetworkComputing:
         self.checkpoint, self.size = checkpoint, size
         self.preset = ""
         self._kept: OrderedDict[object, Predictor] = OrderedDict()
+        self._volume: tuple[object, VolumePredictor] | None = None
         self._failure: Exception | None = None
         self._network: Network
         self._loaded = threading.Event()
@@ -74,6 +84,39 @@ class NetworkComputing:
         if self.is_ready:
             self._predictor(start)
 
+    def propagate(
+        self,
+        pixels: Pixels,
+        clicks: Sequence[PlacedClick],
+        by_hand: Mapping[int, Mask],
+        progress: Callable[[int, int], None],
+        cancel: Callable[[], bool],
+    ) -> tuple[dict[int, Mask], frozenset[int]] | None:
+        """An object's masks (:meth:`isegm.annotate.session.Computing.propagate`).
+
+        Raises:
+            InputError: The checkpoint cannot be used, or the volume is of one grey everywhere.
+            ValueError: There are no clicks.
+        """
+        if not clicks:
+            raise ValueError("click on the object in a slice first")
+        predictor = self._volume_predictor(pixels, clicks[-1])
+        wanted = [(pixels.voxel(click.z, click.y, click.x), click.positive) for click in clicks]
+        done = [((click.i, click.j, click.k), click.positive) for click in predictor.clicks]
+        same = 0
+        while same < min(len(done), len(wanted)) and done[same] == wanted[same]:
+            same += 1
+        for _ in done[same:]:
+            predictor.undo()
+        for voxel, positive in wanted[same:]:
+            if cancel():
+                return None
+            predictor.click(voxel, positive)
+        if not predictor.propagate(progress=progress, cancel=cancel):
+            return None
+        masks = {z: predictor.slice_mask(z) for z in range(pixels.shape[0]) if z not in by_hand}
+        return masks, doubtful_slices({**masks, **by_hand}, by_hand.keys())
+
     def close(self) -> None:
         """Wait for what still loads: a process must not end while torch is being imported."""
         self._thread.join()
@@ -102,6 +145,19 @@ class NetworkComputing:
             self._kept.popitem(last=False)
         return predictor
 
+    def _volume_predictor(self, pixels: Pixels, click: PlacedClick) -> VolumePredictor:
+        """The predictor of an object, kept until another one, or another window, is asked for."""
+        self.wait()
+        from isegm.inference.volume_predictor import VolumePredictor
+
+        window = click.window or pixels.window or WINDOWS["abdomen"]
+        key = (id(pixels), click.object, window)
+        if self._volume is None or self._volume[0] != key:
+            self._volume = None  # its memory goes before the next one's comes
+            volume = _StackVolume.of(pixels)
+            self._volume = key, VolumePredictor(self._network, volume, window=window, size=self.size)
+        return self._volume[1]
+
     def _load(self) -> None:
         try:
             import torch
@@ -116,3 +172,49 @@ class NetworkComputing:
             self._failure = error
         finally:
             self._loaded.set()
+
+
+def doubtful_slices(masks: Mapping[int, Mask], by_hand: Collection[int]) -> frozenset[int]:
+    """The slices whose mask differs much from that of the next one towards what a person made.
+
+    Args:
+        masks: An object's, by slice.
+        by_hand: Slices that a person made.
+    """
+    doubtful = set()
+    for z, mask in masks.items():
+        if z in by_hand or not mask.any():
+            continue
+        nearest = min(by_hand, key=lambda other: abs(other - z))
+        before = masks.get(z + (1 if nearest > z else -1))
+        both = int(mask.sum()) + (0 if before is None else int(before.sum()))
+        if before is None or 2 * int((mask & before).sum()) < _LEAST_DICE * both:
+            doubtful.add(z)
+    return frozenset(doubtful)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _StackVolume(Volume):
+    """A volume whose values are in memory."""
+
+    values: npt.NDArray[Any]
+    """(X, Y, Z)"""
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> _StackVolume:
+        volume = pixels.volume
+        if volume is None:
+            raise ValueError("a picture has no neighbouring slices")
+        return cls(
+            path=volume.path,
+            shape=volume.shape,
+            affine=volume.affine,
+            has_orientation=True,  # the session has said so, if not
+            is_8bit=volume.is_8bit,
+            values=pixels.plan.array(pixels.values),
+        )
+
+    def slabs(self, wanted: Collection[int] | None = None) -> Iterator[tuple[int, Voxels]]:
+        """As :meth:`Volume.slabs`, a slice at a time."""
+        for index in range(self.shape[2]) if wanted is None else sorted(wanted):
+            yield index, Voxels(self.path, self.values[:, :, index : index + 1])

@@ -1,7 +1,7 @@
 """What is saved of a session: masks where the evaluation and the training read them, and the clicks.
 
-Of volumes ``imagesTr/`` and ``labelsTr/`` as the Decathlon has them, of pictures ``images/`` and ``masks/``. The
-images are links to the very files where the file system allows, copies elsewhere. Each label's number is
+Of volumes ``imagesTr/`` and ``labelsTr/`` as the Decathlon has them, of pictures ``images/`` and ``masks/``.
+The images are links to the very files where the file system allows, copies elsewhere. Each label's number is
 its value; a picture's only label is 255.
 """
 

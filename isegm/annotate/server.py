@@ -2,15 +2,15 @@
 
 The contract. All is below ``/<token>/``; anything else is answered with 404, and so is a wrong token.
 
-======  =====================================  =========================================================
-GET     ``/``, ``/page/<file>``                the page
-GET     ``/api/session``                       cases with what is done, presets of windows, the network
-POST    ``/api/cases/<n>/open``                lease a case to a tab and read it: 202 with ``loading`` until read
-GET     ``/api/cases/<n>/pixels/<view>/<i>``   a picture's values, little-endian, row by row
-GET     ``/api/cases/<n>/masks/<view>/<i>``    a picture's masks and clicks: a *frame*
-GET     ``/api/cases/<n>/state``               all else that the page shows; ``since`` tells what it knows
-POST    ``/api/cases/<n>/actions``             one action; the answer is a frame with the state in it
-======  =====================================  =========================================================
+======  ======================================  ========================================================
+GET     ``/``, ``/page/<file>``                 the page
+GET     ``/api/session``                        cases with what is done, presets of windows
+POST    ``/api/cases/<n>/open``                 lease a case to a tab and read it; 202 until it is read
+GET     ``/api/cases/<n>/pixels/<view>/<i>``    a picture's values, little-endian, row by row
+GET     ``/api/cases/<n>/masks/<view>/<i>``     a picture's masks and clicks: a *frame*
+GET     ``/api/cases/<n>/state``                all else that is shown; ``since`` tells what is known
+POST    ``/api/cases/<n>/actions``              one action; the answer is a frame with the state in it
+======  ======================================  ========================================================
 
 A frame is the length of its JSON header (4 bytes, little-endian), the header, and the masks it lists, bits
 packed row by row.
@@ -24,8 +24,8 @@ folder has one server (:class:`Session` locks it).
 others meanwhile. Whatever changes masks cancels a propagation that is under way, which then changes nothing.
 
 *What is kept.* An action is answered when it is on disk. After a loss of the server, by SIGKILL too, the
-page asks for the state until there is one again, with the same address: the token is kept in the output folder.
-What was not answered may or may not have been done; the state says which.
+page asks for the state until there is one again, at the same address: the token is kept in the output
+folder. What was not answered may or may not have been done; the state says which.
 
 *Who may ask.* The token is in the address, and a request must name this server as its host; what changes
 anything must come from its origin, as JSON of ``MOST_BODY`` bytes at most. Cases, views and pictures are
@@ -82,8 +82,8 @@ PAGE = {
 }
 
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
@@ -186,7 +186,7 @@ class Server:
         content = files("isegm.annotate").joinpath("page", name).read_bytes()
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
-    async def _describe_session(self, request: Request) -> Response:
+    async def _describe_session(self, _: Request) -> Response:
         statuses = await run_in_threadpool(
             lambda: [self.session.status(index) for index in range(len(self.session.cases))]
         )

@@ -41,7 +41,8 @@ OVERLAPS = ("later", "earlier")
 CLICKED, EDITED, PROPAGATED, DOUBTFUL, GIVEN = "clicked", "edited", "propagated", "doubtful", "given"
 """How an object's mask in a slice came about."""
 
-BY_HAND = frozenset({CLICKED, EDITED})
+BY_HAND = frozenset({CLICKED, EDITED, GIVEN})
+"""Of these slices no propagation changes the mask."""
 
 COLOURS = (
     "#4cc9f0",
@@ -256,7 +257,7 @@ class Case:
         self._act("click", [self._edit(number, z, mask)], {(number, z): CLICKED}, click=new)
 
     def prepare(self, number: int, index: int, window: Window | None, computing: Computing) -> None:
-        """Have computed ahead what a click on an object in a slice will need; arguments as for :meth:`click`."""
+        """Have computed ahead what a click on a slice will need; arguments as for :meth:`click`."""
         self._view(AXIAL, index)
         computing.prepare(self._start(number, index, window)[0])
 
@@ -287,7 +288,9 @@ class Case:
         if found is None:
             return False
         masks, doubtful = found
-        masks = {z: mask for z, mask in masks.items() if z not in by_hand}
+        masks = {
+            z: mask for z, mask in masks.items() if z not in by_hand and (mask.any() or self.mark(number, z))
+        }
         marks = {
             (number, z): (DOUBTFUL if z in doubtful else PROPAGATED) if mask.any() else ""
             for z, mask in masks.items()
@@ -382,7 +385,7 @@ class Case:
             return self._redo()
 
     def set(self, key: str, value: str) -> None:
-        """Keep a text of the case: its ``note``, whether it is ``done``, how it is seen (``view``), what is ``saved``.
+        """Keep a text of the case: its ``note``, whether it is ``done``, how it is seen, what is ``saved``.
 
         Raises:
             ValueError: There is no such text, or it is too long.

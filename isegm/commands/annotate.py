@@ -1,7 +1,7 @@
 """Click in a browser: pictures and volumes in, masks out.
 
-A picture, a folder of them, a NIfTI volume, a folder of them (the Decathlon's and nnU-Net's layouts, too), or a
-DICOM series::
+A picture, a folder of them, a NIfTI volume, a folder of them (the Decathlon's and nnU-Net's layouts, too),
+or a DICOM series::
 
     isegm annotate Task09_Spleen --labels spleen
     isegm annotate patient.nii.gz --labels liver spleen kidney --output annotations/patient
@@ -10,8 +10,8 @@ To correct masks of another tool, matched by name::
 
     isegm annotate Task09_Spleen/imagesTr --masks predictions
 
-It prints one address, opens the browser, and works until Ctrl-C, which saves. Everything done is kept at once: the
-same command goes on where it was ended, also by a crash. Needs ``pip install 'isegm[annotate]'``.
+It prints one address, opens the browser, and works until Ctrl-C, which saves. Everything done is kept at
+once: the same command goes on where it was ended, also by a crash. Needs ``pip install 'isegm[annotate]'``.
 """
 
 import contextlib
@@ -123,7 +123,7 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
         raise InputError(f"--token: give at least {LEAST_TOKEN} letters and digits")
     if host != "127.0.0.1" and token is None:
         raise InputError(
-            "--host: others can then reach this; give a --token of your own, and mind that nothing is encrypted"
+            "--host: others can then reach this; give a --token of your own; nothing is encrypted"
         )
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     if sys.platform != "win32":

@@ -179,7 +179,7 @@ def test_nothing_outside_and_no_unknown_object_can_be_changed(volume_case, compu
         lambda: case.set("note", "x" * 20_001),
         lambda: case.set("../note", "x"),
     ):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             refused()
     assert seen(case) == before
 
@@ -253,7 +253,7 @@ def test_pictures_are_saved_as_the_evaluation_and_the_training_read_them(tmp_pat
     dataset = open_folder(session.output)
     assert list(dataset.names) == ["a", "b"]
     for index, mask in enumerate(masks):
-        np.testing.assert_array_equal(dataset.part(index, index + 1)[0].mask == 1, mask)
+        np.testing.assert_array_equal(dataset.part(index, index + 1)[0].truth == 1, mask)
 
 
 def test_clicks_are_written_with_times_and_what_was_undone(tmp_path, start, computing):

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from isegm.inference.predictor import Predictor
     from isegm.inference.volume_predictor import VolumePredictor
     from isegm.model.checkpoint import load_model
+    from isegm.volumes.files import open_volume
 
-__all__ = ["Predictor", "VolumePredictor", "__version__", "load_model", "load_network"]
+__all__ = ["Predictor", "VolumePredictor", "__version__", "load_model", "load_network", "open_volume"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute can be anything
@@ -41,4 +42,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute can be
         from isegm.inference.load import load_network
 
         return load_network
+    if name == "open_volume":
+        from isegm.volumes.files import open_volume
+
+        return open_volume
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -59,22 +59,52 @@ def volumes_in(folder: Path) -> list[Path]:
     )
 
 
-def open_volume(path: Path) -> Volume:
-    """Read a volume's header and check that its voxels can be read.
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as a DICOM file does; one without the usual preamble by its first element."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(132)
+    except OSError:
+        return False
+    return head[128:] == b"DICM" or head[:2] in (b"\x02\0", b"\x08\0")
+
+
+def open_volume(path: str | Path, series: str | int | None = None, *, untilt: bool = False) -> Volume:
+    """Read a volume's header, NIfTI's or DICOM's, and check that its voxels can be read.
 
     A volume has one value a voxel and three dimensions; further dimensions of length 1, and missing ones,
     do not matter.
 
+    Args:
+        path: A NIfTI file; or a DICOM file, a DICOMDIR, or a folder of DICOM files, which is searched with
+            all folders below.
+        series: Of a folder of DICOM files the number, description or UID of the series that is meant; None
+            takes the only CT volume.
+        untilt: Whether DICOM slices of a tilted gantry are moved straight above each other.
+
+    Warns:
+        FileWarning: Something about it should be known; docs/dicom.md lists what of DICOM.
+
     Raises:
         InputError: The file is missing, empty, damaged, shorter than its header claims, or no volume; its
             name cannot be printed; its voxels are complex or colours; or it has a fourth dimension (a time
-            series, say).
+            series, say). Of DICOM: there is not the one series that is meant, its slices do not make a
+            volume, or what reads DICOM is not installed.
     """
-    # nibabel takes a while to import, and most masks are pictures.
-    from isegm.volumes.nifti import open_nifti_volume
-
-    if not path.name.lower().endswith(_SUFFIXES):
-        raise InputError(f"{path}: not a NIfTI volume ({', '.join(LISTED_SUFFIXES)}); convert it to NIfTI")
+    path = Path(path)
     if not path.name.isprintable():
         raise InputError(f"{path}: its name cannot be printed; rename it")
-    return open_nifti_volume(path)
+    # nibabel and pydicom take a while to import, and most masks are pictures.
+    if path.name.lower().endswith(_SUFFIXES):
+        from isegm.volumes.nifti import open_nifti_volume
+
+        return open_nifti_volume(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; check the path")
+    if not path.is_dir() and not is_dicom(path):
+        raise InputError(
+            f"{path}: not a NIfTI volume ({', '.join(LISTED_SUFFIXES)}), and no DICOM; convert it to NIfTI"
+        )
+    from isegm.volumes.dicom import open_dicom_volume
+
+    return open_dicom_volume(path, series, untilt)

@@ -30,7 +30,7 @@ from isegm.errors import FileWarning, InputError
 from isegm.limits import MOST_BESIDE_VOXELS, MOST_PIXELS, MOST_VOXELS, check_bytes
 from isegm.storage import whole_file
 from isegm.volumes.gzip_reader import GZIP_ERRORS, GZIP_MAGIC, GzipReader
-from isegm.volumes.volume import Volume, Voxels
+from isegm.volumes.volume import Volume, Voxels, is_sheared
 
 # What is decompressed is worked on while it is still in the processor's cache.
 _SLAB_BYTES = 1 << 19
@@ -288,18 +288,20 @@ def _errors_named(path: Path) -> Iterator[None]:
 def write_nifti(
     path: Path,
     volume: Volume,
-    slabs: Iterable[npt.NDArray[np.uint8]],
+    slabs: Iterable[npt.NDArray[Any]],
     *,
+    dtype: npt.DTypeLike = np.uint8,
     description: str = "",
     shown: tuple[int, int] = (0, 0),
 ) -> None:
-    """Write bytes as a NIfTI file in a volume's own geometry, whole or not at all.
+    """Write voxels as a NIfTI file in a volume's own geometry, whole or not at all.
 
     Args:
         path: Where to; ``.gz`` compresses. The same bytes always give the same file.
         volume: Whose shape, affine, and (of a NIfTI file) sform and qform with their codes, units, byte
             order, version and extensions the file gets; of a pair it becomes a single file.
         slabs: (X, Y, slices) each, front to back along the last axis, together (X, Y, Z).
+        dtype: What a voxel is stored as.
         description: At most 79 bytes of ASCII.
         shown: The values that a viewer should show as black and white; (0, 0) leaves it to the viewer.
 
@@ -307,12 +309,14 @@ def write_nifti(
         ValueError: The slabs are not of the volume's shape.
         OSError: The file cannot be written. Whatever ``slabs`` raises is passed on.
     """
-    header = _header_of_copy(volume, description, shown)
+    header = _header_of_copy(volume, np.dtype(dtype), description, shown)
+    # The file's byte order is that of its header.
+    stored = np.dtype(dtype).newbyteorder(header.endianness)
     with whole_file(path) as temporary, _open_output(temporary) as file:
         header.write_to(file)
         left = math.prod(volume.shape)
         for slab in slabs:
-            file.write(np.ascontiguousarray(slab.T, np.uint8).data)
+            file.write(np.ascontiguousarray(slab.T, stored).data.cast("B"))
             left -= slab.size
         if left:
             raise ValueError(
@@ -320,7 +324,7 @@ def write_nifti(
             )
 
 
-def _header_of_copy(volume: Volume, description: str, shown: tuple[int, int]) -> Any:  # noqa: ANN401 - as above
+def _header_of_copy(volume: Volume, dtype: np.dtype[Any], description: str, shown: tuple[int, int]) -> Any:  # noqa: ANN401 - as above
     if isinstance(volume, NiftiVolume):
         kind: Any = Nifti2Header if isinstance(volume.header, Nifti2Header) else Nifti1Header
         header = kind(volume.header.binaryblock, volume.header.endianness, check=False)
@@ -330,10 +334,10 @@ def _header_of_copy(volume: Volume, description: str, shown: tuple[int, int]) ->
         header = kind()
         header.set_data_shape(volume.shape)
         header.set_sform(volume.affine, int(volume.has_orientation))
-        header.set_qform(volume.affine, int(volume.has_orientation))
+        header.set_qform(volume.affine, int(volume.has_orientation and not is_sheared(volume.affine)))
         header.set_xyzt_units("mm")
     header["magic"] = kind.single_magic  # of a pair it is another
-    header.set_data_dtype(np.uint8)
+    header.set_data_dtype(dtype)
     header.set_slope_inter(1, 0)
     header.set_data_offset(0)  # nibabel puts the voxels right behind the extensions
     header["cal_min"], header["cal_max"] = shown

@@ -23,6 +23,8 @@ MOST_LABEL = 2**31
 LABEL_TOLERANCE = 1e-3
 """How far a stored label may be from an integer, which 255 / 255, scaled in single precision, misses."""
 
+_SHEAR_TOLERANCE = 1e-3
+
 
 @dataclass(frozen=True)
 class Voxels:
@@ -110,6 +112,17 @@ class Volume(ABC):
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(x), float(y), float(z)
 
+    def on_grid_of(self, other: "Volume") -> "Volume":
+        """This volume, or itself with its axes turned round, if that puts it on another volume's grid.
+
+        Formats whose slices can be read in any order offer it.
+
+        Args:
+            other: Perhaps of the same voxels, in another order.
+        """
+        del other
+        return self
+
     @abstractmethod
     def slabs(self, wanted: Collection[int] | None = None) -> Iterator[tuple[int, Voxels]]:
         """Read the volume front to back.
@@ -125,3 +138,15 @@ class Volume(ABC):
             InputError: The file ends too soon or is damaged. That may be after the last slab, where a format
                 keeps its checksum.
         """
+
+
+def is_sheared(affine: npt.NDArray[np.float64]) -> bool:
+    """Whether a volume's axes are not at right angles, as a tilted gantry leaves them.
+
+    Axes whose angle has a cosine of up to 0.001 pass for such.
+
+    Args:
+        affine: (4, 4), of finite axes that are not 0.
+    """
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE)

@@ -33,8 +33,21 @@ def test_what_needs_no_network_starts_without_torch(module):
     assert run(f"import sys, {module}; print('torch' in sys.modules)") == ["False"]
 
 
+def test_what_reads_volumes_is_imported_on_first_use():
+    """pydicom and highdicom would take a while, and may not be installed."""
+    modules = run("import sys, isegm.volumes.files, isegm.volumes.mask_writing; print(*sys.modules)")
+    assert not {"pydicom", "highdicom", "nibabel"} & set(modules)
+
+
 def test_what_it_offers():
-    assert isegm.__all__ == ["Predictor", "__version__", "load_model", "load_network"]
+    assert isegm.__all__ == [
+        "Predictor",
+        "VolumePredictor",
+        "__version__",
+        "load_model",
+        "load_network",
+        "open_volume",
+    ]
     assert isegm.__version__.count(".") >= 1
     with pytest.raises(AttributeError, match="module 'isegm' has no attribute 'predictor_of_lottery'"):
         isegm.predictor_of_lottery  # noqa: B018

@@ -41,7 +41,7 @@ from isegm.inference.torch_network import InferenceModel
 from isegm.metrics.overlap import Mask
 from isegm.model.correction.templates import STRIDE
 from isegm.model.emc_click import EMCClick
-from isegm.volumes.nifti import write_nifti
+from isegm.volumes.mask_writing import write_mask
 from isegm.volumes.orientation import is_singular, upright
 from isegm.volumes.volume import Volume
 from isegm.volumes.windowed import read_pictures
@@ -358,22 +358,17 @@ class VolumePredictor:
         self._network.prepare(self._checked(index))
 
     def save(self, path: Path | str) -> None:
-        """Write all objects' labels as NIfTI in the volume's own geometry, whole or not at all.
+        """Write all objects' labels in the volume's own geometry, whole or not at all.
 
         Args:
-            path: Where to, ``.nii`` or ``.nii.gz``; a file that is there is replaced.
+            path: Where to: ``.nii`` or ``.nii.gz``; of a DICOM series also ``.dcm``, a DICOM SEG. A file
+                that is there is replaced.
 
         Raises:
-            InputError: The path is the volume's own, or of another suffix.
+            InputError: The path is the volume's own, or of another suffix; or a DICOM SEG cannot be written.
             OSError: The file cannot be written.
         """
-        path = Path(path)
-        if not path.name.lower().endswith((".nii", ".nii.gz")):
-            raise InputError(f"{path}: masks are saved as NIfTI; name it .nii.gz or .nii")
-        if path.exists() and self.volume.path.exists() and path.samefile(self.volume.path):
-            raise InputError(f"{path}: is the volume itself; name another file for its mask")
-        labels = self.labels
-        write_nifti(path, self.volume, (labels[:, :, [k]] for k in range(labels.shape[2])))
+        write_mask(path, self.volume, self.labels)
 
     @property
     def _object(self) -> _Object:

@@ -458,7 +458,7 @@ def test_what_cannot_be_saved_leaves_the_old_file(predictor_of, tmp_path, monkey
     content = volume.read_bytes()
     with pytest.raises(InputError, match="is the volume itself"):
         predictor.save(volume)
-    with pytest.raises(InputError, match=r"mask\.png: masks are saved as NIfTI"):
+    with pytest.raises(InputError, match=r"mask\.png: masks are written as NIfTI or DICOM SEG"):
         predictor.save(tmp_path / "mask.png")
     predictor.save(tmp_path / "mask.nii")
     before = (tmp_path / "mask.nii").read_bytes()

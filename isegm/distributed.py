@@ -25,13 +25,13 @@ if TYPE_CHECKING:  # command lines import this room for their help, which is not
     import torch
     from torch.distributed import Store  # type: ignore[attr-defined] # public, not in __all__
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 TIMEOUT_SECONDS = 1800.0
 """How long to wait for processes that give no sign of life."""
 
 _LEAVE_SECONDS = 30.0
-"""How long process 0, which may hold the store, stays for those that still ask it."""
+"""How long a process stays for the others at the end: process 0 may hold the store that they still ask."""
 
 
 class Processes:
@@ -109,7 +109,7 @@ class Processes:
         """A process by number and host, for messages."""
         return f"process {rank} on {self.noted('host', rank) or 'a host that it has not named'}"
 
-    def from_first(self, value: T, what: str = "what to do") -> T:
+    def from_first(self, value: _T, what: str = "what to do") -> _T:
         """Give everyone the value that process 0 holds; the others wait for it.
 
         Args:
@@ -132,10 +132,10 @@ class Processes:
             watch.look(what)
             time.sleep(pause)
             pause = min(1.0, 1.5 * pause)
-        told: T = json.loads(text)
+        told: _T = json.loads(text)
         return told
 
-    def gather(self, results: dict[int, T]) -> dict[int, T] | None:
+    def gather(self, results: dict[int, _T]) -> dict[int, _T] | None:
         """Collect everyone's results by sample number, in order, at process 0; None elsewhere.
 
         Of processes that were joined with ``collectives``.
@@ -145,7 +145,7 @@ class Processes:
         """
         if self._store is None:
             return dict(sorted(results.items()))
-        parts: list[dict[int, T]] | None = [{} for _ in range(self.size)] if self.rank == 0 else None
+        parts: list[dict[int, _T]] | None = [{} for _ in range(self.size)] if self.rank == 0 else None
         import torch.distributed as dist
 
         try:
@@ -166,12 +166,22 @@ class Processes:
 
     def part(self) -> None:
         """Say that this process asks nothing more; process 0 stays until all others have said so."""
-        if self._store is None:
-            return
-        self.add("left")
+        if self._store is not None:
+            self._come_to("left", wait=self.rank == 0)
+
+    def all_done(self) -> bool:
+        """Wait, though not for long, until every process has come here; whether all have."""
+        return self._come_to("done", wait=True)
+
+    def _come_to(self, place: str, *, wait: bool) -> bool:
+        """Count this process as come to a place, and ``wait`` for all others; whether all have come."""
         end = time.monotonic() + min(_LEAVE_SECONDS, self.timeout)
-        while self.rank == 0 and self.add("left", 0) < self.size and time.monotonic() < end:
+        arrived = self.add(place)
+        while wait and 0 < arrived < self.size:
             time.sleep(0.02)
+            # Who goes on without the others lets them know, so that none waits for it in turn.
+            arrived = self.add(place, 0 if time.monotonic() < end else -self.size)
+        return arrived == self.size
 
 
 class SignsOfLife:
@@ -306,10 +316,13 @@ def join_processes(
     processes = Processes(rank, size, local_rank, local_size, session, timeout)
     try:
         yield processes
+        # A thread of gloo's may hold a tensor for a moment after a collective, and aborts the process if
+        # Python ends meanwhile. But gloo of torch 2.6 may hang here where others have left already.
+        if collectives and processes.all_done():
+            dist.destroy_process_group()
         processes.part()
     finally:
-        # NCCL wants it; of gloo, torch 2.6 may hang in it where the others have left already.
-        if collectives and device.type == "cuda":
+        if collectives and device.type == "cuda" and dist.is_initialized():  # NCCL wants it in any case
             dist.destroy_process_group()
 
 
@@ -331,7 +344,7 @@ def launched_as() -> tuple[int, int, int, int]:
     for name, its_number, count in (("RANK", rank, size), ("LOCAL_RANK", local_rank, local_size)):
         if its_number >= count:
             raise InputError(
-                f"environment variable {name}: {its_number} is no number of one of {count} processes"
+                f"environment variable {name}: must be below the number of processes, {count}, not {its_number}"
             )
     return rank, size, local_rank, local_size
 
@@ -355,7 +368,7 @@ def choose_device(
         SettingError: There are fewer GPUs than were named, or fewer than processes; or no such process.
     """
     if not 0 <= local_rank < local_size:
-        raise SettingError("local_rank", f"{local_rank} is no number of one of {local_size} processes")
+        raise SettingError("local_rank", f"must be from 0 to {local_size - 1}, not {local_rank}")
     import torch
 
     if cpu:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from isegm.benchmark.macs import Macs, network_macs, reference_macs
@@ -88,7 +89,7 @@ def click_figures(mode: str, recordings: Mapping[str, Recording]) -> dict[str, A
         "further_click_ms": own["further"],
         "further_click_ratio": ratio(reference["further"], own["further"]),
         "clicks_per_second": None if further is None else 1000 / further,
-        "largest_difference": max(recordings[mode].differences),
+        "largest_difference": float(np.max(recordings[mode].differences)),  # NaN if one is
         "mask_iou": sum(recordings[mode].mask_ious) / len(recordings[mode].mask_ious),
     }
 

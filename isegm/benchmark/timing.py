@@ -80,7 +80,7 @@ def record(
                 recordings[name].seconds[-1].append(time.perf_counter() - started)
                 expected = expected or (probability, segmenter.mask)
                 recordings[name].differences.append(float(np.abs(probability - expected[0]).max()))
-                recordings[name].mask_ious.append(_agreement(segmenter.mask, expected[1]))
+                recordings[name].mask_ious.append(mask_agreement(segmenter.mask, expected[1]))
         progress()
     return recordings
 
@@ -97,7 +97,8 @@ def random_clicks(shape: Sequence[int], count: int) -> list[Click]:
     ]
 
 
-def _agreement(mask: Mask, expected: Mask) -> float:
+def mask_agreement(mask: Mask, expected: Mask) -> float:
+    """The IoU of two masks, (H, W); 1 where both are empty."""
     iou = mask_iou(mask, expected)
     return 1.0 if math.isnan(iou) else iou
 

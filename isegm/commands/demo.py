@@ -34,7 +34,7 @@ from isegm.tables import text_table
 
 TASKS = {"liver": "Task03_Liver", "lung": "Task06_Lung", "spleen": "Task09_Spleen"}
 VOLUMES, LABELS = "imagesTr", "labelsTr"
-SEED = 2
+_SEED = 2
 """Of patients the first of whom had contrast medium: in the overview organs can be told apart by eye."""
 MARKER = ".made_by_demo"
 """A file in the demo's folder: only what the demo made is replaced by the next."""
@@ -173,7 +173,7 @@ def steps(demo: Demo) -> Iterator[list[str]]:
     """The subcommands, in words; each is asked for only when those before it are done."""
     folder = demo.folder
     if demo.generated:
-        yield ["phantoms", f"{folder / 'volumes'}", f"--seed={SEED}"]
+        yield ["phantoms", f"{folder / 'volumes'}", f"--seed={_SEED}"]
     for organ, task in demo.volumes.items():
         yield ["window", f"{task / VOLUMES}", f"{folder / 'windowed' / organ}", organ]
     for organ, task in demo.volumes.items():

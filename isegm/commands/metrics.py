@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from isegm.commands.command_line import Parser, command, report_problems
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @command
@@ -72,10 +72,12 @@ def build_parser() -> Parser:
     return parser
 
 
-def _checked(convert: Callable[[str], T], allowed: Callable[[T], bool], wanted: str) -> Callable[[str], T]:
+def _checked(
+    convert: Callable[[str], _T], allowed: Callable[[_T], bool], wanted: str
+) -> Callable[[str], _T]:
     """An argparse type that accepts what converts and is allowed, and otherwise names what is wanted."""
 
-    def parse(text: str) -> T:
+    def parse(text: str) -> _T:
         with contextlib.suppress(ValueError):
             value = convert(text)
             if allowed(value):

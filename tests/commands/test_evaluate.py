@@ -112,7 +112,7 @@ def test_the_mode_may_be_anywhere(evaluate_model, line):
         (f"EMC-Click --gpus={'9' * 5000}", "--gpus: must be different whole numbers like 0,1, not '999"),
         ("EMC-Click --gpus=1,1", "--gpus: must be different whole numbers like 0,1, not '1,1'"),
         ("EMC-Click --gpus=", "--gpus: must be different whole numbers like 0,1, not ''"),
-        ("EMC-Click --local-rank=1", "--local-rank: 1 is no number of one of 1 processes"),
+        ("EMC-Click --local-rank=1", "--local-rank: must be from 0 to 0, not 1"),
         ("EMC-Click --epochs=3", "unrecognized arguments: --epochs=3"),
         (
             "EMC-Click --checkpoint=,",

@@ -344,7 +344,8 @@ def launched_as() -> tuple[int, int, int, int]:
     for name, its_number, count in (("RANK", rank, size), ("LOCAL_RANK", local_rank, local_size)):
         if its_number >= count:
             raise InputError(
-                f"environment variable {name}: must be below the number of processes, {count}, not {its_number}"
+                f"environment variable {name}: must be below the number of processes, {count}, "
+                f"not {its_number}"
             )
     return rank, size, local_rank, local_size
 

@@ -131,7 +131,9 @@ class GpuCheck:
             masks = [list(masks_of(predictor, self._pictures[0])) for predictor in (here, there)]
             iou = float(np.mean([mask_agreement(*pair) for pair in zip(*masks, strict=True)]))
             if not iou >= LEAST_IOU["float32"]:
-                raise AssertionError(f"what was trained gives other masks than on the CPU: mean IoU {iou:.4f}")
+                raise AssertionError(
+                    f"what was trained gives other masks than on the CPU: mean IoU {iou:.4f}"
+                )
         return {"first_loss": losses[0], "last_loss": losses[-1], "mean_iou": iou}
 
     def one_rank(self) -> Figures:

@@ -72,9 +72,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def _checked(
-    convert: Callable[[str], _T], allowed: Callable[[_T], bool], wanted: str
-) -> Callable[[str], _T]:
+def _checked(convert: Callable[[str], _T], allowed: Callable[[_T], bool], wanted: str) -> Callable[[str], _T]:
     """An argparse type that accepts what converts and is allowed, and otherwise names what is wanted."""
 
     def parse(text: str) -> _T:

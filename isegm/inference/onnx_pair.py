@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from isegm._version import __version__
-from isegm.errors import InputError, is_out_of_memory
+from isegm.errors import InputError, SettingError, is_out_of_memory
 from isegm.geometry import Click
 from isegm.inference.torch_network import Encoded, InferenceModel
 from isegm.limits import MOST_NETWORK_BYTES, read_bytes
@@ -91,12 +91,14 @@ def export_pair(
         half: Store the weights as float16, half the size; runtimes compute in float32 all the same.
 
     Raises:
-        InputError: The package ``onnx`` is not installed.
+        InputError: The package ``onnx`` is not installed, or a weight is too large for float16.
     """
     require("onnx", "onnx")
     ready = InferenceModel(model, portable=True).cpu().float()
     if half:
         ready.half().float()  # the weights as they will be read back
+        if not all(tensor.isfinite().all() for tensor in ready.state_dict().values()):
+            raise SettingError("half", f"{model.name} has weights that float16 cannot hold; leave it out")
     metadata = {
         "version": __version__,
         "preset": model.name,

@@ -31,7 +31,7 @@ from isegm.model.click_maps import DISK_RADIUS, NO_CLICK, first_click_disk, is_c
 from isegm.model.correction.head import ATTENTION_HEADS, CorrectionHead
 from isegm.model.correction.templates import STRIDE, best_templates, click_indices
 from isegm.model.emc_click import EMCClick, check_size
-from isegm.model.layers import DepthwiseSeparableBlock
+from isegm.model.layers import DepthwiseSeparableBlock, attend, to_map, to_pixels
 
 IMAGE_CHANNELS = 3 * STRIDE**2
 """Channels of an image whose blocks of STRIDE x STRIDE pixels have become channels."""
@@ -233,7 +233,7 @@ class InferenceHead(nn.Module):
         pixels = to_pixels(features)  # (B, h*w, M)
         positive, negative = (
             self.correlation_block(
-                to_map(torch.baddbmm(constants[..., k], pixels, kernels[..., k]), features)
+                to_map(torch.baddbmm(constants[..., k], pixels, kernels[..., k]), features.shape[2:])
             )
             for k in (slice(0, self.templates), slice(self.templates, None))
         )  # (B, K, h, w) each
@@ -253,13 +253,11 @@ class InferenceHead(nn.Module):
         pixels = to_pixels(features)  # (B, h*w, M)
         weights, biases = attention.in_proj_weight, attention.in_proj_bias
         queries = F.linear(pixels, weights[:channels], biases[:channels])  # (B, h*w, M)
-        pairs = F.linear(chosen, weights[channels:], biases[channels:])  # (B, 2K, 2M)
-        query, key, value = (
-            torch.unflatten(x, 2, (ATTENTION_HEADS, -1)).transpose(1, 2)
-            for x in (queries, pairs[..., :channels], pairs[..., channels:])
-        )
-        answer = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)  # (B, h*w, M)
-        return to_map(attention.out_proj(answer).add_(pixels), features)
+        key, value = F.linear(chosen, weights[channels:], biases[channels:]).chunk(
+            2, dim=2
+        )  # (B, 2K, M) each
+        answer = attend(queries, key, value, ATTENTION_HEADS)  # (B, h*w, M)
+        return to_map(attention.out_proj(answer).add_(pixels), features.shape[2:])
 
 
 class Share(nn.Module):
@@ -299,7 +297,7 @@ class PointwiseConv(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the convolution."""
-        return to_map(super().forward(to_pixels(x)), x)
+        return to_map(super().forward(to_pixels(x)), x.shape[2:])
 
 
 class NarrowConv(nn.Module):
@@ -422,19 +420,6 @@ def mask_unused(similarity: Tensor, points: Tensor) -> Tensor:
     number = torch.arange(points.shape[1] // 2, device=points.device).repeat(2)  # (2N,)
     similarity = similarity.masked_fill(~used.unsqueeze(2), 0.0)
     return similarity.masked_fill((number >= needed).unsqueeze(2), -torch.inf)
-
-
-def to_pixels(x: Tensor) -> Tensor:
-    """Lay a map (B, C, h, w) out as pixels, (B, h*w, C); without copying if it is channels_last.
-
-    Written so, and not by way of (B, C, h*w), other runtimes see that there is nothing to copy, too.
-    """
-    return x.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def to_map(pixels: Tensor, like: Tensor) -> Tensor:
-    """Lay pixels (B, h*w, C) out as a map (B, C, h, w) of the height and width of ``like``."""
-    return torch.unflatten(pixels, 1, like.shape[2:]).permute(0, 3, 1, 2)
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:

@@ -3,6 +3,8 @@
 Letters: B batch, C channels, H and W height and width in pixels.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +24,26 @@ def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool = True) -> T
     if x.shape[-2:] == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def to_pixels(x: Tensor) -> Tensor:
+    """Lay a map (B, C, h, w) out as pixels, (B, h*w, C), row by row; without copying if it is channels_last.
+
+    Written so, and not by way of (B, C, h*w), other runtimes see that there is nothing to copy, too.
+    """
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def to_map(pixels: Tensor, size: Sequence[int]) -> Tensor:
+    """Lay pixels (B, h*w, C) out as a map (B, C, h, w), where ``size`` = (h, w)."""
+    # Not by unflatten: the exporter to ONNX takes its height and width for constants.
+    return pixels.reshape(pixels.shape[0], *size, -1).permute(0, 3, 1, 2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Multi-head attention without projections: queries (B, n, C), keys and values (B, m, C) to (B, n, C)."""
+    query, key, value = (torch.unflatten(x, 2, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
 class DepthwiseSeparableBlock(nn.Module):

@@ -44,6 +44,12 @@ def test_a_check_that_fails_says_why_and_the_others_go_on(check):
     assert format_checks(rows).count("FAILED") == 2
 
 
+def test_gradients_that_are_no_numbers_are_no_agreement(check, monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, torch.nan))
+    with pytest.raises(AssertionError, match="gradients of one rank differ by nan"):
+        check.one_rank()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so(capsys):
     assert main(["gpu"]) == 0

@@ -63,14 +63,18 @@ def test_by_threads_each_point_is_measured_with_so_many(recorded):
     assert [(row["mode"], row["threads"]) for row in rows] == [(m, n) for n in (1, 2) for m in MODES]
 
 
-def test_by_views_times_are_of_one_picture_and_the_first_call_is_not_timed(monkeypatch):
+@pytest.mark.parametrize(
+    ("given", "exact"), [("bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")]
+)
+def test_by_views_times_are_of_one_picture_and_the_first_call_is_not_timed(given, exact, monkeypatch):
     now, calls = [0.0], []
 
     class Network:
-        device, dtype = torch.device("cpu"), torch.float32
+        device, dtype = torch.device("cpu"), getattr(torch, given)
 
         def encode(self, image, points):
             assert image.shape[2:] == (64, 64)
+            assert (image.dtype, points.dtype) == (self.dtype, getattr(torch, exact))
             calls.append(("encode", image.shape[0], points.shape[0]))
             now[0] += image.shape[0] * (100.0 if len(calls) == 1 else 2.0)
             return Encoded(image, image, image[:, :1])

@@ -98,30 +98,6 @@ def test_a_network_that_is_being_trained_predicts_as_in_evaluation_mode(untraine
     assert model.training
 
 
-def test_undo_restores_what_was_and_the_same_click_gives_the_same(predictor):
-    states = [state_of(predictor)]
-    for click in CLICKS:
-        predictor.click(*click)
-        states.append(state_of(predictor))
-    for state in reversed(states[:-1]):
-        predictor.undo()
-        assert_same_state(predictor, state)
-    for click, state in zip(CLICKS, states[1:], strict=True):
-        predictor.click(*click)
-        assert_same_state(predictor, state)
-
-
-def test_after_an_undo_another_click_is_as_if_the_first_had_not_been(predictor, model):
-    predictor.click(*CLICKS[0])
-    predictor.click(*CLICKS[1])
-    predictor.undo()
-    predictor.click(*CLICKS[2])
-    fresh = Predictor(model, size=32)
-    fresh.set_image(picture())
-    click_all(fresh, [CLICKS[0], CLICKS[2]])
-    assert_same_state(predictor, state_of(fresh))
-
-
 def test_reset_keeps_the_image_and_forgets_the_clicks(predictor):
     before = state_of(predictor)
     first = click_all(predictor, CLICKS[:3])

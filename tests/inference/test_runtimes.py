@@ -1,5 +1,6 @@
 """Networks as pairs of ONNX files, run by ONNX Runtime and OpenVINO, against torch."""
 
+import copy
 import functools
 import json
 
@@ -10,7 +11,7 @@ import torch
 from isegm.errors import InputError
 from isegm.inference import BACKENDS
 from isegm.inference import precision as precision_module
-from isegm.inference.load import check_file, check_settings, load_network, prepare_network
+from isegm.inference.load import check_file, check_pair, check_settings, load_network, prepare_network
 from isegm.inference.onnx_pair import export_pair, paths_of_pair, read_pair, require, write_pair
 from isegm.inference.precision import allow_tf32, resolve_precision
 from isegm.inference.predictor import Predictor
@@ -108,12 +109,24 @@ def test_an_input_with_fewer_pixels_than_templates_is_refused(kind, pair_of):
         predictor.click(3, 4)
 
 
-def test_half_the_size_is_computed_from_weights_rounded_to_half(single):
-    whole, half = (export_pair(single("hr18s"), half=half) for half in (False, True))
+@pytest.mark.parametrize("name", ["hr18s", "lite0"])
+def test_half_the_size_is_computed_from_weights_rounded_to_half(name, single):
+    whole, half = (export_pair(single(name), half=half) for half in (False, True))
     assert len(half.first_stage) < 0.55 * len(whole.first_stage)
-    rounded = InferenceModel(single("hr18s"), portable=True).half().float()
+    rounded = InferenceModel(single(name), portable=True).half().float()
     assert_same_probabilities(Predictor(run_by("onnxruntime", half), size=64), Predictor(rounded, size=64))
     assert (half.metadata["weights"], whole.metadata["weights"]) == ("float16", "float32")
+
+
+def test_a_pair_that_gives_no_numbers_or_has_weights_beyond_half_is_refused(single):
+    pytest.importorskip("onnxruntime")
+    model = copy.deepcopy(single())
+    model.refiner.refine_pred.bias.data.fill_(1e5)
+    with pytest.raises(InputError, match=r"^half: hr18s has weights that float16 cannot hold; leave it out$"):
+        export_pair(model, half=True)
+    model.refiner.refine_pred.bias.data.fill_(torch.nan)
+    with pytest.raises(InputError, match=r"differs from torch by nan, more than 0\.0001"):
+        check_pair(export_pair(model), model, "onnxruntime")
 
 
 def test_openvino_keeps_a_head_a_square_and_one_for_all_else_of_the_last_ones(pair_of, monkeypatch):

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from isegm.errors import InputError
 from isegm.model.backbones.efficientnet_lite import Backbone, ClickGuide, Float32Conv2d, click_offsets
 from isegm.model.build import PRESETS, build_model
 from isegm.model.emc_click import EMCClick
 from isegm.model.pretrained import load_pretrained
 from isegm.pictures import read_image
+from tests.model.test_pretrained import complaint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,21 +91,9 @@ def plainly(tensors, rgb):
     return maps
 
 
-def network(seed=0):
-    torch.manual_seed(seed)
+def network():
+    torch.manual_seed(0)
     return build_model(PRESETS["lite0"])
-
-
-def complaint(path):
-    model = network()
-    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    with pytest.raises(InputError) as caught:
-        load_pretrained(model, path)
-    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    return message
 
 
 def test_the_imagenet_file_is_read_with_its_norms_folded_in(tmp_path):
@@ -138,7 +126,7 @@ def test_a_tensor_that_is_missing_is_told(lost, tmp_path):
     tensors = released()
     del tensors[lost]
     torch.save(tensors, tmp_path / "lite0.pth")
-    assert "not the ImageNet weights of this backbone" in complaint(tmp_path / "lite0.pth")
+    assert "not the ImageNet weights of this backbone" in complaint("lite0", tmp_path / "lite0.pth")
 
 
 def test_one_of_another_shape_or_too_many_is_told(tmp_path):
@@ -147,10 +135,10 @@ def test_one_of_another_shape_or_too_many_is_told(tmp_path):
     for name in ("weight", "bias", "running_mean", "running_var"):
         tensors[f"_blocks.3._bn0.{name}"] = torch.ones(240)
     torch.save(tensors, tmp_path / "lite0.pth")
-    assert "of another backbone" in complaint(tmp_path / "lite0.pth")
+    assert "of another backbone" in complaint("lite0", tmp_path / "lite0.pth")
     deeper = released() | {"_blocks.16._expand_conv.weight": torch.zeros(1920, 320, 1, 1)}
     torch.save(deeper, tmp_path / "lite1.pth")
-    assert "has a tensor '_blocks.16._expand_conv.weight'" in complaint(tmp_path / "lite1.pth")
+    assert "has a tensor '_blocks.16._expand_conv.weight'" in complaint("lite0", tmp_path / "lite1.pth")
 
 
 @pytest.mark.skipif(not IMAGENET.is_file(), reason="the ImageNet file is not at hand ($EFFICIENTNET_LITE0)")

@@ -87,8 +87,9 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_half_precision_is_rounded_once_and_loaded_as_float32(tmp_path):
-    model = build("hr18s")
+@pytest.mark.parametrize("name", ["hr18s", "lite0"])
+def test_half_precision_is_rounded_once_and_loaded_as_float32(name, tmp_path):
+    model = build(name)
     save_checkpoint(tmp_path / "half.pth", model, {}, torch.float16)
     save_checkpoint(tmp_path / "full.pth", model, {})
     loaded = load_model(tmp_path / "half.pth").state_dict()

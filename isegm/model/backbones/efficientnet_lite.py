@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from isegm.model.backbones.first_stage import FirstStage, FirstStageConfig, FirstStageOutput
 from isegm.model.emc_click import MEAN, STANDARD_DEVIATION
-from isegm.model.layers import resize
+from isegm.model.layers import attend, resize, to_map, to_pixels
 
 _STEM_CHANNELS = 32
 _BLOCKS = (
@@ -231,16 +231,11 @@ class AttentionLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer, (B, C, h, w) -> (B, C, h, w)."""
-        size = x.shape[2:]
-        tokens = (x + self.place(x)).permute(0, 2, 3, 1).flatten(1, 2)  # (B, h*w, C)
-        query, key, value = (
-            torch.unflatten(part, 2, (self.heads, -1)).transpose(1, 2)
-            for part in self.qkv(self.norm1(tokens)).chunk(3, dim=2)
-        )
-        answer = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        tokens = tokens + self.out(answer)
+        tokens = to_pixels(x + self.place(x))  # (B, h*w, C)
+        query, key, value = self.qkv(self.norm1(tokens)).chunk(3, dim=2)
+        tokens = tokens + self.out(attend(query, key, value, self.heads))
         tokens = tokens + self.down(F.gelu(self.up(self.norm2(tokens))))
-        return torch.unflatten(tokens, 1, size).permute(0, 3, 1, 2)
+        return to_map(tokens, x.shape[2:])
 
 
 def click_offsets(disk: Tensor) -> tuple[Tensor, Tensor]:

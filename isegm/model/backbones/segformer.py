@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from isegm.model.backbones.first_stage import FirstStage, FirstStageConfig, FirstStageOutput
-from isegm.model.layers import resize
+from isegm.model.layers import attend, resize, to_map, to_pixels
 
 HEADS = (1, 2, 5, 8)
 SPATIAL_REDUCTION = (8, 4, 2, 1)
@@ -72,7 +72,7 @@ class OverlapPatchEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Embed the patches of ``x``."""
         x = self.proj(x)
-        return to_map(self.norm(to_tokens(x)), (x.shape[2], x.shape[3]))
+        return to_map(self.norm(to_pixels(x)), x.shape[2:])
 
 
 class EfficientSelfAttention(nn.Module):
@@ -97,13 +97,8 @@ class EfficientSelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """Attend; tokens are (B, L, C) of a map of ``size`` = (h, w)."""
-        batch, length, channels = tokens.shape
-        sources = self._reduce(tokens, size)  # (B, L', C)
-        query = self.q(tokens).view(batch, length, self.heads, -1).transpose(1, 2)  # (B, heads, L, C/heads)
-        pairs = self.kv(sources).view(batch, -1, 2, self.heads, channels // self.heads)
-        key, value = pairs.permute(2, 0, 3, 1, 4)  # (B, heads, L', C/heads) each
-        attended = F.scaled_dot_product_attention(query, key, value)  # (B, heads, L, C/heads)
-        return self.proj(attended.transpose(1, 2).reshape(batch, length, channels))
+        key, value = self.kv(self._reduce(tokens, size)).chunk(2, dim=2)  # (B, L', C) each
+        return self.proj(attend(self.q(tokens), key, value, self.heads))
 
     def _reduce(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         if self.reduction == 1:
@@ -113,7 +108,7 @@ class EfficientSelfAttention(nn.Module):
         short = [max(0, self.reduction - side) for side in size]
         if any(short):
             x = F.pad(x, (0, short[1], 0, short[0]))
-        return self.norm(to_tokens(self.sr(x)))
+        return self.norm(to_pixels(self.sr(x)))
 
 
 class DepthwiseConv(nn.Module):
@@ -125,7 +120,7 @@ class DepthwiseConv(nn.Module):
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """Convolve the tokens (B, L, C) as a map of ``size`` = (h, w)."""
-        return to_tokens(self.dwconv(to_map(tokens, size)))
+        return to_pixels(self.dwconv(to_map(tokens, size)))
 
 
 class MixFeedForward(nn.Module):
@@ -211,7 +206,7 @@ class MixTransformer(nn.Module):
         embed, blocks, norm = (getattr(self, f"{part}{number}") for part in ("patch_embed", "block", "norm"))
         x = embed(x)
         size = (x.shape[2], x.shape[3])
-        tokens = to_tokens(x)
+        tokens = to_pixels(x)
         for block in blocks:
             tokens = block(tokens, size)
         return to_map(norm(tokens), size)
@@ -226,7 +221,7 @@ class TokenProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Project the channels of ``x``."""
-        return to_map(self.proj(to_tokens(x)), (x.shape[2], x.shape[3]))
+        return to_map(self.proj(to_pixels(x)), x.shape[2:])
 
 
 class FuseBlock(nn.Module):
@@ -283,13 +278,3 @@ class SegFormer(FirstStage):
     def click_part(self, maps: tuple[Tensor, ...], click: Tensor) -> FirstStageOutput:
         """Compute the rest; see :class:`FirstStage`. There is no auxiliary mask."""
         return self.decode_head([*maps, *self.backbone.rest(maps[0], click)])
-
-
-def to_tokens(x: Tensor) -> Tensor:
-    """Turn a map (B, C, h, w) into tokens (B, h * w, C), row by row."""
-    return x.flatten(2).transpose(1, 2)
-
-
-def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """Turn tokens (B, h * w, C) into a map (B, C, h, w), where ``size`` = (h, w)."""
-    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *size)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from isegm.model.click_maps import disks, squared_distances
 from isegm.model.correction.templates import STRIDE, gather_templates, select_templates
-from isegm.model.layers import DepthwiseSeparableBlock, PointwiseBlock, resize
+from isegm.model.layers import DepthwiseSeparableBlock, PointwiseBlock, resize, to_map, to_pixels
 
 ATTENTION_HEADS = 4
 
@@ -111,8 +111,7 @@ class CorrectionHead(nn.Module):
         for chosen in templates.unbind(1):
             kernels = gather_templates(queries, chosen)  # (B, K, M)
             if _memory_format(keys) == torch.channels_last:
-                pixels = keys.permute(0, 2, 3, 1).flatten(1, 2) @ kernels.transpose(1, 2)  # (B, h*w, K)
-                maps = pixels.unflatten(1, keys.shape[2:]).permute(0, 3, 1, 2)  # (B, K, h, w)
+                maps = to_map(to_pixels(keys) @ kernels.transpose(1, 2), keys.shape[2:])  # (B, K, h, w)
             else:
                 maps = (kernels @ keys.flatten(2)).unflatten(2, keys.shape[2:])  # (B, K, h, w)
             by_polarity.append(self.corr_conv(maps))
@@ -128,10 +127,10 @@ class CorrectionHead(nn.Module):
         Returns:
             (B, M, h, w).
         """
-        pixels = features.flatten(2).transpose(1, 2)  # (B, h*w, M)
+        pixels = to_pixels(features)  # (B, h*w, M)
         chosen = gather_templates(features, templates.flatten(1))  # (B, 2K, M)
         answer, _ = self.cross_attention(pixels, chosen, chosen, need_weights=False)  # (B, h*w, M)
-        return features + answer.transpose(1, 2).unflatten(2, features.shape[2:])
+        return features + to_map(answer, features.shape[2:])
 
     def decode(self, attended: Tensor, correlated: Tensor) -> Tensor:
         """Decode both guided maps (B, M, h, w) into the corrected mask's logits."""

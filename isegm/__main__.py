@@ -6,13 +6,12 @@ Tab completion in bash and zsh, for a shell's start-up file::
 """
 # PYTHON_ARGCOMPLETE_OK
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from isegm._version import __version__
-from isegm.commands import COMMANDS, run
+from isegm.commands import COMMANDS, module_of, run
 from isegm.commands.command_line import Parser, command
 
 
@@ -52,7 +51,7 @@ def _complete() -> None:
     name = (*written.split(), "", "")[1]
     if name in COMMANDS and not written.endswith(name):
         os.environ["_ARGCOMPLETE"] = "2"  # the words of the subcommand's own line begin at the second
-        argcomplete.autocomplete(importlib.import_module(f"isegm.commands.{name}").build_parser())
+        argcomplete.autocomplete(module_of(name).build_parser())
     argcomplete.autocomplete(build_parser())
 
 

@@ -7,9 +7,11 @@ are read, so that help and tab completion come at once.
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 COMMANDS = {
     "evaluate": "Evaluate click-segmentation networks by simulated clicks: NoC, IoU by click, masks.",
+    "evaluate-volumes": "Evaluate networks on whole volumes by simulated clicks, and what slices would cost.",
     "annotate": "Click in a browser: pictures and volumes in, masks out.",
     "report": "Show what an evaluation found as one page, or compare several.",
     "metrics": "Measure predicted masks against their truth, a whole folder at once.",
@@ -25,12 +27,17 @@ COMMANDS = {
 """What each subcommand is for, in the order of the help."""
 
 
+def module_of(name: str) -> ModuleType:
+    """Import the module of a subcommand."""
+    return importlib.import_module(f"isegm.commands.{name.replace('-', '_')}")
+
+
 def run(name: str, words: Sequence[str]) -> int:
     """Do a subcommand under the name ``isegm <name>``; return its exit status."""
     before = sys.argv
     sys.argv = [f"isegm {name}", *words]  # processes that it starts get it, too
     try:
-        status: int = importlib.import_module(f"isegm.commands.{name}").main(words)
+        status: int = module_of(name).main(words)
     finally:
         sys.argv = before
     return status

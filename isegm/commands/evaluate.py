@@ -20,6 +20,7 @@ Several nodes: one such torchrun on each, with its --nnodes and --rdzv-endpoint,
 them see. The results are the same on any number of processes.
 """
 
+import argparse
 import contextlib
 import os
 import re
@@ -27,9 +28,9 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from isegm.commands.command_line import (
     EXIT_PARTIAL,
@@ -42,6 +43,7 @@ from isegm.commands.command_line import (
 )
 from isegm.commands.places import DEFAULT_WEIGHTS, default_weights, find_config
 from isegm.config import MODELS_KEY, Config
+from isegm.datasets import Dataset
 from isegm.distributed import TIMEOUT_SECONDS, choose_device, join_processes, launched_as
 from isegm.errors import InputError
 from isegm.evaluation.journal import Journal
@@ -49,6 +51,7 @@ from isegm.evaluation.output import Wanted
 from isegm.evaluation.plan import (
     GPU_BATCH,
     Evaluation,
+    Plan,
     default_folder,
     find_checkpoints,
     find_experiment,
@@ -62,7 +65,13 @@ from isegm.simulation.click_model import CLICK_MODELS, parse_click_model
 from isegm.wording import names
 
 if TYPE_CHECKING:
+    import torch
+
+    from isegm.distributed import Processes
+    from isegm.evaluation.run import Evaluated
     from isegm.evaluation.workers import Progress
+
+Options: TypeAlias = "argparse._ArgumentGroup"
 
 ALL_CLICKS = 1.01
 """A target IoU that is never reached."""
@@ -127,6 +136,21 @@ def build_parser() -> Parser:
         "clicks on any machine (default: %(default)s)",
     )
 
+    group = add_place_options(parser)
+    group.add_argument(
+        "--batch-size", type=int, help=f"samples computed on at once (default: 1; on a GPU {GPU_BATCH})"
+    )
+    add = add_output_options(parser).add_argument
+    add("--iou-analysis", action="store_true", help="use all clicks; save and plot the mean IoU by click")
+    add("--print-ious", action="store_true", help="use all clicks; print the mean IoU by click")
+    add("--save-ious", action="store_true", help="save the IoU after every click as CSV")
+    add("--vis", action="store_true", help="save pictures of masks and clicks, and probability maps")
+    add("--vis-path", metavar="DIR", type=Path, help="where to (default: vis/ in --logs-path)")
+    return parser
+
+
+def add_place_options(parser: Parser) -> Options:
+    """Add the options that say where an evaluation computes, and return their group."""
     group = parser.add_argument_group("where")
     add = group.add_argument
     add(
@@ -136,7 +160,6 @@ def build_parser() -> Parser:
         help="what runs the networks on CPUs; openvino is the fastest one (default: %(default)s)",
     )
     add("--compile", action="store_true", help="let torch.compile compile the networks")
-    add("--batch-size", type=int, help=f"samples computed on at once (default: 1; on a GPU {GPU_BATCH})")
     add(
         "--gpus", metavar="0[,1...]", help="GPUs of this node to use, one a process (default: the first ones)"
     )
@@ -149,18 +172,17 @@ def build_parser() -> Parser:
         help="end if no sample is finished for so long (default: %(default)g)",
     )
     add("--local-rank", type=int, help="given by the launcher; LOCAL_RANK is used as well")
+    return group
 
+
+def add_output_options(parser: Parser) -> Options:
+    """Add the options that say where results go, and return their group."""
     group = parser.add_argument_group("what to write")
     add = group.add_argument
     add("--logs-path", metavar="DIR", type=Path, help="results (default: new, below config.yml's EXPS_PATH)")
     add("--resume", action="store_true", help="go on with what was begun in --logs-path, if anything was")
     add("--force", action="store_true", help="replace results that are in --logs-path")
-    add("--iou-analysis", action="store_true", help="use all clicks; save and plot the mean IoU by click")
-    add("--print-ious", action="store_true", help="use all clicks; print the mean IoU by click")
-    add("--save-ious", action="store_true", help="save the IoU after every click as CSV")
-    add("--vis", action="store_true", help="save pictures of masks and clicks, and probability maps")
-    add("--vis-path", metavar="DIR", type=Path, help="where to (default: vis/ in --logs-path)")
-    return parser
+    return group
 
 
 @command
@@ -168,19 +190,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation; the exit status is 0, 1 if samples failed, or 2 if nothing could be done."""
     args = build_parser().parse_args(tidy_arguments(sys.argv[1:] if argv is None else argv))
     from isegm.evaluation.evaluate import evaluate
-    from isegm.evaluation.run import FolderInUse
     from isegm.inference.load import check_settings
 
     if args.mode.lower() != "emc-click":
         raise InputError(f"{args.mode}: only EMC-Click is evaluated here")
-    rank, _, local_rank, local_size = launched_as()
-    if args.local_rank is not None:
-        local_rank = args.local_rank
-    device, warning = choose_device(
-        numbers(args.gpus, "--gpus"), cpu=args.cpu, local_rank=local_rank, local_size=local_size
-    )
-    if warning and rank == 0:
-        print_line(f"warning: {warning}")
+    device = device_of(args)
 
     # Clicks go on where a figure is wanted of every one of them.
     every_click = (args.iou_analysis or args.print_ious) and args.min_n_clicks <= 1
@@ -202,33 +216,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_settings(protocol.backend, protocol.precision, device, compiled=args.compile)
     if args.batch_size is not None and args.batch_size < 1:
         raise InputError(f"--batch-size: must be at least 1, not {args.batch_size}")
-    if not args.timeout > 0:
-        raise InputError(f"--timeout: must be above 0, not {args.timeout}")
-    if args.resume and args.force:
-        raise InputError("--resume: cannot go with --force; give one of them")
-    if args.resume and args.logs_path is None:
-        raise InputError("--resume: needs --logs-path, the folder of the run to go on with")
-    restarted = check_restarts(args.logs_path)
+    restarted = check_run(args)
     config = find_config(args.config_path)
     checkpoints = find_checkpoints(
         checkpoint_names(args.checkpoint, args.exp_path, config),
         args.model_dir or config.places.get(MODELS_KEY, Path()),
         args.model_name,
     )
-    if args.checkpoint is None and args.exp_path is None and rank == 0:
+    if args.checkpoint is None and args.exp_path is None and launched_as()[0] == 0:
         print_line(f"no --checkpoint: using {checkpoints[0].path}")
     datasets = open_datasets(names(args.datasets), config)
 
-    with join_processes(device, timeout=args.timeout) as processes:
-        wanted_folder = args.logs_path or default_folder(checkpoints, protocol, config)
-        folder = Path(processes.from_first(str(wanted_folder), "where to write"))
-        vis = args.vis_path or (folder / "vis" if args.vis else None)
-        evaluation = Evaluation(
+    def plan_in(folder: Path) -> Evaluation:
+        return Evaluation(
             checkpoints=checkpoints,
             datasets=datasets,
             protocol=protocol,
             folder=folder,
-            wanted=Wanted(vis=vis, ious=args.save_ious, iou_analysis=args.iou_analysis),
+            wanted=Wanted(
+                vis=args.vis_path or (folder / "vis" if args.vis else None),
+                ious=args.save_ious,
+                iou_analysis=args.iou_analysis,
+            ),
             baseline=args.baseline,
             mean_scores=args.print_ious,
             compiled=args.compile,
@@ -237,31 +246,91 @@ def main(argv: Sequence[str] | None = None) -> int:
             resume=args.resume or restarted,
             strict=args.strict,
         )
-        try:
-            with interrupted_once(launched=processes.size > 1), contextlib.closing(ProgressBar()) as bar:
-                found = evaluate(evaluation, device, processes, bar.show)
-        except FolderInUse as error:
-            resume = "--resume to go on with it, " if error.resumable else ""
-            raise InputError(f"{error}; {resume}--force to replace it, or another --logs-path") from None
-        except KeyboardInterrupt:
-            if processes.rank == 0 and Journal(folder).exists():
-                place = shlex.quote(str(folder))
-                print_line(
-                    f"what is done is kept; resume by the same command with --logs-path={place} --resume"
-                )
-            raise
-        try:
-            if processes.rank == 0:
-                write_report(folder, datasets)
-        finally:
-            if processes.rank == 0:
-                print(found.text, flush=True)
-                report_problems(found.problems)
-            # A launcher ends all processes as soon as one has left with status 1.
-            processes.from_first(None, "that the report is written")
-        if found.exceeds_memory:
-            return EXIT_USAGE
-        return EXIT_PARTIAL if found.problems else 0
+
+    with join_processes(device, timeout=args.timeout) as processes:
+        wanted = args.logs_path or default_folder(checkpoints, protocol.eval_mode, config)
+        folder = Path(processes.from_first(str(wanted), "where to write"))
+        return run_together(plan_in(folder), evaluate, device, processes, datasets)
+
+
+def device_of(args: argparse.Namespace) -> "torch.device":
+    """The device that this process computes on; a warning of process 0 says if it is not what was wanted."""
+    rank, _, local_rank, local_size = launched_as()
+    if args.local_rank is not None:
+        local_rank = args.local_rank
+    device, warning = choose_device(
+        numbers(args.gpus, "--gpus"), cpu=args.cpu, local_rank=local_rank, local_size=local_size
+    )
+    if warning and rank == 0:
+        print_line(f"warning: {warning}")
+    return device
+
+
+def check_run(args: argparse.Namespace) -> bool:
+    """Check the options that every run has; tell whether torchrun has started it again after a crash.
+
+    Raises:
+        InputError: One is out of range, or two do not go together.
+    """
+    if not args.timeout > 0:
+        raise InputError(f"--timeout: must be above 0, not {args.timeout}")
+    if args.resume and args.force:
+        raise InputError("--resume: cannot go with --force; give one of them")
+    if args.resume and args.logs_path is None:
+        raise InputError("--resume: needs --logs-path, the folder of the run to go on with")
+    return check_restarts(args.logs_path)
+
+
+PlanT = TypeVar("PlanT", bound=Plan)
+
+
+def run_together(
+    plan: PlanT,
+    evaluate: "Callable[[PlanT, torch.device, Processes, Callable[[Progress], None]], Evaluated]",
+    device: "torch.device",
+    processes: "Processes",
+    datasets: Sequence[Dataset],
+) -> int:
+    """Evaluate, show the progress, and write and print what was found.
+
+    Args:
+        plan: The evaluation.
+        evaluate: Makes it.
+        device: The device that this process computes on.
+        processes: The run's processes.
+        datasets: For the report's pictures.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        InputError: The folder is in use, or as ``evaluate``.
+    """
+    from isegm.evaluation.run import FolderInUse
+
+    try:
+        with interrupted_once(launched=processes.size > 1), contextlib.closing(ProgressBar()) as bar:
+            found = evaluate(plan, device, processes, bar.show)
+    except FolderInUse as error:
+        resume = "--resume to go on with it, " if error.resumable else ""
+        raise InputError(f"{error}; {resume}--force to replace it, or another --logs-path") from None
+    except KeyboardInterrupt:
+        if processes.rank == 0 and Journal(plan.folder).exists():
+            place = shlex.quote(str(plan.folder))
+            print_line(f"what is done is kept; resume by the same command with --logs-path={place} --resume")
+        raise
+    try:
+        if processes.rank == 0:
+            write_report(plan.folder, datasets)
+    finally:
+        if processes.rank == 0:
+            print(found.text, flush=True)
+            report_problems(found.problems)
+        # A launcher ends all processes as soon as one has left with status 1.
+        processes.from_first(None, "that the report is written")
+    if found.exceeds_memory:
+        return EXIT_USAGE
+    return EXIT_PARTIAL if found.problems else 0
 
 
 @contextlib.contextmanager

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
 from isegm.evaluation.protocol import Clicking
-from isegm.evaluation.record import FinalScores, SampleOutcome, SampleResult, carry_on
+from isegm.evaluation.record import FinalScores, SampleOutcome, SampleResult, VolumeResult, carry_on
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve, dice_of_iou, iou_of_dice
 from isegm.metrics.noc import NocSummary, summarise_noc
-from isegm.tables import text_table
+from isegm.tables import format_number, text_table
 
 THRESHOLDS = (0.80, 0.85, 0.90)
 SHOWN_CLICKS = (1, 2, 3, 5, 10, 20)
@@ -31,6 +31,30 @@ class FinalMean:
 
     mean: float
     undefined: int
+
+
+@dataclass(frozen=True)
+class VolumeFigures:
+    """What is told of volumes only, each a mean over them.
+
+    Attributes:
+        dice_auc: Area under the curve of Dice over the challenge's clicks, 0 to 4; NaN where a volume takes
+            more clicks by its nature, slice by slice.
+        nsd_auc: The same of surface Dice.
+        dice: Dice after the last of the challenge's clicks; NaN likewise.
+        nsd: Surface Dice after it; NaN likewise.
+        clicks: Clicks placed on a volume.
+        slices: Slices clicked on.
+        seconds: Of all clicks on a volume.
+    """
+
+    dice_auc: float
+    nsd_auc: float
+    dice: float
+    nsd: float
+    clicks: float
+    slices: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -55,6 +79,7 @@ class Figures:
         clicks_sha256: Of the samples' names and clicks: evaluations that have it in common placed the same
             clicks on every sample.
         seed: Which of several simulated users clicked; None if there was one only.
+        volumes: What is told of volumes only; None of pictures.
     """
 
     model: str
@@ -72,6 +97,12 @@ class Figures:
     problems: tuple[str, ...]
     clicks_sha256: str
     seed: int | None = None
+    volumes: VolumeFigures | None = None
+
+    @property
+    def n_clicks(self) -> int:
+        """The largest number of clicks, which the curves go up to."""
+        return len(self.mean_scores)
 
 
 def figures_of(
@@ -96,7 +127,8 @@ def figures_of(
     """
     done = [result for result in results.values() if isinstance(result, SampleResult)]
     scores = [result.scores for result in done]
-    carried = [carry_on(row, protocol.n_clicks) for row in scores]
+    limit = max([protocol.n_clicks, *map(len, scores)])  # slice by slice a volume takes more
+    carried = [carry_on(row, limit) for row in scores]
     ious, dices = mean_curves(carried, protocol.metric)
     clicks = sum(len(result.seconds) for result in done)
     known = [t for t in THRESHOLDS if t <= protocol.target] if done else []
@@ -105,7 +137,7 @@ def figures_of(
         preset=preset,
         dataset=dataset,
         samples=len(done),
-        noc=tuple(summarise_noc(scores, threshold, protocol.n_clicks) for threshold in known),
+        noc=tuple(summarise_noc(scores, threshold, limit) for threshold in known),
         mean_scores=tuple(sum(column) / len(done) for column in zip(*carried, strict=True)),
         auc_iou=area_under_curve(ious),
         auc_dice=area_under_curve(dices),
@@ -116,7 +148,50 @@ def figures_of(
         problems=tuple(r.problem for r in results.values() if not isinstance(r, SampleResult)),
         clicks_sha256=clicks_sha256(done),
         seed=seed,
+        volumes=_volume_figures(done),
     )
+
+
+def _volume_figures(results: Sequence[SampleResult]) -> VolumeFigures | None:
+    """The means of what is told of volumes only; None of pictures, and without results."""
+    volumes = [result for result in results if isinstance(result, VolumeResult)]
+    if not volumes:
+        return None
+
+    def mean(values: Iterable[float]) -> float:
+        return statistics.fmean(values)
+
+    return VolumeFigures(
+        dice_auc=mean(challenge_auc(challenge_dices(volume)) for volume in volumes),
+        nsd_auc=mean(challenge_auc(volume.nsds) for volume in volumes),
+        dice=mean(challenge_final(challenge_dices(volume)) for volume in volumes),
+        nsd=mean(challenge_final(volume.nsds) for volume in volumes),
+        clicks=mean(len(volume.clicks) for volume in volumes),
+        slices=mean(volume.slices for volume in volumes),
+        seconds=mean(sum(volume.seconds) for volume in volumes),
+    )
+
+
+def challenge_dices(result: VolumeResult) -> Sequence[float]:
+    """Dice after each of the challenge's clicks; none where its protocol does not apply, slice by slice."""
+    return result.scores[: len(result.nsds)]
+
+
+def challenge_auc(values: Sequence[float]) -> float:
+    """The area under a curve over the challenge's clicks by trapezoids, their distance being 1.
+
+    Args:
+        values: After each click; the first stands at 0.
+
+    Returns:
+        0 to 4 for five values in [0, 1]; NaN without values.
+    """
+    return area_under_curve(values) * (len(values) - 1) if values else math.nan
+
+
+def challenge_final(values: Sequence[float]) -> float:
+    """The value after the last of the challenge's clicks; NaN without values."""
+    return values[-1] if values else math.nan
 
 
 def mean_curves(scores: Sequence[Sequence[float]], metric: str) -> tuple[list[float], list[float]]:
@@ -162,6 +237,35 @@ def format_table(rows: Sequence[Figures], protocol: Clicking) -> str:
     header += [f"fail@{t * 100:.0f}%" for t in THRESHOLDS[1:]]
     header += ["SPC,s", "Time"]
     return text_table(header, [_row(figures) for figures in rows], names=2)
+
+
+def format_volume_table(rows: Sequence[Figures]) -> str:
+    """Lay the figures of volumes out: the clicks to each Dice, the challenge's figures, and what it costs.
+
+    ``clicks@t`` is the mean number of clicks to a Dice of t %, ``fail@t`` counts the volumes that never got
+    there, ``Dice@k`` is the mean Dice after k clicks. DSC and NSD are the challenge's after its five clicks,
+    their AUC is of 4. ``Slices`` were clicked on.
+    """
+    header = ["Model", "Dataset", "Volumes", *(f"clicks@{t * 100:.0f}%" for t in THRESHOLDS)]
+    header += [f"fail@{t * 100:.0f}%" for t in THRESHOLDS[1:]]
+    header += ["Dice@5", "Dice@10", "DSC AUC", "NSD AUC", "DSC", "NSD", "Slices", "s/click", "s/volume"]
+    return text_table(header, [_volume_row(figures) for figures in rows], names=2)
+
+
+def _volume_row(figures: Figures) -> list[str]:
+    summaries = {summary.threshold: summary for summary in figures.noc}
+    found = [summaries.get(threshold) for threshold in THRESHOLDS]
+    row = [figures.model, name_of_data(figures), str(figures.samples)]
+    row += [UNKNOWN if summary is None else f"{summary.mean:.2f}" for summary in found]
+    row += [UNKNOWN if summary is None else str(summary.failures) for summary in found[1:]]
+    told = figures.volumes
+    values: list[tuple[float, str]] = []
+    if told is not None:
+        values = [(figures.dice_at[click], ".3f") for click in (5, 10)]
+        values += [(told.dice_auc, ".3f"), (told.nsd_auc, ".3f"), (told.dice, ".3f"), (told.nsd, ".3f")]
+        values += [(told.slices, ".1f"), (figures.seconds_a_click, ".2f"), (told.seconds, ".1f")]
+    shown = [format_number(value, spec) for value, spec in values]
+    return row + (shown or [UNKNOWN] * 9)
 
 
 def _row(figures: Figures) -> list[str]:

@@ -9,13 +9,17 @@ from typing import Any
 
 from isegm.config import EXPERIMENTS_KEY, Config
 from isegm.datasets import Dataset, DatasetProblems, SampleSet, available_datasets, open_dataset
+from isegm.datasets.labelled_volumes import VolumeDataset
 from isegm.errors import InputError
 from isegm.evaluation.output import Wanted
-from isegm.evaluation.protocol import Clicking, Protocol
+from isegm.evaluation.protocol import Clicking, Protocol, VolumeProtocol
 from isegm.evaluation.record import Job
 
 BASELINE = "geodesic"
 """The name of the segmentation without weights in tables and files."""
+
+MOST_SLICES = 100_000
+"""Slices of a volume that are believed of a file."""
 
 GPU_BATCH = 16
 """Samples in a batch on a GPU where nothing else is asked for."""
@@ -94,6 +98,44 @@ class Evaluation(Plan):
     def draws(self) -> bool:
         """Whether overlays and probability maps are wanted."""
         return self.wanted.vis is not None
+
+
+SLICE_BY_SLICE = "slice-by-slice"
+"""Behind a network's name: what it needs without propagation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeEvaluation(Plan):
+    """An evaluation of volumes."""
+
+    datasets: Sequence[VolumeDataset]
+    protocol: VolumeProtocol
+    propagates: bool = True
+    """Evaluate each network by clicks that are propagated through the volume."""
+    slice_by_slice: bool = True
+    """Evaluate each network on every slice by itself, too."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names that results are kept by, in the order of the table."""
+        networks = [name for checkpoint in self.checkpoints for name in self.names_of(checkpoint)]
+        return networks + [BASELINE] * self.baseline
+
+    @property
+    def draws(self) -> bool:
+        """Volumes are always drawn."""
+        return True
+
+    def names_of(self, checkpoint: Checkpoint) -> list[str]:
+        """The names that a network's results are kept by: of propagated clicks, and slice by slice."""
+        by_slice = f"{checkpoint.name}-{SLICE_BY_SLICE}"
+        return [checkpoint.name] * self.propagates + [by_slice] * self.slice_by_slice
+
+    def most_clicks(self, model: str) -> int:
+        """The largest number of clicks that a method places on a volume: slice by slice it can be many."""
+        if model.endswith(SLICE_BY_SLICE):
+            return MOST_SLICES * self.protocol.slice_n_clicks
+        return self.protocol.n_clicks
 
 
 def find_checkpoints(names: Sequence[str], folder: Path, model_name: str | None) -> list[Checkpoint]:
@@ -181,15 +223,11 @@ def open_datasets(names: Sequence[str], config: Config) -> list[Dataset]:
     return datasets
 
 
-def default_folder(checkpoints: Sequence[Checkpoint], protocol: Protocol, config: Config) -> Path:
-    """Return a new folder for an evaluation, named after networks, mode and time.
+def default_folder(checkpoints: Sequence[Checkpoint], mode: str, config: Config) -> Path:
+    """Return a new folder for an evaluation, named after networks, mode (or ``volumes``) and time.
 
     A few random digits tell runs apart that start in the same second.
     """
     names = "+".join(checkpoint.name for checkpoint in checkpoints)[:80]
     now = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return (
-        config.place(EXPERIMENTS_KEY)
-        / "evaluation_logs"
-        / f"{names}_{protocol.eval_mode}_{now}-{secrets.token_hex(2)}"
-    )
+    return config.place(EXPERIMENTS_KEY) / "evaluation_logs" / f"{names}_{mode}_{now}-{secrets.token_hex(2)}"

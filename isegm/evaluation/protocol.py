@@ -24,6 +24,9 @@ INITIAL_MASKS = ("merged", "corrected")
 MOST_CLICKS = 1000
 """The most clicks on a sample; more would only fill the memory."""
 
+_LEAST_SIZE, _MOST_SIZE = 32, 9999
+_LEAST_VOXELS = 1000
+
 METRICS: dict[str, Callable[..., float]] = {"iou": mask_iou, "dice": mask_dice}
 
 
@@ -153,6 +156,85 @@ class Protocol:
         if self.eval_mode in _SIZES:
             return _SIZES[self.eval_mode][dataset == "DAVIS"]
         fixed = re.fullmatch(r"fixed(\d{1,4})", self.eval_mode, re.ASCII)
-        if not fixed or int(fixed[1]) < 32:
+        if not fixed or int(fixed[1]) < _LEAST_SIZE:
             raise SettingError("eval_mode", f"must be {EVAL_MODES}, not {self.eval_mode!r}")
         return int(fixed[1])
+
+
+CHALLENGE_CLICKS = 5
+"""Clicks on each object in the CVPR 2025 challenge on interactive 3D segmentation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeProtocol:
+    """The settings that decide the figures of an evaluation of volumes.
+
+    Clicks are those of the CVPR 2025 challenge, whose figures are taken after the first five; clicking goes
+    on until a Dice is reached, for the number of clicks that it takes.
+    """
+
+    n_clicks: int = 20
+    """The largest number of clicks on a volume."""
+    min_n_clicks: int = CHALLENGE_CLICKS
+    """Click at least this often, whatever the Dice."""
+    target_dice: float = 0.9
+    """Stop clicking once this is reached; above 1, never."""
+    size: int = 384
+    """Pixels of the shorter side of the network's input, a slice."""
+    thresh: float = 0.5
+    """The mask is where the probability is above this."""
+    slice_n_clicks: int = 20
+    """The largest number of clicks on a slice, where volumes are segmented slice by slice."""
+    precision: str = "float32"
+    """The networks' number format."""
+    backend: str = "torch"
+    """The library that runs the networks."""
+    baseline_voxels: int = 400_000
+    """Voxels that the geodesic segmentation shrinks a volume to."""
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            SettingError: A field is out of its range.
+        """
+        if not CHALLENGE_CLICKS <= self.n_clicks <= MOST_CLICKS:
+            raise SettingError(
+                "n_clicks", f"must be {CHALLENGE_CLICKS} to {MOST_CLICKS}, not {self.n_clicks}"
+            )
+        if not CHALLENGE_CLICKS <= self.min_n_clicks <= self.n_clicks:
+            raise SettingError(
+                "min_n_clicks", f"must be {CHALLENGE_CLICKS} to n_clicks, not {self.min_n_clicks}"
+            )
+        if not self.target_dice > 0:
+            raise SettingError("target_dice", f"must be above 0, not {self.target_dice}")
+        if not _LEAST_SIZE <= self.size <= _MOST_SIZE:
+            raise SettingError("size", f"must be {_LEAST_SIZE} to {_MOST_SIZE}, not {self.size}")
+        if not 0 <= self.thresh < 1:
+            raise SettingError("thresh", f"must be at least 0 and below 1, not {self.thresh}")
+        if not 1 <= self.slice_n_clicks <= MOST_CLICKS:
+            said = f"must be 1 to {MOST_CLICKS}, not {self.slice_n_clicks}"
+            raise SettingError("slice_n_clicks", said)
+        if self.precision not in PRECISIONS:
+            raise SettingError("precision", f"must be {', '.join(PRECISIONS)}, not {self.precision}")
+        if self.backend not in BACKENDS:
+            raise SettingError("backend", f"must be {', '.join(BACKENDS)}, not {self.backend}")
+        if self.baseline_voxels < _LEAST_VOXELS:
+            raise SettingError(
+                "baseline_voxels", f"must be at least {_LEAST_VOXELS}, not {self.baseline_voxels}"
+            )
+
+    @property
+    def target(self) -> float:
+        """The Dice at which clicking stops."""
+        return self.target_dice
+
+    @property
+    def metric(self) -> str:
+        """Volumes are scored by Dice."""
+        return "dice"
+
+    @property
+    def seeds(self) -> int:
+        """The challenge's simulator leaves nothing to chance: there is one user."""
+        return 1

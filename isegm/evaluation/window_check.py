@@ -110,6 +110,22 @@ def check_windows(
     """
     data = {dataset.name: data_windows(dataset) for dataset in datasets}
     trained = {name: trained_windows(path) for name, path in checkpoints.items()}
+    return report_windows(data, trained, strict=strict)
+
+
+def report_windows(
+    data: Mapping[str, Sequence[Window]], trained: Mapping[str, Sequence[TrainedWindow]], *, strict: bool
+) -> WindowReport:
+    """Compare windows that are known already.
+
+    Args:
+        data: As for :func:`window_warnings`.
+        trained: As for the same.
+        strict: Refuse what is otherwise a warning.
+
+    Raises:
+        InputError: As :func:`check_windows`, if ``strict``.
+    """
     warnings = window_warnings(data, trained)
     if strict and warnings:
         raise InputProblems(warnings)

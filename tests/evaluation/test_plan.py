@@ -14,7 +14,6 @@ from isegm.evaluation.plan import (
     find_experiment,
     open_datasets,
 )
-from isegm.evaluation.protocol import Protocol
 
 
 def touch(*paths):
@@ -133,10 +132,10 @@ def test_no_data_set_at_all_is_an_error(tmp_path):
 def test_the_default_folder_is_new_each_time_and_says_what_was_run(tmp_path):
     config = Config(tmp_path / "config.yml", {"EXPS_PATH": tmp_path / "experiments"})
     checkpoints = [Checkpoint("a", Path("a.pth")), Checkpoint("b", Path("b.pth"))]
-    folders = {default_folder(checkpoints, Protocol(eval_mode="cvpr"), config) for _ in range(5)}
+    folders = {default_folder(checkpoints, "cvpr", config) for _ in range(5)}
     assert len(folders) == 5
     for folder in folders:
         assert folder.parent == tmp_path / "experiments" / "evaluation_logs"
         assert re.fullmatch(r"a\+b_cvpr_\d{8}-\d{6}-[0-9a-f]{4}", folder.name)
     many = [Checkpoint("x" * 60, Path("x.pth"))] * 10
-    assert len(default_folder(many, Protocol(), config).name) < 200
+    assert len(default_folder(many, "emc-click", config).name) < 200

@@ -1,0 +1,147 @@
+"""Volumes with a labelled organ, each a sample to be segmented whole."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from isegm.datasets.dataset import DatasetProblems
+from isegm.errors import InputError, describe
+from isegm.extract.volume_pairs import VolumePair, pair_volumes
+from isegm.volumes.files import open_volume
+from isegm.volumes.grid import common_grid
+from isegm.volumes.nifti import nifti_files
+from isegm.volumes.organs import Organ
+from isegm.volumes.volume import Volume
+from isegm.volumes.windows import Window
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSample:
+    """A volume with one object in it.
+
+    Attributes:
+        name: Unique in its data set, and usable as the name of a file.
+        volume: The CT volume; its voxels are read on demand.
+        truth: (X, Y, Z), True on the object.
+        window: The window that the organ is seen in.
+    """
+
+    name: str
+    volume: Volume
+    truth: npt.NDArray[np.bool_]
+    window: Window
+
+
+@dataclass(frozen=True)
+class VolumeRecord:
+    """Where a volume and its labels come from.
+
+    Attributes:
+        pair: Both volumes.
+        organ: Which labels are the object.
+    """
+
+    pair: VolumePair
+    organ: Organ
+
+    @property
+    def name(self) -> str:
+        """What the patient is called."""
+        return self.pair.name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of the image, then of the labels."""
+        return (*_files_of(self.pair.image), *_files_of(self.pair.label))
+
+    def read(self) -> VolumeSample:
+        """Read the labels, and the image's header.
+
+        Raises:
+            InputError: A volume cannot be used, they do not lie on one grid, or no voxel is labelled.
+        """
+        label, image = open_volume(self.pair.label), open_volume(self.pair.image)
+        holds = common_grid(label, image)
+        image = dataclasses.replace(image, affine=holds.affine, has_orientation=holds.has_orientation)
+        truth = _read_mask(label, self.organ.labels)
+        if not truth.any():
+            values = ", ".join(map(str, self.organ.labels))
+            raise InputError(
+                f"{label.path}: no voxel is {self.organ.name} (label {values}); give other labels, or "
+                "remove it"
+            )
+        return VolumeSample(self.name, image, truth, self.organ.window)
+
+
+class VolumeDataset:
+    """Volumes of one organ in a fixed order; indexing reads them each time.
+
+    Args:
+        organ: The organ, after which the data set is called.
+        pairs: The volumes.
+
+    Attributes:
+        name: The organ's name.
+        names: The patients' names, in order.
+        records: Where each volume comes from, in order.
+        window: The window that the organ is seen in.
+    """
+
+    def __init__(self, organ: Organ, pairs: list[VolumePair]) -> None:
+        self.name = organ.name
+        self.window = organ.window
+        self.records = tuple(VolumeRecord(pair, organ) for pair in pairs)
+        self.names: tuple[str, ...] = tuple(record.name for record in self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> VolumeSample:
+        """Read one volume's labels and header.
+
+        Raises:
+            InputError: As for :meth:`VolumeRecord.read`.
+            IndexError: ``index`` is outside the data set.
+        """
+        record = self.records[index]
+        try:
+            return record.read()
+        except OSError as error:
+            raise InputError(describe(error, record.pair.image)) from None
+
+
+def find_volumes(labels: Path, images: Path | None, organ: Organ) -> VolumeDataset:
+    """Find the volumes of an organ, as the extraction of pictures does.
+
+    Args:
+        labels: As for :func:`isegm.extract.volume_pairs.pair_volumes`.
+        images: As for the same.
+        organ: The organ.
+
+    Raises:
+        InputError: A path is missing or holds no volume, or no images are given or known.
+        DatasetProblems: A label has no image; all are listed.
+    """
+    pairs, problems = pair_volumes(labels, images, organ.name)
+    if problems:
+        raise DatasetProblems(problems)
+    return VolumeDataset(organ, pairs)
+
+
+def _read_mask(label: Volume, values: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Read where a label volume holds one of some values, (X, Y, Z)."""
+    mask = np.empty(label.shape, np.bool_, order="F")
+    for start, slab in label.slabs():
+        mask[..., start : start + slab.stored.shape[2]] = np.isin(slab.labels(), values)
+    return mask
+
+
+def _files_of(path: Path) -> tuple[Path, ...]:
+    """A volume's files: one or two of NIfTI, all in a folder of DICOM."""
+    if path.is_dir():
+        return tuple(sorted(file for file in path.rglob("*") if file.is_file()))
+    return tuple(dict.fromkeys(nifti_files(path)))

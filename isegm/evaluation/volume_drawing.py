@@ -1,0 +1,118 @@
+"""Pictures of a volume's result, in three planes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from isegm.datasets import Sample
+from isegm.datasets.labelled_volumes import VolumeSample
+from isegm.evaluation.drawing import Picture, draw_contours, view
+from isegm.geometry import Click, VoxelClick
+from isegm.inference.volume_segmenter import VolumeMask
+from isegm.volumes.orientation import INFERIOR_SUPERIOR, SlicePlan, upright
+from isegm.volumes.windowed import read_pictures
+
+SIDE = 320
+"""Pixels a side of each plane's panel."""
+_MOST_PIXELS = 1024
+"""A plane is enlarged to cubic voxels up to so many pixels a side."""
+
+
+def draw_volume(sample: VolumeSample, mask: VolumeMask, clicks: Sequence[VoxelClick] = ()) -> Picture:
+    """Draw a mask over its volume in three planes: axial, coronal and sagittal, each where it is worst.
+
+    The truth's outline is wide and yellow, the mask's narrow and blue upon it. Clicks in the planes shown are
+    numbered in their order among these. Pixels are square in millimetres; the patient's right, or front, is
+    on the left.
+
+    Args:
+        sample: The volume and its truth.
+        mask: (X, Y, Z).
+        clicks: On the volume's voxels.
+
+    Returns:
+        (``SIDE``, 3 ``SIDE``, 3) RGB.
+
+    Raises:
+        InputError: The volume cannot be read.
+    """
+    axial = upright(sample.volume.affine)
+    grey = axial.array(read_pictures(sample.volume, axial, sample.window))
+    wrong = mask ^ sample.truth
+    shown = wrong if wrong.any() else sample.truth
+    spacing = np.array(sample.volume.spacing_mm)
+    panels = []
+    for plan in planes(sample.volume.affine):
+        index = int(shown.sum(axis=tuple({0, 1, 2} - {plan.axis})).argmax())
+        here = [_in_plane(click, plan, mask.shape) for click in clicks if click.voxel[plan.axis] == index]
+        picture, truth, drawn = (plan.pictures(array)[index] for array in (grey, sample.truth, mask))
+        panels.append(_draw_plane(picture, truth, drawn, here, spacing[[plan.row_axis, plan.col_axis]]))
+    return np.concatenate(panels, axis=1)
+
+
+def planes(affine: npt.NDArray[np.float64]) -> tuple[SlicePlan, SlicePlan, SlicePlan]:
+    """The plans of axial, coronal and sagittal pictures, as radiologists look at them.
+
+    Args:
+        affine: (4, 4), as for :func:`isegm.volumes.orientation.upright`.
+    """
+    axial = upright(affine)
+    from_top = bool(affine[INFERIOR_SUPERIOR, axial.axis] > 0)
+    coronal = SlicePlan(
+        axis=axial.row_axis,
+        row_axis=axial.axis,
+        col_axis=axial.col_axis,
+        flip_rows=from_top,
+        flip_cols=axial.flip_cols,
+    )
+    sagittal = SlicePlan(
+        axis=axial.col_axis,
+        row_axis=axial.axis,
+        col_axis=axial.row_axis,
+        flip_rows=from_top,
+        flip_cols=axial.flip_rows,
+    )
+    return axial, coronal, sagittal
+
+
+def _in_plane(click: VoxelClick, plan: SlicePlan, shape: tuple[int, ...]) -> Click:
+    row, col = click.voxel[plan.row_axis], click.voxel[plan.col_axis]
+    row = shape[plan.row_axis] - 1 - row if plan.flip_rows else row
+    col = shape[plan.col_axis] - 1 - col if plan.flip_cols else col
+    return Click(row, col, click.positive)
+
+
+def _draw_plane(
+    grey: npt.NDArray[np.uint8],
+    truth: npt.NDArray[np.bool_],
+    mask: npt.NDArray[np.bool_],
+    clicks: Sequence[Click],
+    spacing: npt.NDArray[np.float64],
+) -> Picture:
+    """Draw the part of a plane that matters, (``SIDE``, ``SIDE``, 3), black where there is none."""
+    factors = spacing / spacing.min()
+    factors *= min(1.0, _MOST_PIXELS / (factors * grey.shape).max())
+    rows, cols = (max(1, round(side * factor)) for side, factor in zip(grey.shape, factors, strict=True))
+    image = cv2.resize(np.ascontiguousarray(grey), (cols, rows), interpolation=cv2.INTER_LINEAR)
+    areas = [
+        cv2.resize(area.astype(np.uint8), (cols, rows), interpolation=cv2.INTER_NEAREST) > 0
+        for area in (truth, mask)
+    ]
+    scaled = [click.scaled(rows / grey.shape[0], cols / grey.shape[1]) for click in clicks]
+    marked = areas[0] | areas[1]
+    for click in scaled:
+        marked[int(click.row), int(click.col)] = True
+    if not marked.any():
+        marked[:] = True
+    part = view(marked, 1.0)
+    moved = [replace(click, row=click.row - part[0].start, col=click.col - part[1].start) for click in scaled]
+    picture = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+    cut = Sample("", np.ascontiguousarray(picture[part]), areas[0][part].astype(np.int8), None)
+    drawn = draw_contours(cut, np.ascontiguousarray(areas[1][part]), moved, SIDE, SIDE)
+    panel = np.zeros((SIDE, SIDE, 3), np.uint8)
+    top, left = (SIDE - drawn.shape[0]) // 2, (SIDE - drawn.shape[1]) // 2
+    panel[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
+    return panel

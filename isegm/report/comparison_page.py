@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from isegm.errors import InputError
+from isegm.evaluation.record import VolumeResult
 from isegm.metrics.bootstrap import mean_intervals
 from isegm.metrics.curves import DICE_CLICKS
 from isegm.plots import Curve, Plot, Values, plot_curves
@@ -105,6 +106,12 @@ def make_comparison(runs: Sequence[Run]) -> Page:
             sample in common.
     """
     for run in runs[1:]:
+        if run.is_of_volumes != runs[0].is_of_volumes:
+            kinds = ["volumes" if each.is_of_volumes else "pictures" for each in (run, runs[0])]
+            raise InputError(
+                f"{run.folder}: is of {kinds[0]}, and {runs[0].folder} of {kinds[1]}; compare runs of "
+                "one kind"
+            )
         if run.metric != runs[0].metric:
             raise InputError(
                 f"{run.folder}: counts {run.measure}, and {runs[0].folder} {runs[0].measure}; such clicks "
@@ -194,21 +201,28 @@ def pairs_of(contenders: Sequence[Contender], dataset: str) -> list[Matched]:
         if dataset not in first.groups or dataset not in other.groups:
             continue
         clicks = min(first.run.n_clicks, other.run.n_clicks)
-        groups = common_samples(first.groups[dataset], other.groups[dataset], clicks)
+        limits = [_limit(contender, dataset, clicks) for contender in (first, other)]
+        groups = common_samples(first.groups[dataset], other.groups[dataset], *limits)
         if groups[0].samples:
             found.append(Matched(dataset, *groups, (first.label, other.label)))
     return found
 
 
-def common_samples(first: Group, other: Group, clicks: int) -> tuple[Group, Group]:
-    """Cut two groups down to the samples and seeds that both have, and to a number of clicks."""
+def _limit(contender: Contender, dataset: str, clicks: int) -> int:
+    """How many clicks count: so many, or all where volumes are clicked on slice by slice."""
+    own = contender.groups[dataset].n_clicks
+    return clicks if own == contender.run.n_clicks else own
+
+
+def common_samples(first: Group, other: Group, first_clicks: int, other_clicks: int) -> tuple[Group, Group]:
+    """Cut two groups down to the samples and seeds that both have, and each to a number of clicks."""
     theirs = {(line.name, line.seed): line for line in other.lines()}
     ours, matching = [], []
     for lines in first.samples:
         both = [line for line in lines if (line.name, line.seed) in theirs]
         if both:
-            ours.append(tuple(line.after(clicks) for line in both))
-            matching.append(tuple(theirs[line.name, line.seed].after(clicks) for line in both))
+            ours.append(tuple(line.after(first_clicks) for line in both))
+            matching.append(tuple(theirs[line.name, line.seed].after(other_clicks) for line in both))
     return replace(first, samples=tuple(ours)), replace(other, samples=tuple(matching))
 
 
@@ -297,10 +311,9 @@ def _means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list
         f"NoC@{t * 100:g}": (partial(measures.noc_at, t), 2) for t in thresholds
     }
     masks: dict[str, tuple[Measure, int]] = {
-        "AUC IoU": (measures.auc_iou, 3),
-        "AUC Dice": (measures.auc_dice, 3),
+        **_areas(is_of_volumes=contenders[0].run.is_of_volumes),
         "Final Dice": (measures.final_dice, 3),
-        "HD95, px": (measures.final_hd95, 2),
+        f"HD95, {contenders[0].run.unit}": (measures.final_hd95, 2),
         "Surface Dice": (measures.final_nsd, 3),
     }
     click_rows, mask_rows = [], []
@@ -322,9 +335,20 @@ def _means_tables(contenders: Sequence[Contender], names: Sequence[str]) -> list
     ]
 
 
+def _areas(*, is_of_volumes: bool) -> dict[str, tuple[Measure, int]]:
+    """The areas below curves: over all clicks, or of volumes over the challenge's."""
+    if not is_of_volumes:
+        return {"AUC IoU": (measures.auc_iou, 3), "AUC Dice": (measures.auc_dice, 3)}
+    return {
+        "DSC AUC": (partial(measures.challenge_auc, measures.challenge_dices), 3),
+        "NSD AUC": (partial(measures.challenge_auc, measures.challenge_nsds), 3),
+    }
+
+
 def _curves_plot(contenders: Sequence[Contender], name: str) -> Plot:
-    """Plot all contenders' curves on a data set."""
-    found = [contender for contender in contenders if name in contender.groups]
+    """Plot all contenders' curves on a data set, but for those slice by slice, which are far longer."""
+    there = [contender for contender in contenders if name in contender.groups]
+    found = [one for one in there if one.groups[name].n_clicks == one.run.n_clicks] or there
     curves = [
         Curve(c.label, *measures.mean_curve(measures.curves(c.groups[name], measures.scores_of)))
         for c in found
@@ -335,10 +359,12 @@ def _curves_plot(contenders: Sequence[Contender], name: str) -> Plot:
 
 def differences_of(pair: Matched, threshold: float) -> list[Difference]:
     """Return NoC, area, IoU after some clicks and final Dice of both; NoC first, the area second."""
-    clicks = len(pair.first.samples[0][0].scores)
+    lines = [group.samples[0][0] for group in (pair.first, pair.other)]
+    clicks = min(len(line.scores) for line in lines)
+    is_of_volumes = isinstance(lines[0], VolumeResult)
     chosen: dict[str, tuple[Measure, int]] = {
         f"NoC@{threshold * 100:g}": (partial(measures.noc_at, threshold), 2),
-        "AUC IoU": (measures.auc_iou, 3),
+        **dict([next(iter(_areas(is_of_volumes=is_of_volumes).items()))]),
         **{
             f"IoU@{click}": (partial(measures.iou_after, click), 3)
             for click in DICE_CLICKS

@@ -14,7 +14,7 @@ from isegm.evaluation.drawing import Picture, draw_contours, view
 from isegm.evaluation.record import SampleResult
 from isegm.metrics.noc import noc
 from isegm.metrics.overlap import Mask
-from isegm.pictures import read_grey
+from isegm.pictures import read_grey, read_image
 from isegm.report.stored_run import Group, Run
 
 SHOWN = 12
@@ -77,9 +77,11 @@ def make_gallery(run: Run, group: Group, dataset: Dataset | None, threshold: flo
     positions = {} if dataset is None else {name: number for number, name in enumerate(dataset.names)}
 
     def card(line: SampleResult) -> Card:
-        if dataset is None:
+        if dataset is None and not run.is_of_volumes:
             return Card(line, None)
         try:
+            if dataset is None:
+                return Card(line, data_uri(read_image(_file_of(run, group, line, "pictures", ".jpg"))))
             return Card(line, _draw(run, group, dataset, positions, line))
         except (InputError, OSError) as error:  # one picture that cannot be read costs no report
             return Card(line, None, str(error))
@@ -142,17 +144,22 @@ def mask_path(run: Run, group: Group, line: SampleResult) -> Path:
     Raises:
         InputError: There is none, or a name cannot be part of a file's name.
     """
+    return _file_of(run, group, line, "predictions", ".png")
+
+
+def _file_of(run: Run, group: Group, line: SampleResult, kind: str, suffix: str) -> Path:
+    """Find what the evaluation left of a sample in one of its folders."""
     names = group.model, group.dataset, line.name
     if any(set(name) & set("/\0") or name in ("", ".", "..") for name in names):
         raise InputError(f"{line.name!a}: cannot be the name of a file, so that its mask is not to be found")
-    masks = run.folder / "predictions"
+    masks, what = run.folder / kind, {"predictions": "mask", "pictures": "picture"}[kind]
     places = [masks / group.model / group.dataset, masks / group.dataset]
     seeded = [place / f"seed_{line.seed}" for place in places]
     for place in [*seeded, *places] if len(group.seeds) > 1 else places:
-        path = place / f"{line.name}.png"
+        path = place / f"{line.name}{suffix}"
         if path.is_file():
             return path
-    raise InputError(f"{places[1] / line.name}.png: there is no such mask")
+    raise InputError(f"{places[1] / line.name}{suffix}: there is no such {what}")
 
 
 def data_uri(picture: Picture) -> str:

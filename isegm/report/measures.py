@@ -10,8 +10,9 @@ from functools import partial
 
 import numpy as np
 
+from isegm.evaluation import figures
 from isegm.evaluation.figures import THRESHOLDS
-from isegm.evaluation.record import SampleResult
+from isegm.evaluation.record import SampleResult, VolumeResult
 from isegm.metrics.bootstrap import bootstrap_band
 from isegm.metrics.curves import DICE_CLICKS, area_under_curve
 from isegm.metrics.noc import failed, noc
@@ -77,6 +78,16 @@ def ious_of(line: SampleResult) -> Sequence[float]:
     return line.ious
 
 
+def challenge_nsds(line: SampleResult) -> Sequence[float]:
+    """Return a volume's surface Dice after each of the challenge's clicks; none where it does not apply."""
+    return line.nsds if isinstance(line, VolumeResult) else ()
+
+
+def challenge_dices(line: SampleResult) -> Sequence[float]:
+    """Return a volume's Dice after each of the challenge's clicks; none where it does not apply."""
+    return line.dices[: len(challenge_nsds(line))]
+
+
 # -- measures
 
 
@@ -128,6 +139,26 @@ def final_hd95(line: SampleResult) -> float:
 def final_nsd(line: SampleResult) -> float:
     """Return surface Dice of the final mask; NaN where it is undefined."""
     return line.final.nsd
+
+
+def challenge_auc(values: Callable[[SampleResult], Sequence[float]], line: SampleResult) -> float:
+    """Return the area under the curve of values after the challenge's clicks, 0 to 4."""
+    return figures.challenge_auc(values(line))
+
+
+def challenge_final(values: Callable[[SampleResult], Sequence[float]], line: SampleResult) -> float:
+    """Return the value after the last of the challenge's clicks."""
+    return figures.challenge_final(values(line))
+
+
+def slices_clicked(line: SampleResult) -> float:
+    """Return the number of slices that were clicked on; NaN of a picture."""
+    return line.slices if isinstance(line, VolumeResult) else math.nan
+
+
+def seconds_in_all(line: SampleResult) -> float:
+    """Return the seconds of all clicks."""
+    return sum(line.seconds)
 
 
 def clicks_placed(line: SampleResult) -> float:

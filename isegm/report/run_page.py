@@ -11,6 +11,7 @@ import numpy as np
 from isegm.datasets import Dataset
 from isegm.evaluation.drawing import LEGEND
 from isegm.evaluation.figures import THRESHOLDS, UNKNOWN
+from isegm.evaluation.protocol import CHALLENGE_CLICKS
 from isegm.plots import Curve, Histogram, Plot, plot_curves, plot_histograms
 from isegm.report import measures
 from isegm.report.cells import BANDS, mean_cells, median_cell, total
@@ -53,7 +54,8 @@ def make_report(run: Run, datasets: Sequence[Dataset]) -> Page:
     """
     at_hand = {dataset.name: dataset for dataset in datasets}
     nocs = _noc_table(run)
-    others = [_curve_table(run), _final_table(run), *_seeds_tables(run), _time_table(run)]
+    masks = [*_challenge_tables(run), _curve_table(run), _final_table(run)]
+    others = [*masks, *_seeds_tables(run), _time_table(run)]
     drawn = {name: _dataset_plots(run, run.of(name)) for name in run.datasets}
     samples = [
         {"key": f"samples-{number}", "shelves": _shelves(run, name, at_hand.get(name), f"samples-{number}")}
@@ -102,7 +104,7 @@ def _under(run: Run) -> list[str]:
     seeds = max((len(group.seeds) for group in run.groups), default=1)
     until = f", until {run.measure} {run.target:g}" if run.target <= 1 else ""
     facts = [
-        counted(sum(samples.values()), "sample"),
+        counted(sum(samples.values()), "volume" if run.is_of_volumes else "sample"),
         f"at most {counted(run.n_clicks, 'click')}{until}",
         f"{seeds} seeds" * (seeds > 1),
         started,
@@ -121,7 +123,7 @@ def _cautions(run: Run) -> list[str]:
             f"Clicking stopped at {run.measure} {run.target:g} and the last value is carried on: curves, "
             "areas, Dice after clicks and final masks do not show what further clicks would have changed."
         )
-    if run.metric == "dice":
+    if run.metric == "dice" and not run.is_of_volumes:
         lines.append(
             "NoC counts clicks to a Dice, not to an IoU: it is lower than published values and cannot be "
             "compared with them."
@@ -148,7 +150,7 @@ def shortened(lines: Sequence[str], most: int) -> list[str]:
 def _missing_pictures(run: Run, at_hand: Mapping[str, Dataset]) -> list[str]:
     """Name the data sets without pictures."""
     missing = [name for name in run.datasets if name not in at_hand]
-    if not missing:
+    if not missing or run.is_of_volumes:  # whose pictures lie in the run itself
         return []
     return [
         f"Without pictures of {', '.join(missing)}: the data were not at hand. To add them, make the report "
@@ -181,7 +183,12 @@ def _noc_table(run: Run) -> Table:
     """NoC at every threshold, with intervals, and the failures."""
     known = measures.known_thresholds(run)
     limit = run.n_clicks
-    header = ["Model", "Data set", "Samples", *(f"NoC@{t * 100:g}" for t in THRESHOLDS)]
+    header = [
+        "Model",
+        "Data set",
+        "Volumes" if run.is_of_volumes else "Samples",
+        *(f"NoC@{t * 100:g}" for t in THRESHOLDS),
+    ]
     header += [f">={limit}@{t * 100:g}" for t in THRESHOLDS[1:]] + [
         f"failed@{t * 100:g}" for t in THRESHOLDS[1:]
     ]
@@ -200,6 +207,10 @@ def _noc_table(run: Run) -> Table:
         f"NoC@t: mean number of clicks to {run.measure} t %. >={limit}@t: samples whose NoC is {limit}, "
         f"including those that the last click solved. failed@t: samples that no click solved. {BANDS}"
     )
+    if any(group.n_clicks > limit for group in run.groups):
+        note += (
+            f" Slice by slice there is no limit of {limit} for a volume; one that failed counts as the most."
+        )
     if len(known) < len(THRESHOLDS):
         note += " ?: clicking stopped at a lower target."
     return Table(f"Number of clicks{measure_name}", header, rows, note=note)
@@ -209,20 +220,45 @@ def _curve_table(run: Run) -> Table:
     """Dice after some clicks, and the areas under the curves."""
     clicks = measures.dice_clicks(run)
     columns: dict[str, Measure] = {f"Dice@{click}": partial(measures.dice_after, click) for click in clicks}
-    columns |= {"AUC IoU": measures.auc_iou, "AUC Dice": measures.auc_dice}
+    if not run.is_of_volumes:
+        columns |= {"AUC IoU": measures.auc_iou, "AUC Dice": measures.auc_dice}
     rows = [
         [*_names_of(group), *mean_cells(group, [(measure, 3) for measure in columns.values()])]
         for group in run.groups
     ]
-    note = "Dice@k: mean Dice after k clicks. AUC: area under the curve of the mean over all clicks, 0 to 1."
+    note = "Dice@k: mean Dice after k clicks."
+    if not run.is_of_volumes:
+        note += " AUC: area under the curve of the mean over all clicks, 0 to 1."
     return Table("Quality by clicks", ["Model", "Data set", *columns], rows, note=note)
+
+
+def _challenge_tables(run: Run) -> list[Table]:
+    """The figures of the CVPR 2025 challenge; nothing for pictures."""
+    if not run.is_of_volumes:
+        return []
+    columns: dict[str, Measure] = {
+        "DSC AUC": partial(measures.challenge_auc, measures.challenge_dices),
+        "NSD AUC": partial(measures.challenge_auc, measures.challenge_nsds),
+        "DSC final": partial(measures.challenge_final, measures.challenge_dices),
+        "NSD final": partial(measures.challenge_final, measures.challenge_nsds),
+    }
+    rows = [
+        [*_names_of(group), *mean_cells(group, [(measure, 3) for measure in columns.values()])]
+        for group in run.groups
+    ]
+    note = (
+        f"After the first {CHALLENGE_CLICKS} clicks, as in the CVPR 2025 challenge on interactive 3D "
+        f"segmentation. AUC: area under the curve over these clicks, 0 to {CHALLENGE_CLICKS - 1}. DSC: Dice; "
+        f"NSD: surface Dice at {run.tolerance:g} mm. {UNDEFINED}: does not apply."
+    )
+    return [Table("Challenge", ["Model", "Data set", *columns], rows, note=note)]
 
 
 def _final_table(run: Run) -> Table:
     """Median and quartiles of the final masks' scores."""
     columns: dict[str, tuple[Measure, int]] = {
         "Dice": (measures.final_dice, 3),
-        "HD95, px": (measures.final_hd95, 2),
+        f"HD95, {run.unit}": (measures.final_hd95, 2),
         "Surface Dice": (measures.final_nsd, 3),
     }
     rows = []
@@ -234,8 +270,9 @@ def _final_table(run: Run) -> Table:
         ]
         rows.append([*row, Cell(str(undefined) if group.samples else UNDEFINED)])
     note = (
-        f"Median (quartiles) over samples. Surface Dice at a tolerance of {run.tolerance:g} px. Ignored "
-        "pixels are left out of both masks. HD95 is undefined where a mask is empty."
+        f"Median (quartiles) over samples. Surface Dice at a tolerance of {run.tolerance:g} {run.unit}. "
+        + "Ignored pixels are left out of both masks. " * (not run.is_of_volumes)
+        + "HD95 is undefined where a mask is empty."
     )
     return Table("Final masks", ["Model", "Data set", *columns, "HD95 undefined"], rows, note=note)
 
@@ -251,14 +288,22 @@ def _time_table(run: Run) -> Table:
         cells += [
             format_number(sum(every) / len(every) if every else None, ".3f"),
             format_number(measures.mean(group, measures.clicks_placed), ".2f"),
-            _duration(group.seconds),
         ]
+        if run.is_of_volumes:
+            cells.append(format_number(measures.mean(group, measures.slices_clicked), ".1f"))
+            cells.append(format_number(measures.mean(group, measures.seconds_in_all), ".1f"))
+        cells.append(_duration(group.seconds))
         rows.append([*_names_of(group), *map(Cell, cells)])
-    header = ["Model", "Data set", "First click, s", "Further click, s", "SPC, s", "Clicks placed", "Time"]
+    header = ["Model", "Data set", "First click, s", "Further click, s", "SPC, s", "Clicks placed"]
     note = (
         "Medians of first clicks, which prepare the image and run the backbone, and of further clicks. "
-        "SPC: mean seconds per click. Time: wall-clock time, all processes together."
+        "SPC: mean seconds per click. "
     )
+    if run.is_of_volumes:
+        header += ["Slices clicked", "Volume, s"]
+        note = note.replace("image", "volume") + "Until the whole mask is there; Volume, s: of all clicks. "
+    header.append("Time")
+    note += "Time: wall-clock time, all processes together."
     return Table("Time", header, rows, note=note)
 
 
@@ -300,7 +345,8 @@ def _listed(names: Sequence[str], noun: str) -> str:
 
 def _dataset_plots(run: Run, groups: Sequence[Group]) -> dict[str, tuple[str, Plot]]:
     """A data set's curves and histogram, by kind: what they show, and the plot; none without samples."""
-    groups = [group for group in groups if group.samples]
+    # Slice by slice a volume takes more clicks than a plot of the others has room for.
+    groups = [group for group in groups if group.samples and group.n_clicks == run.n_clicks]
     if not groups:
         return {}
     threshold = measures.main_threshold(run)
@@ -313,7 +359,7 @@ def _dataset_plots(run: Run, groups: Sequence[Group]) -> dict[str, tuple[str, Pl
     words = f"Mean {run.measure} by clicks"
     if any(len(group.samples) > 1 for group in groups):
         words += ", with its 95 % band"
-    unit = "samples" if seeds == 1 else "samples, all seeds"
+    unit = "volumes" if run.is_of_volumes else "samples" if seeds == 1 else "samples, all seeds"
     return {
         f"{run.metric}_by_click": (words, plot_curves(curves, run.measure, run.target)),
         "clicks_needed": (f"Clicks needed to {run.measure} {threshold:g}", plot_histograms(histograms, unit)),
@@ -360,8 +406,8 @@ def _shown_card(run: Run, group: Group, card: Card, key: str) -> dict[str, Any]:
     needed = int(measures.noc_at(threshold, line))
     dice, hd95 = measures.final_dice(line), measures.final_hd95(line)
     figures = [f"IoU {line.ious[-1]:.3f}", f"Dice {dice:.3f}"]
-    figures.append("HD95 undefined" if math.isnan(hd95) else f"HD95 {hd95:.1f} px")
-    clicks = f">{run.n_clicks}" if measures.failed_at(threshold, line) else f"{needed}"
+    figures.append("HD95 undefined" if math.isnan(hd95) else f"HD95 {hd95:.1f} {run.unit}")
+    clicks = f">{group.n_clicks}" if measures.failed_at(threshold, line) else f"{needed}"
     figures += [f"NoC@{threshold * 100:g} {clicks}", counted(len(line.clicks), "click")]
     if len(group.seeds) > 1:
         figures.append(f"seed {line.seed}")

@@ -8,6 +8,7 @@ from isegm.errors import InputError
 from isegm.evaluation.click_loop import SURFACE_TOLERANCE
 from isegm.evaluation.protocol import MOST_CLICKS
 from isegm.evaluation.record import MOST_SAMPLES, Job, SampleFailure, SampleResult, read_records
+from isegm.evaluation.volume_loop import TOLERANCE_MM
 from isegm.json_object import JsonObject, read_json_object
 
 _FIX = "evaluate again, or restore the file"
@@ -26,6 +27,8 @@ class Group:
         seconds: Wall-clock time of all seeds.
         problems: A line for every sample without a result.
         clicks_sha256: Of the clicks of each seed.
+        n_clicks: The largest number of clicks on a sample: the run's, or more where volumes are clicked on
+            slice by slice.
     """
 
     model: str
@@ -35,6 +38,7 @@ class Group:
     seconds: float
     problems: tuple[str, ...]
     clicks_sha256: tuple[str, ...]
+    n_clicks: int
 
     def lines(self) -> Iterator[SampleResult]:
         """All evaluations of all samples."""
@@ -54,8 +58,9 @@ class Run:
         target: Where clicking stopped; above 1, never.
         settings: The protocol, to be shown.
         groups: Each network on each data set, in the table's order.
-        tolerance: Of the surface Dice, in pixels.
+        tolerance: Of the surface Dice, in pixels; of volumes in mm.
         warnings: What the evaluation had to say of its data.
+        is_of_volumes: Whether the samples are volumes.
     """
 
     folder: Path
@@ -67,6 +72,12 @@ class Run:
     groups: tuple[Group, ...]
     tolerance: float
     warnings: tuple[str, ...]
+    is_of_volumes: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What distances are in."""
+        return "mm" if self.is_of_volumes else "px"
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -99,16 +110,22 @@ def read_run(folder: Path) -> Run:
     path = _existing(folder / "results.json")
     about = read_json_object(str(path), path.read_bytes(), _FIX)
     settings = about.object("settings")
-    metric = settings.text("metric")
+    is_of_volumes = "target_dice" in settings.values
+    target_key = "target_dice" if is_of_volumes else "target_iou"
+    metric = settings.text("metric", default="dice" if is_of_volumes else None)
     if metric not in ("iou", "dice"):
         raise settings.wrong("metric", "iou or dice")
-    target = settings.number("target_iou")
+    target = settings.number(target_key)
     if target == 0:
-        raise settings.wrong("target_iou", "above 0")
+        raise settings.wrong(target_key, "above 0")
     n_clicks = settings.integer("n_clicks", 1, MOST_CLICKS)
-    found = _read_samples(_existing(folder / "samples.jsonl"), metric, n_clicks)
     rows = about.objects("results")
-    tolerances = [row.object("final").number("nsd_tolerance_px", SURFACE_TOLERANCE) for row in rows]
+    limits = {Job.from_json(row): row.integer("n_clicks", 1, MOST_SAMPLES, n_clicks) for row in rows}
+    found = _read_samples(_existing(folder / "samples.jsonl"), metric, n_clicks, limits)
+    key, usual = (
+        ("nsd_tolerance_mm", TOLERANCE_MM) if is_of_volumes else ("nsd_tolerance_px", SURFACE_TOLERANCE)
+    )
+    tolerances = [row.object("final").number(key, usual) for row in rows]
     return Run(
         folder=folder,
         about=about,
@@ -116,9 +133,10 @@ def read_run(folder: Path) -> Run:
         n_clicks=n_clicks,
         target=target,
         settings=settings.plain(),
-        groups=_groups(path, rows, found),
-        tolerance=tolerances[0] if tolerances else SURFACE_TOLERANCE,
+        groups=_groups(path, rows, found, limits),
+        tolerance=tolerances[0] if tolerances else usual,
         warnings=about.texts("warnings"),
+        is_of_volumes=is_of_volumes,
     )
 
 
@@ -132,19 +150,21 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _read_samples(path: Path, metric: str, n_clicks: int) -> _Found:
+def _read_samples(path: Path, metric: str, n_clicks: int, limits: Mapping[Job, int]) -> _Found:
     found: _Found = {}
-    for where, record in read_records(path, metric, n_clicks, _FIX):
+    for where, record in read_records(path, metric, max([n_clicks, *limits.values()]), _FIX):
         result, samples = record.outcome, found.setdefault(record.job, {})
         if isinstance(result, SampleFailure):
             raise InputError(f"{where}: {result.name!a} has no result; {_FIX}")
         if result.name in samples:
             raise InputError(f"{where}: {result.name!a} was evaluated on an earlier line, too; {_FIX}")
-        samples[result.name] = record.index, result.after(n_clicks)
+        samples[result.name] = record.index, result.after(limits.get(record.job, n_clicks))
     return found
 
 
-def _groups(path: Path, rows: Sequence[JsonObject], found: _Found) -> tuple[Group, ...]:
+def _groups(
+    path: Path, rows: Sequence[JsonObject], found: _Found, limits: Mapping[Job, int]
+) -> tuple[Group, ...]:
     """Put the rows of ``results.json`` and the samples' lines together."""
     samples = path.with_name("samples.jsonl")
     groups: dict[tuple[str, str], dict[Job, JsonObject]] = {}
@@ -166,10 +186,10 @@ def _groups(path: Path, rows: Sequence[JsonObject], found: _Found) -> tuple[Grou
                 f"{samples}: has samples of {job.model!a} on {job.dataset!a}, which {path} does not know; "
                 f"the run was cut short: {_FIX}"
             )
-    return tuple(_group(jobs, found) for jobs in groups.values())
+    return tuple(_group(jobs, found, limits) for jobs in groups.values())
 
 
-def _group(rows: Mapping[Job, JsonObject], found: _Found) -> Group:
+def _group(rows: Mapping[Job, JsonObject], found: _Found, limits: Mapping[Job, int]) -> Group:
     jobs = sorted(rows, key=lambda job: job.seed or 0)
     by_name: dict[str, list[tuple[int, SampleResult]]] = {}
     for job in jobs:
@@ -185,4 +205,5 @@ def _group(rows: Mapping[Job, JsonObject], found: _Found) -> Group:
         seconds=sum(row.number("seconds", default=0.0) for row in rows.values()),
         problems=tuple(dict.fromkeys(problems)),
         clicks_sha256=tuple(rows[job].text("clicks_sha256", default="") for job in jobs),
+        n_clicks=limits[jobs[0]],
     )

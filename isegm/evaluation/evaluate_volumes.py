@@ -10,12 +10,12 @@ from isegm.distributed import Processes
 from isegm.errors import SettingError
 from isegm.evaluation.figures import format_volume_table
 from isegm.evaluation.journal import Digests, digest_samples
-from isegm.evaluation.output import VolumeRunFolder
 from isegm.evaluation.plan import BASELINE, VolumeEvaluation
 from isegm.evaluation.protocol import VolumeProtocol
 from isegm.evaluation.provenance import describe_run
 from isegm.evaluation.run import Evaluated, RunningEvaluation, check_unused
 from isegm.evaluation.volume_loop import VolumeMasks, evaluate_slice_by_slice, evaluate_volume
+from isegm.evaluation.volume_output import VolumeRunFolder
 from isegm.evaluation.window_check import WindowReport, report_windows, trained_windows
 from isegm.evaluation.workers import Method, Progress, samples_at_once
 from isegm.inference.load import check_file, load_network

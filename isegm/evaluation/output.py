@@ -29,19 +29,15 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from isegm.datasets import Sample
-from isegm.datasets.labelled_volumes import VolumeSample
 from isegm.evaluation.click_loop import SURFACE_TOLERANCE, SamplePictures
 from isegm.evaluation.drawing import draw_probability, draw_result
-from isegm.evaluation.figures import Figures, format_spreads, format_table, format_volume_table
+from isegm.evaluation.figures import Figures, format_spreads, format_table
 from isegm.evaluation.journal import Journal
-from isegm.evaluation.protocol import Clicking
+from isegm.evaluation.protocol import SURFACE_TOLERANCE_MM, Clicking
 from isegm.evaluation.record import Job, SampleOutcome, SampleRecord, SampleResult, carry_on, null_if_nan
-from isegm.evaluation.volume_drawing import draw_volume
-from isegm.evaluation.volume_loop import TOLERANCE_MM, VolumeMasks
 from isegm.pictures import write_image
 from isegm.plots import Curve, plot_curves
 from isegm.storage import TEMPORARY_PREFIX, sha256, write_bytes, write_csv, write_text
-from isegm.volumes.nifti import write_nifti
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,29 +223,6 @@ class PictureRunFolder(RunFolder[Sample, SamplePictures]):
         write_bytes(path.with_suffix(".png"), plot_curves([curve], measure, protocol.target).png)
 
 
-class VolumeRunFolder(RunFolder[VolumeSample, VolumeMasks]):
-    """Where the files of an evaluation of volumes go.
-
-    Args:
-        folder: As for :class:`RunFolder`.
-        by_checkpoint: As for :class:`RunFolder`.
-    """
-
-    suffix = ".nii.gz"
-
-    def save_masks(self, job: Job, sample: VolumeSample, result: SampleResult, masks: VolumeMasks) -> str:
-        """Write a volume's final mask in its own geometry, and a picture of it in three planes."""
-        path = self.mask_path(job, sample.name)
-        write_nifti(path, sample.volume, [masks.mask.view(np.uint8)])
-        picture = self.folder / "pictures" / self._place(job) / f"{sample.name}.jpg"
-        write_image(picture, draw_volume(sample, masks.mask, result.clicks))
-        return sha256(path)
-
-    def table(self, rows: Sequence[Figures], protocol: Clicking) -> str:  # noqa: ARG002 - rows say it all
-        """The table of volumes."""
-        return format_volume_table(rows)
-
-
 def _as_json(figures: Figures, protocol: Clicking) -> dict[str, Any]:
     return {
         "model": figures.model,
@@ -269,7 +242,7 @@ def _as_json(figures: Figures, protocol: Clicking) -> dict[str, Any]:
             **(
                 {"nsd_tolerance_px": SURFACE_TOLERANCE}
                 if figures.volumes is None
-                else {"nsd_tolerance_mm": TOLERANCE_MM}
+                else {"nsd_tolerance_mm": SURFACE_TOLERANCE_MM}
             ),
         },
         "seconds_a_click": figures.seconds_a_click,

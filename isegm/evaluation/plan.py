@@ -5,15 +5,17 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isegm.config import EXPERIMENTS_KEY, Config
 from isegm.datasets import Dataset, DatasetProblems, SampleSet, available_datasets, open_dataset
-from isegm.datasets.labelled_volumes import VolumeDataset
 from isegm.errors import InputError
 from isegm.evaluation.output import Wanted
 from isegm.evaluation.protocol import Clicking, Protocol, VolumeProtocol
 from isegm.evaluation.record import Job
+
+if TYPE_CHECKING:  # what reads volumes takes a while to import
+    from isegm.datasets.labelled_volumes import VolumeDataset
 
 BASELINE = "geodesic"
 """The name of the segmentation without weights in tables and files."""
@@ -108,7 +110,7 @@ SLICE_BY_SLICE = "slice-by-slice"
 class VolumeEvaluation(Plan):
     """An evaluation of volumes."""
 
-    datasets: Sequence[VolumeDataset]
+    datasets: "Sequence[VolumeDataset]"
     protocol: VolumeProtocol
     propagates: bool = True
     """Evaluate each network by clicks that are propagated through the volume."""

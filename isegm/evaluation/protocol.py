@@ -165,6 +165,10 @@ CHALLENGE_CLICKS = 5
 """Clicks on each object in the CVPR 2025 challenge on interactive 3D segmentation."""
 
 
+SURFACE_TOLERANCE_MM = 2.0
+"""Millimetres that surfaces may lie apart and still agree in the surface Dice, as in the challenge."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VolumeProtocol:
     """The settings that decide the figures of an evaluation of volumes.

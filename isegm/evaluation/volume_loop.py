@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from isegm.datasets.labelled_volumes import VolumeSample
 from isegm.evaluation.click_loop import Trial, click_until_done
-from isegm.evaluation.protocol import CHALLENGE_CLICKS, VolumeProtocol
+from isegm.evaluation.protocol import CHALLENGE_CLICKS, SURFACE_TOLERANCE_MM, VolumeProtocol
 from isegm.evaluation.record import FinalScores, VolumeResult
 from isegm.geometry import VoxelClick
 from isegm.inference.segmenter import Segmenter
@@ -19,9 +19,6 @@ from isegm.simulation.next_click import NextClick
 from isegm.simulation.next_voxel_click import NextVoxelClick
 from isegm.volumes.orientation import SlicePlan, upright
 from isegm.volumes.windowed import read_pictures
-
-TOLERANCE_MM = 2.0
-"""Millimetres that surfaces may lie apart and still agree in the surface Dice, as in the challenge."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ class _VolumeTrial(Trial):
 
     def score(self) -> float:
         if len(self.nsds) < CHALLENGE_CLICKS:
-            self.nsds.append(nsd(_distances(self.mask, self._sample), TOLERANCE_MM))
+            self.nsds.append(nsd(_distances(self.mask, self._sample), SURFACE_TOLERANCE_MM))
         return mask_dice(self.mask, self._sample.truth)
 
 
@@ -188,6 +185,6 @@ def _distances(mask: VolumeMask, sample: VolumeSample) -> SurfaceDistances:
 
 
 def _final_scores(mask: VolumeMask, sample: VolumeSample) -> FinalScores:
-    """Dice, HD95 in mm and surface Dice at ``TOLERANCE_MM`` of a final mask."""
+    """Dice, HD95 in mm and surface Dice at ``SURFACE_TOLERANCE_MM`` of a final mask."""
     distances = _distances(mask, sample)
-    return FinalScores(mask_dice(mask, sample.truth), hd95(distances), nsd(distances, TOLERANCE_MM))
+    return FinalScores(mask_dice(mask, sample.truth), hd95(distances), nsd(distances, SURFACE_TOLERANCE_MM))

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from isegm.errors import InputError
 from isegm.evaluation.click_loop import SURFACE_TOLERANCE
-from isegm.evaluation.protocol import MOST_CLICKS
+from isegm.evaluation.protocol import MOST_CLICKS, SURFACE_TOLERANCE_MM
 from isegm.evaluation.record import MOST_SAMPLES, Job, SampleFailure, SampleResult, read_records
-from isegm.evaluation.volume_loop import TOLERANCE_MM
 from isegm.json_object import JsonObject, read_json_object
 
 _FIX = "evaluate again, or restore the file"
@@ -122,9 +121,9 @@ def read_run(folder: Path) -> Run:
     rows = about.objects("results")
     limits = {Job.from_json(row): row.integer("n_clicks", 1, MOST_SAMPLES, n_clicks) for row in rows}
     found = _read_samples(_existing(folder / "samples.jsonl"), metric, n_clicks, limits)
-    key, usual = (
-        ("nsd_tolerance_mm", TOLERANCE_MM) if is_of_volumes else ("nsd_tolerance_px", SURFACE_TOLERANCE)
-    )
+    key, usual = "nsd_tolerance_px", SURFACE_TOLERANCE
+    if is_of_volumes:
+        key, usual = "nsd_tolerance_mm", SURFACE_TOLERANCE_MM
     tolerances = [row.object("final").number(key, usual) for row in rows]
     return Run(
         folder=folder,

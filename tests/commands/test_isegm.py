@@ -1,6 +1,5 @@
 """The command isegm: its subcommands, its help, what it imports, what it completes."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -9,13 +8,14 @@ import pytest
 
 from isegm import __version__
 from isegm.__main__ import main
-from isegm.commands import COMMANDS, places
+from isegm.commands import COMMANDS, module_of, places
 from isegm.config import EXPERIMENTS_KEY, MODELS_KEY, read_config
 from isegm.errors import InputError
 from tests.commands.workspace import REPOSITORY
 
 SCRIPTS = {
     "evaluate": "scripts/evaluate_model.py",
+    "evaluate-volumes": "scripts/evaluate_volumes.py",
     "annotate": "scripts/annotate.py",
     "report": "scripts/report.py",
     "metrics": "metricas.py",
@@ -170,6 +170,6 @@ def test_the_config_file_here_comes_first(installed):
 
 def test_every_subcommand_is_a_module_with_a_parser_and_a_main():
     for name in COMMANDS:
-        module = importlib.import_module(f"isegm.commands.{name}")
+        module = module_of(name)
         assert module.build_parser().description == COMMANDS[name]
         assert callable(module.main)

@@ -27,6 +27,7 @@ HEADING = "| what was done | line on stderr | status |"
 WEIGHTS = ROOT / "weights" / "emcclick_ct_hr18s.pth"
 
 EVALUATE = ("scripts/evaluate_model", "EMC-Click", "--cpu", "--n-clicks=1", "--logs-path=results")
+VOLUMES = ("scripts/evaluate_volumes", "--cpu", "--no-slice-by-slice", "--logs-path=results")
 EXTRACT = ("extraer_imagenes", "labelsTr", "datasets", "liver", "--workers=1")
 WINDOW = ("normalize_ct_images", "imagesTr", "windowed", "liver", "--workers=1")
 MEASURE = ("metricas", "truth", "predicted", "liver")
@@ -172,6 +173,14 @@ case(
 )
 case("a click model that is none", data_set, *EVALUATE, "--datasets=liver", "--click-model=jitter=far")
 case("several users who click alike", data_set, *EVALUATE, "--datasets=liver", "--seeds=3")
+case("a set of volumes without its organ", volumes, *VOLUMES, "labelsTr")
+case("an organ twice", volumes, *VOLUMES, "liver=labelsTr", "liver=labelsTr")
+case(
+    "options of one set with several",
+    volumes,
+    *(*VOLUMES, "liver=labelsTr", "spleen=labelsTr", "--window=lung"),
+)
+case("labels without the organ", lambda: volumes(value=5), *VOLUMES, "spleen=labelsTr")
 case("a report of a folder without results", lambda: None, "scripts/report", "results")
 case(
     "a report of results that are cut short",

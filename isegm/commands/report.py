@@ -67,9 +67,12 @@ def datasets_of(run: Path, config_path: Path | None) -> list[Dataset]:
     """
     from isegm.report.stored_run import read_run
 
+    found_run = read_run(run)
+    if found_run.is_of_volumes:  # their pictures lie in the run itself
+        return []
     config = find_config(config_path)
     found = []
-    for name in read_run(run).datasets:
+    for name in found_run.datasets:
         try:
             found.append(open_dataset(name, config))
         except InputError as error:

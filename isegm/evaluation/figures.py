@@ -261,7 +261,7 @@ def _volume_row(figures: Figures) -> list[str]:
     told = figures.volumes
     values: list[tuple[float, str]] = []
     if told is not None:
-        values = [(figures.dice_at[click], ".3f") for click in (5, 10)]
+        values = [(figures.dice_at.get(click, math.nan), ".3f") for click in (5, 10)]
         values += [(told.dice_auc, ".3f"), (told.nsd_auc, ".3f"), (told.dice, ".3f"), (told.nsd, ".3f")]
         values += [(told.slices, ".1f"), (figures.seconds_a_click, ".2f"), (told.seconds, ".1f")]
     shown = [format_number(value, spec) for value, spec in values]

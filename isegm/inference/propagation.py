@@ -24,8 +24,11 @@ _SMALLEST_PART = 0.05
 _DEEP_ENOUGH = 0.35
 """The share of the deepest pixel's depth that a known place must have to be clicked on."""
 
-_MIDDLE = 0.7
+_MIDDLE = 0.5
 """The share of the deepest pixel's depth from which on a click is one in the middle of a part."""
+
+_FREED = 3.0
+"""How far a click frees pixels, by how far it lies from the mask's edge."""
 
 _SMOOTHING = 1.0
 """Standard deviation, in pixels, of the Gaussian before greys are compared."""
@@ -128,10 +131,12 @@ def denied(mask: Mask, click: Click, known: Sequence[Click]) -> Mask:
 def freed(mask: Mask, click: Click, others: Sequence[Click]) -> Probability:
     """A mask (H, W) to be corrected by a click, 0.5 where that click may change it.
 
-    These are the pixels on the click's wrong side that lie nearer to it than to any click of the other kind.
+    These are the wrong pixels around the click, within three times its distance from the nearest right one,
+    that lie nearer to it than to any click of the other kind.
     """
     wrong = mask != click.positive
     distance = _distance_to([click], mask.shape)
+    wrong &= distance <= (_FREED * _at(_depths(wrong), click)) ** 2
     opposite = [other for other in others if other.positive != click.positive]
     if opposite:
         wrong &= distance < _distance_to(opposite, mask.shape)

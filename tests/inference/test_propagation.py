@@ -71,7 +71,7 @@ def test_places_that_a_person_clicked_go_before_the_middle_if_they_are_deep_enou
 
 def test_a_negative_click_in_the_middle_of_a_part_means_all_of_it():
     mask = mask_of(LARGE, SMALL)
-    middle, rim = Click(13, 15, positive=False), Click(6, 6, positive=False)
+    middle, rim = Click(13, 15, positive=False), Click(6, 8, positive=False)
     np.testing.assert_array_equal(denied(mask, middle, []), mask_of(LARGE))
     assert not denied(mask, rim, []).any()
     assert not denied(mask, Click(35, 35, positive=False), []).any()
@@ -81,13 +81,20 @@ def test_a_negative_click_in_the_middle_of_a_part_means_all_of_it():
 
 
 def test_a_click_frees_what_lies_nearer_to_it_than_to_a_click_of_the_other_kind():
-    mask = np.array([[0, 1, 1, 1, 1, 1, 1, 1, 0]], np.bool_)
-    negative = Click(0, 7, positive=False)
-    expected = np.array([[0, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0]], np.float32)
-    np.testing.assert_array_equal(freed(mask, negative, [inside(0, 1), negative]), expected)
-    np.testing.assert_array_equal(freed(mask, negative, []), np.where(mask, np.float32(0.5), 0))
-    positive = inside(0, 8)
-    np.testing.assert_array_equal(
-        freed(mask, positive, [Click(0, 0, positive=False)]),
-        np.where(np.arange(9) == 8, np.float32(0.5), mask.astype(np.float32))[None][0],
-    )
+    mask = mask_of(LARGE)
+    click, other = Click(14, 20, positive=False), inside(14, 10)
+    rows, cols = np.indices(mask.shape)
+    # 5 pixels from the mask's edge: 15 pixels around.
+    around = mask & ((rows - 14) ** 2 + (cols - 20) ** 2 <= 15**2)
+    expected = np.where(around, np.float32(0.5), mask.astype(np.float32))
+    np.testing.assert_array_equal(freed(mask, click, [click]), expected)
+    expected[:, :16] = mask[:, :16]  # column 15 is as near to the other one
+    np.testing.assert_array_equal(freed(mask, click, [other, click]), expected)
+
+
+def test_a_positive_click_frees_what_is_no_object_around_it():
+    mask = mask_of(LARGE)
+    rows, cols = np.indices(mask.shape)
+    around = ~mask & ((rows - 14) ** 2 + (cols - 28) ** 2 <= 12**2)  # 4 pixels from the mask
+    expected = np.where(around, np.float32(0.5), mask.astype(np.float32))
+    np.testing.assert_array_equal(freed(mask, inside(14, 28), [inside(14, 14)]), expected)

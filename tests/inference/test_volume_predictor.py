@@ -11,12 +11,15 @@ import isegm
 from isegm.errors import InputError
 from isegm.geometry import VoxelClick
 from isegm.inference.volume_predictor import VolumePredictor
+from isegm.phantom.patients import LABELS, random_patient
+from isegm.simulation.next_voxel_click import NextVoxelClick
 from isegm.volumes.files import open_volume
 from tests.inference.thresholding import Thresholding
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*not like HU")
 
 SIDE, SLICES = 48, 12
+WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "emcclick_ct_hr18s.pth"
 
 
 def drawn(*boxes, slices=SLICES):
@@ -280,6 +283,29 @@ def test_undo_is_exact_across_slices_objects_and_propagations(predictor_of):
     assert not predictor.labels.any()
     with pytest.raises(RuntimeError, match="there is no click to undo"):
         predictor.undo()
+
+
+# --- the weights that come with the project
+
+
+@pytest.mark.slow
+def test_a_click_finds_most_of_a_generated_liver(save_nifti, tmp_path):
+    patient = random_patient(np.random.default_rng(0), (128, 128, 24), (3.0, 3.0, 8.0))
+    path = save_nifti(tmp_path / "ct.nii.gz", patient.hu, patient.affine)
+    truth = np.isin(patient.labels, [LABELS["liver"], LABELS["liver tumour"]])
+    predictor = VolumePredictor(isegm.load_network(WEIGHTS), open_volume(path), size=256)
+    click = NextVoxelClick(truth).click(predictor.mask)
+    predictor.click(click.voxel, click.positive)
+    first = predictor.mask
+    assert predictor.propagate()
+    mask = predictor.mask
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.5
+    np.testing.assert_array_equal(mask[..., click.k], first[..., click.k])
+    predictor.undo()
+    assert not predictor.mask.any()
+    predictor.click(click.voxel, click.positive)
+    predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, mask)
 
 
 # --- several objects

@@ -15,8 +15,8 @@ from isegm.inference.volume_segmenter import VolumeMask
 from isegm.volumes.orientation import INFERIOR_SUPERIOR, SlicePlan, upright
 from isegm.volumes.windowed import read_pictures
 
-SIDE = 320
-"""Pixels a side of each plane's panel."""
+SIDE = 360
+"""Pixels a side of the axial plane's panel; the others' sides are half as long."""
 _MOST_PIXELS = 1024
 """A plane is enlarged to cubic voxels up to so many pixels a side."""
 
@@ -34,7 +34,7 @@ def draw_volume(sample: VolumeSample, mask: VolumeMask, clicks: Sequence[VoxelCl
         clicks: On the volume's voxels.
 
     Returns:
-        (``SIDE``, 3 ``SIDE``, 3) RGB.
+        (``SIDE``, 1.5 ``SIDE``, 3) RGB: the axial plane, and beside it the coronal above the sagittal one.
 
     Raises:
         InputError: The volume cannot be read.
@@ -49,8 +49,9 @@ def draw_volume(sample: VolumeSample, mask: VolumeMask, clicks: Sequence[VoxelCl
         index = int(shown.sum(axis=tuple({0, 1, 2} - {plan.axis})).argmax())
         here = [_in_plane(click, plan, mask.shape) for click in clicks if click.voxel[plan.axis] == index]
         picture, truth, drawn = (plan.pictures(array)[index] for array in (grey, sample.truth, mask))
-        panels.append(_draw_plane(picture, truth, drawn, here, spacing[[plan.row_axis, plan.col_axis]]))
-    return np.concatenate(panels, axis=1)
+        side = SIDE if plan.axis == axial.axis else SIDE // 2
+        panels.append(_draw_plane(picture, truth, drawn, here, spacing[[plan.row_axis, plan.col_axis]], side))
+    return np.concatenate([panels[0], np.concatenate(panels[1:])], axis=1)
 
 
 def planes(affine: npt.NDArray[np.float64]) -> tuple[SlicePlan, SlicePlan, SlicePlan]:
@@ -91,11 +92,12 @@ def _draw_plane(
     mask: npt.NDArray[np.bool_],
     clicks: Sequence[Click],
     spacing: npt.NDArray[np.float64],
+    side: int,
 ) -> Picture:
-    """Draw the part of a plane that matters, (``SIDE``, ``SIDE``, 3), black where there is none."""
+    """Draw the part of a plane that matters, (side, side, 3), black where there is none."""
     factors = spacing / spacing.min()
     factors *= min(1.0, _MOST_PIXELS / (factors * grey.shape).max())
-    rows, cols = (max(1, round(side * factor)) for side, factor in zip(grey.shape, factors, strict=True))
+    rows, cols = (max(1, round(size * factor)) for size, factor in zip(grey.shape, factors, strict=True))
     image = cv2.resize(np.ascontiguousarray(grey), (cols, rows), interpolation=cv2.INTER_LINEAR)
     areas = [
         cv2.resize(area.astype(np.uint8), (cols, rows), interpolation=cv2.INTER_NEAREST) > 0
@@ -111,8 +113,8 @@ def _draw_plane(
     moved = [replace(click, row=click.row - part[0].start, col=click.col - part[1].start) for click in scaled]
     picture = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
     cut = Sample("", np.ascontiguousarray(picture[part]), areas[0][part].astype(np.int8), None)
-    drawn = draw_contours(cut, np.ascontiguousarray(areas[1][part]), moved, SIDE, SIDE)
-    panel = np.zeros((SIDE, SIDE, 3), np.uint8)
-    top, left = (SIDE - drawn.shape[0]) // 2, (SIDE - drawn.shape[1]) // 2
+    drawn = draw_contours(cut, np.ascontiguousarray(areas[1][part]), moved, side, side)
+    panel = np.zeros((side, side, 3), np.uint8)
+    top, left = (side - drawn.shape[0]) // 2, (side - drawn.shape[1]) // 2
     panel[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
     return panel

@@ -41,8 +41,8 @@ def test_each_plane_is_where_the_mask_is_worst(tmp_path):
     mask[12, 12, 8] = False  # the only error
     picture = draw_volume(volume_sample(tmp_path, truth), mask, [VoxelClick(12, 12, 8, positive=True)])
 
-    assert picture.shape == (SIDE, 3 * SIDE, 3)
-    for panel in np.split(picture, 3, axis=1):
+    assert picture.shape == (SIDE, SIDE + SIDE // 2, 3)
+    for panel in (picture[:, :SIDE], *np.split(picture[:, SIDE:], 2)):
         assert has(panel, TRUTH_COLOUR)
         assert has(panel, MASK_COLOUR)
         assert has(panel, POSITIVE_COLOUR)  # the click lies in all planes

@@ -215,6 +215,21 @@ def _let_the_first_speak() -> None:
         time.sleep(_OTHERS_WAIT_SECONDS)
 
 
+def add_dicom_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of tools that read DICOM series: which one, and what is done about a tilted gantry."""
+    parser.add_argument(
+        "--series",
+        metavar="S",
+        help="of DICOM with several series: number, description or UID of the one meant (default: the only "
+        "CT volume; where there are several, they are listed)",
+    )
+    parser.add_argument(
+        "--untilt",
+        action="store_true",
+        help="resample DICOM slices of a tilted gantry so that they lie straight above each other",
+    )
+
+
 def numbers(text: str | None, option: str) -> list[int] | None:
     """Split a comma-separated list of whole numbers.
 

@@ -1,6 +1,6 @@
 """Extract pictures and masks of an organ from CT volumes and their labels.
 
-Volumes are NIfTI files::
+Volumes are NIfTI files, or DICOM series::
     isegm extract Task09_Spleen/labelsTr datasets spleen
     isegm extract Task03_Liver/labelsTr datasets liver --min-pixels 500 --every 3
     isegm extract my_labels datasets kidney --images my_volumes --labels 2 3 --window -20,400
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from isegm.commands.command_line import (
     Parser,
+    add_dicom_options,
     command,
     print_line,
     report_problems,
@@ -79,6 +80,7 @@ def build_parser() -> Parser:
         default="upright",
         help="upright: axial, anterior up, the patient's right on the left (default); raw: as stored",
     )
+    add_dicom_options(parser)
     parser.add_argument("--workers", type=int, metavar="N", help="volumes at once (default: one a core)")
     parser.add_argument(
         "--force", action="store_true", help="replace what was extracted from the same volumes before"
@@ -101,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         every=arguments.every,
         raw=arguments.orientation == "raw",
         force=arguments.force,
+        series=arguments.series,
+        untilt=arguments.untilt,
     )
     if organ.note:
         print_line(f"note: {organ.note}")

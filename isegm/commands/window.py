@@ -1,6 +1,6 @@
 """Window CT volumes to 8 bits, geometry kept.
 
-Volumes are NIfTI files::
+Volumes are NIfTI files, or DICOM series::
     isegm window Task09_Spleen/imagesTr windowed/spleen spleen
     isegm window Task06_Lung/imagesTr windowed/lung lung
     isegm window Totalsegmentator_dataset windowed liver
@@ -13,7 +13,13 @@ Writes a volume of the same name for each (a patient's folder before it), and wi
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.commands.command_line import Parser, command, report_problems, shield_negative_levels
+from isegm.commands.command_line import (
+    Parser,
+    add_dicom_options,
+    command,
+    report_problems,
+    shield_negative_levels,
+)
 from isegm.volumes.windows import WINDOWS, Window
 from isegm.wording import counted
 
@@ -32,6 +38,7 @@ def build_parser() -> Parser:
         help=f"a window ({', '.join(WINDOWS)}, or level,width in HU), an organ whose window is "
         "known, or a .json file that maps file names to windows",
     )
+    add_dicom_options(parser)
     parser.add_argument("--workers", type=int, metavar="N", help="volumes at once (default: one a core)")
     parser.add_argument("--force", action="store_true", help="replace volumes that are there already")
     return parser
@@ -45,7 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     windows = parse_windows(arguments.organ)
     report = normalize(
-        arguments.path_nifti, arguments.path_to_save, windows, arguments.force, arguments.workers
+        arguments.path_nifti,
+        arguments.path_to_save,
+        windows,
+        arguments.force,
+        arguments.workers,
+        arguments.series,
+        arguments.untilt,
     )
     status = report_problems(report.problems)
     used = f"window {windows}" if isinstance(windows, Window) else f"windows by {arguments.organ}"

@@ -20,7 +20,7 @@ from isegm.compare.scores import Scores, score
 from isegm.compare.summary import Summary, summarise_scores
 from isegm.errors import InputError, InputProblems, InputWarning, describe, warn_together
 from isegm.metrics.bootstrap import RESAMPLES, SEED
-from isegm.volumes.files import is_volume
+from isegm.volumes.files import is_mask_volume
 
 PLOTTED_METRICS = ("recall", "precision")
 CONVENTIONS = (
@@ -112,9 +112,9 @@ def compare(settings: Settings) -> Comparison:
     if existing and not settings.force:
         raise InputError(f"{existing[0]}: exists; `force` overwrites it, or take another folder")
     pairing = pair_masks(settings.truth_path, settings.prediction_path)
-    pictures = [pair.truth for pair in pairing.pairs if not is_volume(pair.truth)]
+    pictures = [pair.truth for pair in pairing.pairs if not is_mask_volume(pair.truth)]
     if settings.labels is not None and pictures:
-        raise InputError(f"{pictures[0]}: is a picture; labels are for NIfTI volumes")
+        raise InputError(f"{pictures[0]}: is a picture; labels are for volumes")
     manifest = read_spacings(settings.truth_path) if pictures and settings.spacing is None else {}
 
     unmatched = [

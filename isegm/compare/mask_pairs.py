@@ -41,7 +41,8 @@ class Pairing:
 def pair_masks(truth_path: Path, prediction_path: Path) -> Pairing:
     """Pair the masks of two folders by exact stem, or two files as they are.
 
-    Masks are PNG, JPEG, BMP and TIFF pictures and NIfTI volumes; ``.nii.gz`` is one suffix. A pair of files,
+    Masks are PNG, JPEG, BMP and TIFF pictures, NIfTI volumes and DICOM SEGs (``.dcm``); ``.nii.gz`` is one
+    suffix. A pair of files,
     ``.hdr`` and ``.img``, counts by its header. Hidden files, sub-folders and other files are passed over.
 
     Raises:
@@ -75,7 +76,7 @@ def mask_name(path: Path) -> str | None:
 
     Composed and decomposed characters (as in archives made on a Mac) give the same name.
     """
-    if files.is_volume(path):
+    if files.is_mask_volume(path):
         return files.stem(path.name)
     is_picture = path.suffix.lower() in PICTURE_SUFFIXES
     return unicodedata.normalize("NFC", path.stem) if is_picture else None
@@ -84,7 +85,9 @@ def mask_name(path: Path) -> str | None:
 def _name_of_file(path: Path) -> str:
     name = mask_name(path)
     if name is None:
-        raise InputError(f"{path}: not a mask; give a picture (PNG, JPEG, BMP, TIFF) or a NIfTI volume")
+        raise InputError(
+            f"{path}: not a mask; give a picture (PNG, JPEG, BMP, TIFF), a NIfTI volume or a DICOM SEG"
+        )
     return name
 
 

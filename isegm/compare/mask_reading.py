@@ -17,8 +17,8 @@ from isegm.limits import MOST_TEXT_BYTES, read_text
 from isegm.masks import read_mask
 from isegm.metrics.overlap import Mask
 from isegm.reading import read_reading_beside
-from isegm.volumes.files import is_volume, open_volume
-from isegm.volumes.grid import common_grid
+from isegm.volumes.files import is_mask_volume, open_volume
+from isegm.volumes.grid import align, common_grid
 from isegm.volumes.volume import Volume
 
 Spacing = tuple[float, ...]
@@ -54,7 +54,7 @@ def read_mask_pair(
     """Read both masks of a pair.
 
     Args:
-        pair: Two pictures or two NIfTI volumes.
+        pair: Two pictures or two volumes, each NIfTI or a DICOM SEG.
         manifest: Spacing of pictures by name; see :func:`read_spacings`.
         labels: Which label values of a volume are object; None is every value but 0.
         spacing: In mm, one number an axis; overrides manifest and affine.
@@ -63,9 +63,9 @@ def read_mask_pair(
         InputError: The files are of different kinds, sizes or grids, one cannot be read or is no mask, or
             the spacing has another number of axes.
     """
-    if is_volume(pair.truth) != is_volume(pair.prediction):
+    if is_mask_volume(pair.truth) != is_mask_volume(pair.prediction):
         raise InputError(f"{pair.prediction}: cannot be compared with {pair.truth}; give both in one format")
-    masks = _read_volumes(pair, labels) if is_volume(pair.truth) else _read_pictures(pair, manifest)
+    masks = _read_volumes(pair, labels) if is_mask_volume(pair.truth) else _read_pictures(pair, manifest)
     if spacing is None:
         return masks
     if len(spacing) != masks.truth.ndim:
@@ -147,7 +147,7 @@ def _read_pictures(pair: Pair, manifest: dict[str, Spacing]) -> MaskPair:
 
 
 def _read_volumes(pair: Pair, labels: Sequence[int] | None) -> MaskPair:
-    truth, prediction = open_volume(pair.truth), open_volume(pair.prediction)
+    truth, prediction = align(open_volume(pair.truth), open_volume(pair.prediction))
     placed = common_grid(prediction, truth)
     # A volume of one slice is a picture: as a volume, all of its pixels would be boundary.
     axes = [axis for axis in range(3) if placed.shape[axis] > 1]

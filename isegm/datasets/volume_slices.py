@@ -9,7 +9,7 @@ remade where a volume has changed. It takes about 0.75 MiB a labelled slice of 5
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from isegm.errors import InputError, InputWarning
 from isegm.extract.batch import run_batch
 from isegm.extract.volume_pairs import VolumePair, pair_volumes
 from isegm.storage import whole_file, write_text
-from isegm.volumes.files import open_volume
-from isegm.volumes.grid import common_grid
+from isegm.volumes.files import files_below, open_volume
+from isegm.volumes.grid import align, common_grid
 from isegm.volumes.hu_check import HuCheck
 from isegm.volumes.nifti import nifti_files
 from isegm.volumes.orientation import SlicePlan, upright
@@ -78,10 +78,12 @@ class _CacheJob:
     Attributes:
         pair: The label volume and its image.
         prefix: Where to.
+        series: Of an image that is DICOM, as for :func:`isegm.volumes.files.open_volume`.
     """
 
     pair: VolumePair
     prefix: Path
+    series: str | None = None
 
     @property
     def path(self) -> Path:
@@ -138,6 +140,7 @@ def find_slices(
     objects: Sequence[Sequence[int]] | None,
     window: Window,
     workers: int | None = None,
+    series: str | None = None,
 ) -> tuple[list[VolumeSlice], list[str]]:
     """Pair label and image volumes, as the extraction of pictures does, and write the cache where it lacks.
 
@@ -149,6 +152,7 @@ def find_slices(
         objects: Label values of each object; None makes every value an object.
         window: The window in which HU are shown.
         workers: Processes that write the cache; by default one a core.
+        series: Of images that are DICOM, as for :func:`isegm.volumes.files.open_volume`.
 
     Returns:
         Every slice that holds a wanted object, and lines that the user should read.
@@ -157,8 +161,8 @@ def find_slices(
         InputError: A path is missing, or no volume holds one of the objects.
         DatasetProblems: Volumes cannot be used: damaged, without an image, not matching it; all are listed.
     """
-    pairs, problems = pair_volumes(labels, images, organ)
-    jobs = [_CacheJob(pair, cache / f"{pair.name}-{_fingerprint(pair)}") for pair in pairs]
+    pairs, problems = pair_volumes(labels, images, organ, wants_dicom=series is not None)
+    jobs = [_CacheJob(pair, cache / f"{pair.name}-{_fingerprint(pair, series)}", series) for pair in pairs]
     missing = [job for job in jobs if not _index_path(job.prefix).is_file()]
     outcomes = dict(run_batch(_write_cache, missing, workers, "cache")) if missing else {}
     problems += [outcomes[i].problem for i in sorted(outcomes) if outcomes[i].problem]
@@ -182,14 +186,18 @@ def _slices_of(
     return [VolumeSlice(volume, int(index), numbers, window) for index in held]
 
 
-def _fingerprint(pair: VolumePair) -> str:
+def _fingerprint(pair: VolumePair, series: str | None) -> str:
     """Tells volumes apart, and a volume from what it was before it was changed."""
-    facts: list[object] = [_CACHE_VERSION]
-    for file in (*nifti_files(pair.label), *nifti_files(pair.image)):
+    facts: list[object] = [_CACHE_VERSION, series] if series else [_CACHE_VERSION]
+    for file in (*nifti_files(pair.label), *_files_of(pair.image)):
         if file.is_file():  # or else reading it ends in a line
             status = file.stat()
             facts += [str(file.resolve()), status.st_size, status.st_mtime_ns]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _files_of(image: Path) -> Iterable[Path]:
+    return files_below(image) if image.is_dir() else nifti_files(image)
 
 
 def _stacks(prefix: Path) -> tuple[Path, Path]:
@@ -204,7 +212,7 @@ def _write_cache(job: _CacheJob) -> None:
     """Write a volume's labelled slices; the index comes last, so that with it all is there."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InputWarning)
-        label, image = open_volume(job.pair.label), open_volume(job.pair.image)
+        label, image = align(open_volume(job.pair.label), open_volume(job.pair.image, job.series))
         plan = upright(common_grid(label, image).affine)
         values, kept = _find_labelled(label, plan.axis)
         check = HuCheck(image.path)

@@ -39,12 +39,16 @@ class NormalizeJob:
         output: Where its 8-bit copy goes; ``.gz`` compresses.
         window: Which HU become 0 to 255.
         force: Whether an existing ``output`` is replaced.
+        series: Of DICOM, as for :func:`isegm.volumes.files.open_volume`.
+        untilt: The same.
     """
 
     path: Path
     output: Path
     window: Window
     force: bool
+    series: str | None = None
+    untilt: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,8 @@ def normalize(
     windows: Window | Mapping[str, Window],
     force: bool = False,
     workers: int | None = None,
+    series: str | None = None,
+    untilt: bool = False,
 ) -> WindowingReport:
     """Write windowed 8-bit copies of volumes, and the record of their windows beside them.
 
@@ -139,18 +145,20 @@ def normalize(
             :func:`read_windows` gives them.
         force: Whether existing copies of the same volumes are replaced.
         workers: Processes; by default one a core.
+        series: Of volumes that are DICOM, as for :func:`isegm.volumes.files.open_volume`.
+        untilt: The same.
 
     Raises:
         InputError: ``source`` is missing or holds no volume, ``target`` is another file or would have
             copies among the volumes they are made of, or the record there is malformed.
     """
-    prefixes = list_images(source)
+    prefixes = list_images(source, wants_dicom=series is not None or untilt)
     paths = list(prefixes)
     outputs = {path: _output_path(source, path, target, prefix) for path, prefix in prefixes.items()}
     folder = outputs[paths[0]].parent
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder")
-    if folder.resolve() in {path.parent.resolve() for path in paths}:
+    if folder.resolve() in {(path if path.is_dir() else path.parent).resolve() for path in paths}:
         raise InputError(f"{folder}: the volumes themselves are in this folder; write to another one")
     record = _read_object(folder / RECORD) if (folder / RECORD).exists() else {}
     for name, value in record.items():
@@ -174,7 +182,7 @@ def normalize(
         elif window is None:
             problems[path] = f"{path}: the JSON file has no window for {path.name}; add one"
         else:
-            jobs.append(NormalizeJob(path, output, window, force))
+            jobs.append(NormalizeJob(path, output, window, force, series, untilt))
 
     outcomes: dict[int, JobOutcome[None]] = {}
     try:
@@ -190,11 +198,14 @@ def normalize(
 
 
 def _output_path(source: Path, path: Path, target: Path, prefix: str) -> Path:
-    if source.is_file() and target.name.lower().endswith((".nii", ".nii.gz")) and not target.is_dir():
+    is_single = source.is_file() or path.resolve() == source.resolve()  # a file, or a DICOM series' folder
+    if is_single and target.name.lower().endswith((".nii", ".nii.gz")) and not target.is_dir():
         return target
     name = path.name
-    if not name.lower().endswith((".nii", ".nii.gz")):  # a pair becomes a single file
-        name = stem(name) + (".nii.gz" if name.lower().endswith(".gz") else ".nii")
+    if path.is_dir():
+        name += ".nii.gz"
+    elif not name.lower().endswith((".nii", ".nii.gz")):  # a pair becomes a single file
+        name = stem(name) + (".nii.gz" if name.lower().endswith((".gz", ".dcm")) else ".nii")
     return target / f"{prefix}{name}"
 
 
@@ -220,7 +231,7 @@ def normalize_volume(job: NormalizeJob) -> None:
     """
     if job.output.exists() and not job.force:
         raise InputError(f"{job.path}: {job.output} exists already; `force` replaces it")
-    volume = open_volume(job.path)
+    volume = open_volume(job.path, job.series, untilt=job.untilt)
     if volume.is_8bit:
         raise InputError(
             f"{job.path}: 8-bit already, so it holds no HU to window; copy it if you want it there"

@@ -22,7 +22,7 @@ from isegm.extract.volume_pairs import VolumePair, pair_volumes
 from isegm.pictures import write_image
 from isegm.storage import seen_from
 from isegm.volumes.files import open_volume
-from isegm.volumes.grid import common_grid
+from isegm.volumes.grid import align, common_grid
 from isegm.volumes.hu_check import HuCheck
 from isegm.volumes.organs import Organ
 from isegm.volumes.orientation import RAW, SlicePlan, upright
@@ -46,6 +46,8 @@ class Extraction:
         raw: Whether to keep the array's order (slices along the last axis, the first axis running down)
             rather than turn the pictures upright.
         force: Whether a volume that was extracted before is extracted again.
+        series: Of images that are DICOM, as for :func:`isegm.volumes.files.open_volume`.
+        untilt: The same.
     """
 
     organ: Organ
@@ -54,6 +56,8 @@ class Extraction:
     every: int | None = None
     raw: bool = False
     force: bool = False
+    series: str | None = None
+    untilt: bool = False
 
     def __post_init__(self) -> None:
         for name, number in (("min_pixels", self.min_pixels), ("every", self.every)):
@@ -118,7 +122,8 @@ def extract(
         InputError: A path is missing, no images folder is given or known, or the manifest that lies in
             the folder is not one.
     """
-    pairs, problems = pair_volumes(labels, images, extraction.organ.name)
+    wants_dicom = extraction.series is not None or extraction.untilt
+    pairs, problems = pair_volumes(labels, images, extraction.organ.name, wants_dicom)
     present: defaultdict[str, list[Row]] = defaultdict(list)
     for row in read_manifest(extraction.manifest):
         present[_name_of_volume(row)].append(row)
@@ -192,7 +197,8 @@ def extract_volume(job: ExtractionJob) -> list[Row]:
             organ or values that are no integers, a chosen slice has NaN, or a picture is there already.
     """
     extraction, organ = job.extraction, job.extraction.organ
-    label, image = open_volume(job.pair.label), open_volume(job.pair.image)
+    image = open_volume(job.pair.image, extraction.series, untilt=extraction.untilt)
+    label, image = align(open_volume(job.pair.label), image)
     placed = common_grid(label, image)
     plan = RAW if extraction.raw else upright(placed.affine)
 

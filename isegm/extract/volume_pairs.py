@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isegm.errors import InputError
-from isegm.volumes.files import list_volumes, stem, volumes_in
+from isegm.volumes.files import dicom_in, is_mask_volume, is_volume, list_volumes, stem, volumes_in
 from isegm.wording import counted
 
 # The last word of the name of a label volume that lies in its patient's folder.
@@ -29,7 +29,9 @@ class VolumePair:
     name: str
 
 
-def pair_volumes(labels: Path, images: Path | None, organ: str) -> tuple[list[VolumePair], list[str]]:
+def pair_volumes(
+    labels: Path, images: Path | None, organ: str, wants_dicom: bool = False
+) -> tuple[list[VolumePair], list[str]]:
     """Find the image of each label volume.
 
     Args:
@@ -39,6 +41,7 @@ def pair_volumes(labels: Path, images: Path | None, organ: str) -> tuple[list[Vo
         images: The image volume or their folder; None takes the sibling ``imagesTr`` of a ``labelsTr``, or
             the other volume in a patient's folder.
         organ: Which of a patient's ``segmentations`` is meant.
+        wants_dicom: Whether of ``images`` only DICOM counts.
 
     Returns:
         The pairs, in the order of labels, and a line for each label that has none.
@@ -51,17 +54,21 @@ def pair_volumes(labels: Path, images: Path | None, organ: str) -> tuple[list[Vo
     if labels.is_dir() and images is None and not labels.absolute().name.startswith("labels"):
         found, problems = _pair_patients(labels, organ)
     else:
-        found, problems = _pair_labels(labels, images)
+        found, problems = _pair_labels(labels, images, wants_dicom)
     names = Counter(pair.name for pair in found)
     same = [pair for pair in found if names[pair.name] > 1]
     problems += [f"{pair.label}: another label has the same name, {pair.name}; rename one" for pair in same]
     return [pair for pair in found if pair not in same], problems
 
 
-def list_images(path: Path) -> dict[Path, str]:
+def list_images(path: Path, wants_dicom: bool = False) -> dict[Path, str]:
     """Find the image volumes at a path: itself, those of a folder, or those of a folder with one a patient.
 
     Labels in a patient's folder (see :func:`pair_volumes`) are left out.
+
+    Args:
+        path: A file or folder.
+        wants_dicom: Whether NIfTI files are passed over.
 
     Returns:
         The images, in the order of their names, and what stands before each one's name to tell it from those
@@ -70,6 +77,8 @@ def list_images(path: Path) -> dict[Path, str]:
     Raises:
         InputError: As :func:`isegm.volumes.files.list_volumes`.
     """
+    if wants_dicom:
+        return dict.fromkeys(list_volumes(path, wants_dicom), "")
     patient = path if path.is_dir() else path.parent
     own = volumes_in(patient) if patient.is_dir() else []
     images = [volume for volume in own if not _is_label(volume)]
@@ -94,17 +103,17 @@ def _is_label(path: Path) -> bool:
     return re.split(r"[\W_]", stem(path.name))[-1] in _LABEL_WORDS
 
 
-def _pair_labels(labels: Path, images: Path | None) -> tuple[list[VolumePair], list[str]]:
+def _pair_labels(labels: Path, images: Path | None, wants_dicom: bool) -> tuple[list[VolumePair], list[str]]:
     """The pairs of a label volume, or a folder of them, with images that lie elsewhere."""
     found: list[VolumePair] = []
     problems = []
     label_paths = list_volumes(labels)
-    image_paths = _list_images(labels, images)
+    image_paths = _list_images(labels, images, wants_dicom)
     for label in label_paths:
         try:
-            if len(label_paths) == 1 and images is not None and images.is_file():
+            if len(label_paths) == 1 and images is not None and _is_one(images, image_paths):
                 # A single label and a single image belong together whatever their names.
-                pair = VolumePair(label, images, _name_of_two(label, images))
+                pair = VolumePair(label, image_paths[0], _name_of_two(label, image_paths[0]))
             else:
                 pair = VolumePair(label, _image_of(label, image_paths), stem(label.name))
             if label.resolve() == pair.image.resolve():
@@ -115,16 +124,21 @@ def _pair_labels(labels: Path, images: Path | None) -> tuple[list[VolumePair], l
     return found, problems
 
 
-def _list_images(labels: Path, images: Path | None) -> list[Path]:
+def _is_one(path: Path, volumes: Sequence[Path]) -> bool:
+    """Whether a path is a volume, a file or a DICOM folder, rather than a folder with volumes in it."""
+    return path.is_file() or [volume.resolve() for volume in volumes] == [path.resolve()]
+
+
+def _list_images(labels: Path, images: Path | None, wants_dicom: bool) -> list[Path]:
     if images is not None:
-        return list_volumes(images)
+        return list_volumes(images, wants_dicom)
     folder = labels if labels.is_dir() else labels.parent
     name = folder.absolute().name
     if not name.startswith("labels"):
         raise InputError(
             f"{labels}: not in a labelsTr folder with an imagesTr beside it; give the images, too"
         )
-    return list_volumes(folder.absolute().parent / name.replace("labels", "images", 1))
+    return list_volumes(folder.absolute().parent / name.replace("labels", "images", 1), wants_dicom)
 
 
 def _image_of(label: Path, images: Sequence[Path]) -> Path:
@@ -157,14 +171,21 @@ def _pair_patients(folder: Path, organ: str) -> tuple[list[VolumePair], list[str
 
 def _pair_patient(patient: Path, organ: str) -> VolumePair | str | None:
     """The pair in a patient's folder, a line why there is none, or None where there are no volumes."""
-    own, organs = volumes_in(patient), patient / "segmentations"
-    labels = [path for path in volumes_in(organs) if stem(path.name) == organ] if organs.is_dir() else []
-    labels = labels or [path for path in own if _is_label(path)]
+    own, organs = _volumes_or_segmentations(patient), patient / "segmentations"
+    organs_in = _volumes_or_segmentations(organs) if organs.is_dir() else []
+    labels = [path for path in organs_in if stem(path.name) == organ]
+    labels = labels or [path for path in own if _is_label(path) or not is_volume(path)]
     images = [path for path in own if path not in labels]
+    if labels and not images:
+        images = [path for path in dicom_in(patient) if path.is_dir()]
     if len(labels) == len(images) == 1:
         return VolumePair(labels[0], images[0], _name_of_two(labels[0], images[0]))
     problem = f"{counted(len(labels), 'label volume')} of {organ} and {counted(len(images), 'image')}"
     return f"{patient}: holds {problem}; one of each is needed" if own else None
+
+
+def _volumes_or_segmentations(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name[0] != "." and is_mask_volume(path))
 
 
 def _name_of_two(label: Path, image: Path) -> str:
@@ -175,6 +196,8 @@ def _name_of_two(label: Path, image: Path) -> str:
     """
     # Where the files lie, not where they lead if they are links, as those of git-annex are.
     folder, own, name = image.parent.resolve(), label.parent.resolve(), stem(label.name)
+    if image.is_dir() and image.resolve() in (own, *own.parents):
+        folder = image.resolve()
     is_folder_of_patient = folder in (own, *own.parents) and stem(image.name) not in (
         name,
         f"{name}_0000",

@@ -6,6 +6,7 @@ A source is written ``KIND:PATH:option=value:...@WEIGHT``; options and weight ma
     folder:datasets/cells:images=img:masks=gt:read=binary
     nifti:Task03_Liver:organ=liver                           imagesTr/ and labelsTr/
     nifti:Task01:labels=1+2,3:window=brain:jitter=0.1,1.3@2
+    nifti:labels:images=dicom:series=3:labels=1              one folder of DICOM files a patient
     coco:annotations/instances_train2017.json:images=train2017
     lvis:lvis_v1_train.json:images=coco@3
     sbd:datasets/SBD
@@ -336,6 +337,7 @@ def _open_nifti(spec: SourceSpec, cache: Path) -> Source:
         cache=cache,
         objects=objects,
         window=window or WINDOWS["abdomen"],  # a picture with a window holds HU
+        series=spec.options.get("series"),
     )
     if organ in ORGANS and ORGANS[organ].note:
         notes.insert(0, f"source {spec.text}: {ORGANS[organ].note}")
@@ -402,7 +404,7 @@ KINDS: Mapping[str, _Kind] = {
         frozenset({"images", "masks", "content", "read", "ignore", "shrink", "turn"}), _open_folder, "PATH"
     ),
     "nifti": _Kind(
-        frozenset({"images", "organ", "labels", "window", "jitter", "shrink", "turn"}),
+        frozenset({"images", "organ", "labels", "window", "jitter", "series", "shrink", "turn"}),
         _open_nifti,
         "PATH:organ=NAME",
     ),

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from isegm.errors import InputError, is_out_of_memory
 from isegm.limits import MOST_BESIDE_VOXELS, MOST_PIXELS, MOST_VOXELS, check_bytes
-from isegm.volumes.files import is_dicom
+from isegm.volumes.files import SEGMENTATION_CLASSES, is_dicom
 
 try:
     import pydicom
@@ -37,9 +37,6 @@ except ImportError as missing:
     raise InputError(
         f"{missing.name or 'pydicom'} is not installed, which DICOM needs; pip install '.[dicom]' brings it"
     ) from None
-
-SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-"""The classes of Segmentation Storage, and of Label Map Segmentation Storage."""
 
 _MOST_FILE_BYTES = 2**32
 _MOST_INFLATED = 4 * MOST_PIXELS + MOST_BESIDE_VOXELS

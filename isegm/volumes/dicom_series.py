@@ -5,20 +5,20 @@ DICOMDIR adds nothing to that. A series whose slices do not fit together (severa
 places, sizes, orientations) is in parts, each a volume of its own; localizers among its slices are left out.
 """
 
-import os
+import contextlib
 import warnings
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from isegm.errors import FileWarning, InputError, InputProblems
+from isegm.errors import FileWarning, InputError
 from isegm.volumes.dicom_file import DicomFile, Frame, read_file
+from isegm.volumes.files import files_below
 from isegm.wording import counted
 
-_MOST_FILES = 100_000
 # Apart by less, in mm, two slices lie at the same place.
 _SAME_PLACE_MM = 0.01
 # Directions differ by less in every component, and pixel spacings by less than this share.
@@ -61,11 +61,11 @@ class Series:
         return self.file.modality == "CT" and not self.is_localizer and not self.file.is_segmentation
 
     def __str__(self) -> str:
+        """What a user sees of it in a list."""
         file = self.file
         size = f"{file.columns} x {file.rows} x {len(self.frames)}"
-        description = file.description or "(no description)"
         kind = f"{file.modality or 'no modality'}{' localizer' if self.is_localizer else ''}"
-        return f"{self.names[0]}: {description}, {kind}, {size}, UID {self.names[1]}"
+        return f"{self.names[0]} ({file.description or 'no description'}, {kind}, {size})"
 
 
 def find_series(path: Path) -> list[Series]:
@@ -80,7 +80,7 @@ def find_series(path: Path) -> list[Series]:
     """
     if path.is_file() and path.name.upper() == "DICOMDIR":
         path = path.parent
-    paths = [path] if path.is_file() else files_below(path)
+    paths = iter([path]) if path.is_file() else files_below(path)
     files: list[DicomFile] = []
     damaged: list[str] = []
     for each in paths:
@@ -104,21 +104,13 @@ def find_series(path: Path) -> list[Series]:
     return sorted(series, key=_order)
 
 
-def files_below(folder: Path) -> list[Path]:
-    """All files in a folder and below, hidden ones left out, in a fixed order.
-
-    Raises:
-        InputError: The folder is not there, or holds more files than any series has.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such file or folder; check the path")
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in sorted(names) if not name.startswith(".")]
-        if len(found) > _MOST_FILES:
-            raise InputError(f"{folder}: holds more than {_MOST_FILES} files; name the folder of one study")
-    return [path for path in found if path.is_file()]
+def study_of(folder: Path) -> str | None:
+    """The UID of the study that the first picture in a folder, or below, is of; None where there is none."""
+    for path in files_below(folder):
+        with contextlib.suppress(InputError):
+            if file := read_file(path):
+                return file.study
+    return None
 
 
 def choose_series(path: Path, wanted: str | int | None = None) -> Series:
@@ -140,7 +132,7 @@ def choose_series(path: Path, wanted: str | int | None = None) -> Series:
             chosen = found
         if len(chosen) != 1:
             what = "several CT volumes" if chosen else "no CT volume"
-            raise _problem(path, f"holds {what}; name the series (`series`), of these:", found)
+            raise _problem(path, f"holds {what}; name one of its series by `series`", found)
     else:
         text = str(wanted).strip()
         chosen = [one for one in found if text in one.names]
@@ -149,7 +141,9 @@ def choose_series(path: Path, wanted: str | int | None = None) -> Series:
         chosen = [one for one in chosen if not one.is_localizer] or chosen
         if len(chosen) != 1:
             what = "is several" if chosen else "is none"
-            raise _problem(path, f"series {text!r} {what} of these; name one:", found)
+            raise _problem(
+                path, f"series {text!r} {what} of those that it holds; name one by `series`", found
+            )
     return _with_notes(chosen[0], found)
 
 
@@ -167,8 +161,11 @@ def _with_notes(chosen: Series, found: Sequence[Series]) -> Series:
     return replace(chosen, notes=(*chosen.notes, note))
 
 
-def _problem(path: Path, said: str, found: Iterable[Series]) -> InputError:
-    return InputProblems([f"{path}: {said}", *(f"  {series}" for series in found)])
+def _problem(path: Path, said: str, found: Sequence[Series]) -> InputError:
+    """The line that lists series; those of one number with their UIDs."""
+    numbers = Counter(series.names[0] for series in found)
+    listed = (f"{one}{f' UID {one.names[1]}' if numbers[one.names[0]] > 1 else ''}" for one in found)
+    return InputError(f"{path}: {said}: {'; '.join(listed)}")
 
 
 def _order(series: Series) -> tuple[bool, int, str, int]:

@@ -1,6 +1,8 @@
-"""Volumes by the names of their files: what is one, what it is called, and how it is opened."""
+"""Where volumes are: what stands for one, what it is called, and how it is opened."""
 
+import os
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 from isegm.errors import InputError
@@ -10,11 +12,16 @@ from isegm.volumes.volume import Volume
 LISTED_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 """Of the files that stand for a volume: a pair of files counts by its header."""
 
-_SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img")
+SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""DICOM's classes of Segmentation Storage, and of Label Map Segmentation Storage."""
+
+_NIFTI_SUFFIXES = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img")
+_SUFFIXES = (*_NIFTI_SUFFIXES, ".dcm")
+_MOST_FILES = 100_000
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a file stands for a volume, by its name."""
+    """Whether a file stands for a NIfTI volume, by its name."""
     return path.name.lower().endswith(LISTED_SUFFIXES)
 
 
@@ -28,10 +35,15 @@ def stem(name: str) -> str:
     return unicodedata.normalize("NFC", name[: len(name) - len(suffix)])
 
 
-def list_volumes(path: Path) -> list[Path]:
-    """The volumes at ``path``: itself if it is a file, else those right in that folder, by name.
+def list_volumes(path: Path, wants_dicom: bool = False) -> list[Path]:
+    """The volumes at ``path``: itself if it is a file, else those of that folder, by name.
 
-    Hidden files are left out (macOS leaves ``._name.nii.gz`` files beside the true ones).
+    Those are the NIfTI files right in it, or if there are none, what :func:`dicom_in` finds. Hidden files are
+    left out (macOS leaves ``._name.nii.gz`` files beside the true ones).
+
+    Args:
+        path: A file or folder.
+        wants_dicom: Whether NIfTI files are passed over.
 
     Raises:
         InputError: The path is not there, or the folder holds no volume.
@@ -40,15 +52,19 @@ def list_volumes(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder; check the path")
-    found = volumes_in(path)
+    found = [] if wants_dicom else volumes_in(path)
+    if found:
+        warn_of_links(path, [entry for entry in found if entry.is_symlink()])
+    found = found or dicom_in(path)
     if not found:
-        raise InputError(f"{path}: no NIfTI file ({', '.join(LISTED_SUFFIXES)}) in this folder; name another")
-    warn_of_links(path, [entry for entry in found if entry.is_symlink()])
+        raise InputError(
+            f"{path}: no NIfTI file ({', '.join(LISTED_SUFFIXES)}) in this folder, and no DICOM; name another"
+        )
     return found
 
 
 def volumes_in(folder: Path) -> list[Path]:
-    """The volumes right in a folder, by name; none if there are none.
+    """The NIfTI volumes right in a folder, by name; none if there are none.
 
     Hidden files are left out, but not links that lead nowhere: what they stand for would be missed.
     """
@@ -67,6 +83,60 @@ def is_dicom(path: Path) -> bool:
     except OSError:
         return False
     return head[128:] == b"DICM" or head[:2] in (b"\x02\0", b"\x08\0")
+
+
+def is_segmentation(path: Path) -> bool:
+    """Whether a file is a DICOM SEG, by the class that stands at its beginning."""
+    if not path.is_file() or not is_dicom(path):
+        return False
+    with path.open("rb") as file:
+        head = file.read(1024)
+    class_at = head.find(b"\x02\0\x02\0UI")
+    length = int.from_bytes(head[class_at + 6 : class_at + 8], "little")
+    return head[class_at + 8 : class_at + 8 + length].decode("latin-1").strip("\0 ") in SEGMENTATION_CLASSES
+
+
+def is_mask_volume(path: Path) -> bool:
+    """Whether a file stands for a volume that may hold masks: NIfTI by its name, or a DICOM SEG."""
+    return is_volume(path) or (path.suffix.lower() == ".dcm" and is_segmentation(path))
+
+
+def dicom_in(folder: Path) -> list[Path]:
+    """The DICOM volumes of a folder; none if there are none.
+
+    A folder with DICOM files right in it is one volume, or each file if all are SEGs. Without, a folder whose
+    folders hold one study is one volume, too; of several studies each folder right in it that holds
+    DICOM files, somewhere below, is one.
+    """
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    own = [entry for entry in entries if entry.is_file() and is_dicom(entry)]
+    folder = folder if folder.name else folder.resolve()
+    if own:
+        segmentations = [entry for entry in own if is_segmentation(entry)]
+        return segmentations if len(segmentations) == len(own) else [folder]
+    holding = [entry for entry in entries if entry.is_dir() and any(map(is_dicom, files_below(entry)))]
+    if len(holding) > 1:
+        from isegm.volumes.dicom_series import study_of
+
+        if len({study_of(entry) for entry in holding}) > 1:
+            return holding
+    return [folder] if holding else []
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files in a folder and below, hidden ones left out, in a fixed order.
+
+    Raises:
+        InputError: There are more than any study has.
+    """
+    count = 0
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        visible = sorted(name for name in names if not name.startswith("."))
+        count += len(visible)
+        if count > _MOST_FILES:
+            raise InputError(f"{folder}: holds more than {_MOST_FILES} files; name the folder of one study")
+        yield from (path for path in (Path(place, name) for name in visible) if path.is_file())
 
 
 def open_volume(path: str | Path, series: str | int | None = None, *, untilt: bool = False) -> Volume:
@@ -95,7 +165,10 @@ def open_volume(path: str | Path, series: str | int | None = None, *, untilt: bo
     if not path.name.isprintable():
         raise InputError(f"{path}: its name cannot be printed; rename it")
     # nibabel and pydicom take a while to import, and most masks are pictures.
-    if path.name.lower().endswith(_SUFFIXES):
+    if path.name.lower().endswith(_NIFTI_SUFFIXES) and not path.is_dir():
+        if series is not None or untilt:
+            setting = "untilt" if series is None else "series"
+            raise InputError(f"{path}: a NIfTI file, but `{setting}` is for DICOM; leave it out")
         from isegm.volumes.nifti import open_nifti_volume
 
         return open_nifti_volume(path)

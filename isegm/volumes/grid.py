@@ -14,6 +14,16 @@ GRID_TOLERANCE = 0.01
 precision or as rounded text, while a true mismatch is off by half a voxel or more."""
 
 
+def align(first: Volume, second: Volume) -> tuple[Volume, Volume]:
+    """Turn round the axes of what can be turned round (DICOM) so that two volumes lie on each other.
+
+    Returns:
+        Both volumes; what does not fit is as it was.
+    """
+    first = first.on_grid_of(second)
+    return first, second.on_grid_of(first)
+
+
 def common_grid(first: Volume, second: Volume) -> Volume:
     """Check that two volumes lie on one grid, and return the one whose affine holds for both.
 

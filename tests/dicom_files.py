@@ -12,6 +12,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
     generate_uid,
 )
 
@@ -44,6 +45,8 @@ def dataset(pixels, position, **tags):
     slice_.Modality = "CT"
     slice_.SeriesNumber, slice_.AcquisitionNumber, slice_.InstanceNumber = 3, 1, 1
     slice_.SeriesDescription = "abdomen"
+    slice_.StudyID, slice_.AccessionNumber, slice_.ReferringPhysicianName = "1", "", ""
+    slice_.PatientBirthDate, slice_.PatientSex = "", ""
     slice_.StudyDate, slice_.StudyTime = "20240102", "101112"
     slice_.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     slice_.ImagePositionPatient = [f"{float(number):.10g}" for number in position]
@@ -61,18 +64,21 @@ def dataset(pixels, position, **tags):
     for keyword, value in tags.items():
         if value is None:
             delattr(slice_, keyword)
+        elif isinstance(value, pydicom.DataElement):
+            slice_.add(value)
         else:
             setattr(slice_, keyword, value)
     return slice_
 
 
-def write(path, slice_, syntax=ExplicitVRLittleEndian, encoder=""):
+def write(path, slice_, syntax=ExplicitVRLittleEndian):
     """Write a dataset in a transfer syntax, compressed if that is."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     syntax = pydicom.uid.UID(syntax)
     if syntax.is_encapsulated:
-        slice_.compress(syntax, encoding_plugin=encoder, generate_instance_uid=False)
+        plugin = "pydicom" if syntax == RLELossless else ""  # another one writes half of a byte's values
+        slice_.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
     elif syntax == ExplicitVRBigEndian and slice_.BitsAllocated == 16:
         slice_.PixelData = np.frombuffer(slice_.PixelData, "<u2").astype(">u2").tobytes()
     slice_.file_meta.TransferSyntaxUID = syntax

@@ -204,7 +204,7 @@ def _step(folder: Path, frames: Sequence[Frame], normal: npt.NDArray[np.float64]
             f"{one.path.name} first ({along[doubled[0]]:.2f} mm); remove what does not belong"
         )
     if np.abs(steps - steps[0]).max() > SPACING_TOLERANCE_MM:
-        usual = float(np.median(steps))
+        usual = float(np.percentile(steps, 25, method="lower"))  # fewer may be missing than are there
         multiples = np.rint(steps / usual)
         if (multiples >= 1).all() and np.abs(steps - multiples * usual).max() <= SPACING_TOLERANCE_MM:
             gap = int(np.argmax(multiples > 1))

@@ -208,8 +208,8 @@ def read_file(path: Path) -> DicomFile | None:
         if sop_class == _DIRECTORY_CLASS or not (has_preamble or sop_class):
             return None
         if "Rows" not in header and "Columns" not in header:
-            is_cut = not header and file.tell() >= _size(file)
-            if is_cut:
+            # pydicom is content with a header that ends anywhere.
+            if not header or "ImageType" in header or UID(sop_class).name.endswith("Image Storage"):
                 raise InputError(f"{path}: cut off in its header; fetch it again")
             return None
         return _file(path, header, sop_class, file)
@@ -461,7 +461,8 @@ def _frames(file: DicomFile) -> Iterator[Frame]:
         scale = _vector([1 if slope is None else slope, 0 if inter is None else inter], 2)
         if scale is None or not scale[0]:
             raise InputError(
-                f"{file.path}: RescaleSlope {slope} and RescaleIntercept {inter}; correct its header"
+                f"{file.path}: RescaleSlope {slope} and RescaleIntercept {inter} are no scale; correct its "
+                "header"
             )
         axes = directions.reshape(2, 3)
         lengths = np.linalg.norm(axes, axis=1)

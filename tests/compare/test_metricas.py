@@ -271,7 +271,7 @@ def test_two_files_are_compared_as_they_are(metricas, folders, tmp_path):
     [
         (["../liver"], "organ '../liver'"),
         ([""], "organ ''"),
-        (["liver", "--labels", "1"], "is a picture; labels are for NIfTI"),
+        (["liver", "--labels", "1"], "is a picture; labels are for volumes"),
         (["liver", "--output", "PREDICTIONS"], "holds masks; write to another folder"),
     ],
 )

@@ -80,6 +80,12 @@ def has_ended(before: Mask, left: Mask) -> bool:
     return not left.any() or left.sum() < _LEAST_LEFT * before.sum()
 
 
+def parts_meeting(mask: Mask, other: Mask) -> Mask:
+    """The 8-connected parts of a mask (H, W) that share a pixel with another one (H, W)."""
+    _, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    return np.isin(parts, parts[mask & other])
+
+
 def anchors(mask: Mask, known: Sequence[Click]) -> list[Click]:
     """Positive clicks well inside a mask's parts, the largest part's first.
 

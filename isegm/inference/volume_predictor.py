@@ -34,7 +34,7 @@ from isegm.errors import FileWarning, InputError
 from isegm.geometry import Click, VoxelClick, input_size
 from isegm.inference.network import Network
 from isegm.inference.progressive_merge import merge_change
-from isegm.inference.propagation import Appearance, anchors, denied, freed, has_ended
+from isegm.inference.propagation import Appearance, anchors, denied, freed, has_ended, parts_meeting
 from isegm.inference.segmenter import Probability
 from isegm.inference.slice_network import SliceNetwork
 from isegm.inference.torch_network import InferenceModel
@@ -255,6 +255,9 @@ class VolumePredictor:
             made = probability > self._threshold
             if clicked.merges:
                 made = merge_change(mask, made, round(click.row), round(click.col))
+            else:
+                # What is like the object but hangs together with no click is another one: of two organs, say.
+                made = parts_meeting(made, self._clicked_pixels(clicked.placed))
         return replace(
             before.with_mask(index, made),
             clicked={**before.clicked, index: clicked},
@@ -393,6 +396,13 @@ class VolumePredictor:
         """An object's mask on a slice, whatever other objects claim."""
         return one.masks[index].mask() if index in one.masks else np.zeros(self._shape, np.bool_)
 
+    def _clicked_pixels(self, clicks: Sequence[Click]) -> Mask:
+        """The pixels of positive clicks, (H, W)."""
+        pixels = np.zeros(self._shape, np.bool_)
+        for click in clicks:
+            pixels[round(click.row), round(click.col)] |= click.positive
+        return pixels
+
     def _known(self, one: _Object, index: int, within_mm: float = math.inf) -> list[Click]:
         """A person's positive clicks on slices near by, the nearest slice's first."""
         return [click for click in self._placed_near(one, index, within_mm) if click.positive]
@@ -450,7 +460,7 @@ class VolumePredictor:
             places = anchors(seen, self._known(one, index))
             against = self._against(one, index, seen)
             probability, _ = self._network.correct(index, [*places, *against], previous)
-            mask = probability > self._threshold
+            mask = parts_meeting(probability > self._threshold, mask)
             yield index, mask
             if not mask.any():
                 return

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from isegm.geometry import Click
-from isegm.inference.propagation import MOST_ANCHORS, Appearance, anchors, denied, freed, has_ended
+from isegm.inference.propagation import (
+    MOST_ANCHORS,
+    Appearance,
+    anchors,
+    denied,
+    freed,
+    has_ended,
+    parts_meeting,
+)
 
 
 def mask_of(*boxes, shape=(40, 60)):
@@ -98,3 +106,11 @@ def test_a_positive_click_frees_what_is_no_object_around_it():
     around = ~mask & ((rows - 14) ** 2 + (cols - 28) ** 2 <= 12**2)  # 4 pixels from the mask
     expected = np.where(around, np.float32(0.5), mask.astype(np.float32))
     np.testing.assert_array_equal(freed(mask, inside(14, 28), [inside(14, 14)]), expected)
+
+
+def test_only_parts_that_meet_the_other_mask_are_taken():
+    mask = mask_of(LARGE, SMALL)
+    np.testing.assert_array_equal(parts_meeting(mask, mask_of(((24, 30), (24, 30)))), mask_of(LARGE))
+    assert not parts_meeting(mask, mask_of(((25, 30), (25, 30)))).any()  # beside it is not in it
+    assert not parts_meeting(mask, ~mask).any()
+    np.testing.assert_array_equal(parts_meeting(mask, mask), mask)

@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 import isegm
 from isegm.errors import InputError
@@ -171,6 +172,25 @@ def test_far_from_positive_clicks_a_click_in_the_middle_denies_the_whole_mask(pr
     assert not predictor.mask[..., k].any()
     predictor.propagate()
     np.testing.assert_array_equal(predictor.mask, truth & (np.arange(30) < k))
+
+
+class Everything(Thresholding):
+    """Takes whatever is bright for the object, wherever the clicks are."""
+
+    def correct(self, points, encoded, previous):
+        return torch.where(encoded.image > 0, 8.0, -8.0)
+
+
+def test_what_hangs_together_with_no_click_is_no_part_of_the_object(save_nifti, tmp_path):
+    hu, (one, other) = drawn(ONE, OTHER)
+    path = save_nifti(tmp_path / "ct.nii.gz", hu, np.diag([1.0, 1, 2, 1]))
+    predictor = VolumePredictor(Everything(), open_volume(path), size=SIDE)
+    predictor.click((15, 30, 5))
+    predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, one)
+    predictor.click((35, 10, 5))
+    predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, one | other)
 
 
 def test_a_click_elsewhere_leaves_a_good_slice_as_it_is(predictor_of):

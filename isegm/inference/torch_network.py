@@ -106,7 +106,8 @@ class InferenceModel(nn.Module):
         Raises:
             ValueError: H or W is no multiple of 4.
         """
-        return self.click_part(self.image_part(image), points)
+        # The exporter to ONNX would take the size of the share, but not the image's own, for a constant.
+        return self._click_part(self.image_part(image), points, check_size(image))
 
     def image_part(self, image: Tensor) -> tuple[Tensor, ...]:
         """Compute what no click changes: the head's share of the image, and the first stage's maps.
@@ -130,8 +131,12 @@ class InferenceModel(nn.Module):
             points: (B, 2N, 3), in network-input pixels, in single precision at least.
         """
         allow_tf32(self.tf32)
+        height, width = maps[0].shape[2:]
+        return self._click_part(maps, points, (STRIDE * height, STRIDE * width))
+
+    def _click_part(self, maps: tuple[Tensor, ...], points: Tensor, size: tuple[int, int]) -> Encoded:
         share, *firsts = maps
-        disk = first_click_disk(points, STRIDE * share.shape[2], STRIDE * share.shape[3]).to(share.dtype)
+        disk = first_click_disk(points, *size).to(share.dtype)
         first = self.first_stage.click_part(tuple(firsts), self.click_embedding(disk))
         return Encoded(share, self.head.feature_share(self.head.narrow(first.features)), first.coarse)
 

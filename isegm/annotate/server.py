@@ -16,9 +16,9 @@ A frame is the length of its JSON header (4 bytes, little-endian), the header, a
 packed row by row.
 
 *What is exclusive.* A case is leased to one tab, by the random name that the tab gives itself: actions from
-another are refused with 409, and the state says ``lease: other``. A tab may take the lease over, which the
-first one learns with its next request; one that has not asked for ``LEASE_SECONDS`` has lost it. An output
-folder has one server (:class:`Session` locks it).
+another are refused with 409, and the state says ``lease: other``. A tab may take the lease over (``take``),
+which the first one learns with its next request; one that has gone gives it back (``release``), and one that
+has not asked for ``LEASE_SECONDS`` has lost it. An output folder has one server (:class:`Session` locks it).
 
 *In which order.* Actions are made one after the other by one thread; pictures, masks and state are read by
 others meanwhile. Whatever changes masks cancels a propagation that is under way, which then changes nothing.
@@ -205,12 +205,17 @@ class Server:
         index, body = self._index(request), await _body(request)
         tab = _tab(body)
         holder, seen = self._leases.get(index, ("", 0.0))
+        if body.values.get("release") is True:
+            if holder == tab:
+                del self._leases[index]
+            return JSONResponse({})
         if (
             holder not in ("", tab)
             and time.monotonic() - seen < LEASE_SECONDS
             and not body.values.get("take")
         ):
             raise _Refused(409, "this case is open in another tab or window", lease="other")
+        self._leases = {other: lease for other, lease in self._leases.items() if lease[0] != tab}
         self._leases[index] = tab, time.monotonic()
         future = self.begin_reading(index)
         if not future.done():
@@ -295,8 +300,8 @@ class Server:
         self._leases[index] = tab, time.monotonic()
         do, number = body.text("do"), body.integer("label", 0, MOST_OBJECTS, 0)
         moved = None
-        if do in _LABEL_ACTIONS:
-            await run_in_threadpool(self._change_label, do, number, body)
+        if do == "label":
+            await run_in_threadpool(self._change_label, number, body)
         elif do == "set":
             await run_in_threadpool(case.set, body.text("key"), body.text("value"))
         elif do == "cancel":
@@ -359,10 +364,7 @@ class Server:
                 ),
             }
 
-    def _change_label(self, do: str, number: int, body: JsonObject) -> None:
-        if do == "unlist":
-            self.session.remove_label(number)
-            return
+    def _change_label(self, number: int, body: JsonObject) -> None:
         changes = {
             key: body.values[key] for key in ("name", "colour", "hidden", "locked") if key in body.values
         }
@@ -459,7 +461,6 @@ _ACTIONS: dict[str, Callable[[Server, Case, int, JsonObject], int | None]] = {
     "redo": Server._undo,
     **dict.fromkeys(("fill", "largest", "clear", "copy", "check", "delete"), Server._edit),
 }
-_LABEL_ACTIONS = ("label", "unlist")
 
 
 class _Guard:

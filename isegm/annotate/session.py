@@ -346,7 +346,9 @@ class Case:
         self._change("copy", number, index, lambda _: self.masks.picture(number, plan, source))
 
     def delete(self, number: int) -> None:
-        """Remove an object from the case: its whole mask, and its clicks.
+        """Remove an object from the case, its whole mask and its clicks, and its label off the list.
+
+        The last label stays; cases that have an object of it bring it back when they are opened.
 
         Raises:
             ValueError: It is locked, or there is no such object.
@@ -357,7 +359,9 @@ class Case:
             empty = np.zeros(self.pixels.shape[1:], np.bool_)
             edits = [self.masks.edit(number, plan, int(z), empty) for z in self.masks.slices(number)]
             marks = {key: "" for key in self.marks if key[0] == number}
-            self._act("delete", edits, marks)
+            label = self._session.labels[number]
+            self._act("delete", edits, marks, label=asdict(label))
+            self._session.remove_label(number)
 
     def check(self, index: int, checked: bool) -> None:
         """Say that a slice is as it should be, or take that back.
@@ -373,7 +377,11 @@ class Case:
         with self.lock:
             if not self.can_undo:
                 return None
+            action = self.actions[-1]
             self._log.append({"do": "undo", "time": _now()})
+            if action.do == "delete":
+                stored = self._log.read(action.start).object("label").values
+                self._session.change_label(**stored)
             return self._undo()
 
     def redo(self) -> int | None:
@@ -381,7 +389,10 @@ class Case:
         with self.lock:
             if not self.undone:
                 return None
+            action = self.undone[-1]
             self._log.append({"do": "redo", "time": _now()})
+            if action.do == "delete":
+                self._session.remove_label(int(self._log.read(action.start).object("label").values["number"]))
             return self._redo()
 
     def set(self, key: str, value: str) -> None:
@@ -434,6 +445,7 @@ class Case:
         edits: Sequence[Edit],
         marks: Mapping[tuple[int, int], str],
         click: PlacedClick | None = None,
+        label: Mapping[str, Any] | None = None,
     ) -> None:
         with self.lock:
             others = self._session.labels
@@ -448,9 +460,11 @@ class Case:
                 for (number, z), after in marks.items()
                 if (before := self._mark_of(number, z)) != after
             ]
-            if not patches and not changed and click is None:
+            if not patches and not changed and click is None and label is None:
                 return
             entry: dict[str, Any] = {"do": do, "time": _now(), "patches": [p.as_json() for p in patches]}
+            if label is not None:
+                entry["label"] = label
             if changed:
                 entry["marks"] = changed
             if click is not None:
@@ -580,7 +594,7 @@ class Session:
     Args:
         cases: What can be annotated.
         output: The folder; made if there is none.
-        labels: Names of labels to begin with; those that the folder has already stay as they are.
+        labels: Names of labels to begin with; a folder that has labels already keeps them.
         overlap: One of ``OVERLAPS``.
 
     Raises:
@@ -604,7 +618,7 @@ class Session:
                     f"{output}: another isegm annotate works in it; end that, or name another --output"
                 ) from None
         self.labels: dict[int, Label] = self._read_labels()
-        if not self.labels or labels:
+        if not self.labels:
             self._name_labels(labels or ["object"])
         self._open: dict[int, Case] = {}
         self._opening = threading.Lock()
@@ -667,8 +681,8 @@ class Session:
         """See that there is a label of that number."""
         with self.lock:
             if number not in self.labels:
-                colour = COLOURS[(number - 1) % len(COLOURS)]
-                self._write_labels({**self.labels, number: Label(number, f"label {number}", colour)})
+                label = Label(number, f"label {number}", _colour(number))
+                self._write_labels({**self.labels, number: label})
 
     def change_label(self, number: int, **changes: Any) -> None:  # noqa: ANN401 - a label's attributes
         """Change a label, or add it.
@@ -677,19 +691,14 @@ class Session:
             ValueError: What it is to be cannot be.
         """
         with self.lock:
-            colour = COLOURS[(number - 1) % len(COLOURS)]
-            label = self.labels.get(number) or Label(number, f"label {number}", colour)
+            label = self.labels.get(number) or Label(number, f"label {number}", _colour(number))
             self._write_labels({**self.labels, number: replace(label, **changes)})
 
     def remove_label(self, number: int) -> None:
-        """Take a label off the list; objects that have it bring it back where they are opened.
-
-        Raises:
-            ValueError: It is the last one.
-        """
+        """Take a label off the list, unless it is the last one."""
         with self.lock:
             if len(self.labels) == 1:
-                raise ValueError("the last label stays")
+                return
             self._write_labels({n: label for n, label in self.labels.items() if n != number})
 
     def close(self) -> None:
@@ -701,15 +710,11 @@ class Session:
             self._exclusive.close()
 
     def _name_labels(self, names: Sequence[str]) -> None:
-        numbers = range(1, len(names) + 1)
-        found = dict(self.labels)
-        for number, name in zip(numbers, names, strict=True):
-            colour = COLOURS[(number - 1) % len(COLOURS)]
-            try:
-                found[number] = replace(found.get(number, Label(number, name, colour)), name=name)
-            except ValueError as error:
-                raise InputError(f"--labels: {error}; give other names") from None
-        self._write_labels(found)
+        try:
+            found = [Label(number, name, _colour(number)) for number, name in enumerate(names, start=1)]
+        except ValueError as error:
+            raise InputError(f"--labels: {error}; give other names") from None
+        self._write_labels({label.number: label for label in found})
 
     def _read_labels(self) -> dict[int, Label]:
         path = self._folder / "labels.json"
@@ -758,6 +763,10 @@ def _is_mark(mark: object, slices: int) -> bool:
         and 0 <= mark[1] < slices
         and all(isinstance(text, str) for text in mark[2:])
     )
+
+
+def _colour(number: int) -> str:
+    return COLOURS[(number - 1) % len(COLOURS)]
 
 
 def _now() -> str:

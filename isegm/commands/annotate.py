@@ -42,7 +42,9 @@ def build_parser() -> Parser:
     parser = Parser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("paths", metavar="PATH", nargs="+", type=Path, help="pictures, volumes, and folders of them")
-    add("--labels", metavar="NAME", nargs="+", default=[], help="names of the labels, from 1 on")
+    add(
+        "--labels", metavar="NAME", nargs="+", default=[], help="names of the labels to begin with, from 1 on"
+    )
     add("--masks", metavar="PATH", type=Path, help="masks to correct, of the same names: a folder or a file")
     add("--output", metavar="DIR", type=Path, help="where all is kept (default: annotations/<name of PATH>)")
     add(

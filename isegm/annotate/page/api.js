@@ -69,6 +69,14 @@ export class Api {
     }
   }
 
+  // Give the case back, for when the page goes.
+  release() {
+    const { caseIndex, info } = this.store;
+    const body = JSON.stringify({ release: true, tab: this.tab });
+    const headers = { "content-type": "application/json" };
+    if (info) fetch(`api/cases/${caseIndex}/open`, { method: "POST", headers, body, keepalive: true }).catch(() => {});
+  }
+
   // Have a picture and its masks, and draw when they are there.
   async show(view, index) {
     const { store } = this;

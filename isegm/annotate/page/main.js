@@ -25,6 +25,8 @@ class App {
   async start() {
     listen(this);
     listenToPanels(this);
+    addEventListener("pagehide", () => this.api.release());
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
     for (;;) {
       try {
         await this.api.session();
@@ -73,6 +75,7 @@ class App {
     if (opening !== this.opening) return;
     $("curtain-bar").hidden = false;
     sessionStorage.setItem("case", index);
+    this.wanted = undefined;
     store.open(index, info);
     $("note").value = info.note;
     document.title = `${info.name} – isegm annotate`;
@@ -96,12 +99,13 @@ class App {
     $("banner-button").hidden = false;
     $("banner-button").textContent = "Work here instead";
     this.wanted = index;
+    // The other tab may be closed.
+    const opening = this.opening;
+    setTimeout(() => opening === this.opening && this.open(index), 3000);
   }
 
   takeOver() {
-    $("banner").hidden = true;
     this.open(this.wanted ?? this.store.caseIndex, true);
-    this.wanted = undefined;
   }
 
   openBy(step) {
@@ -535,10 +539,7 @@ class App {
   }
 
   deleteLabel(number) {
-    if (!this.ready()) return;
-    this.api.act({ do: "delete", label: number }).then((answer) => {
-      if (answer && answer.state.labels.length > 1) this.api.act({ do: "unlist", label: number });
-    });
+    if (this.ready()) this.api.act({ do: "delete", label: number });
   }
 }
 

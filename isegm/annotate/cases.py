@@ -20,7 +20,7 @@ from isegm.masks import read_labels
 from isegm.pictures import PICTURE_SUFFIXES, read_image, read_values
 from isegm.reading import read_reading_beside
 from isegm.storage import warn_of_links
-from isegm.volumes.files import is_volume, open_volume, stem, volumes_in
+from isegm.volumes.files import dicom_in, is_dicom, is_volume, open_volume, stem, volumes_in
 from isegm.volumes.grid import common_grid
 from isegm.volumes.hu_check import HuCheck
 from isegm.volumes.orientation import RAW, SlicePlan, upright
@@ -158,8 +158,11 @@ def read_masks(case: CaseFiles, pixels: Pixels) -> dict[int, npt.NDArray[np.bool
                 f"{pixels.shape[1]} x {pixels.shape[2]}; give masks of its size"
             )
     else:
-        volume = open_volume(case.masks)
-        common_grid(volume, pixels.volume or volume)
+        image = pixels.volume
+        if image is None:
+            raise ValueError(f"{case.name} was not read as a volume")
+        volume = open_volume(case.masks).on_grid_of(image)
+        common_grid(volume, image)
         labels = np.empty(pixels.shape, np.int32)
         array = pixels.plan.array(labels)
         for start, slab in volume.slabs():
@@ -176,7 +179,9 @@ def _cases_at(path: Path) -> list[CaseFiles]:
             return [CaseFiles(_volume_name(path), path, is_picture=False)]
         if path.suffix.lower() in PICTURE_SUFFIXES:
             return [CaseFiles(_name(path.stem), path, is_picture=True)]
-        raise InputError(f"{path}: neither a picture (PNG, JPEG, BMP, TIFF) nor a NIfTI volume; name another")
+        if is_dicom(path):
+            return [CaseFiles(_name(path.stem), path, is_picture=False)]
+        raise InputError(f"{path}: neither a picture (PNG, JPEG, BMP, TIFF) nor NIfTI or DICOM; name another")
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder; check the path")
     folder = next((path / name for name in ("imagesTr", "images") if (path / name).is_dir()), path)
@@ -187,13 +192,10 @@ def _cases_at(path: Path) -> list[CaseFiles]:
         if entry.suffix.lower() in PICTURE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
     )
     if not volumes and not pictures:
-        try:
-            volume = open_volume(folder)
-        except InputError as error:
-            raise InputError(
-                f"{path}: no pictures, NIfTI volumes or DICOM series to annotate ({error})"
-            ) from None
-        return [CaseFiles(_name(folder.resolve().name), volume.path, is_picture=False)]
+        series = dicom_in(folder)
+        if not series:
+            raise InputError(f"{path}: holds no pictures, NIfTI volumes or DICOM series; name another folder")
+        return [CaseFiles(_name(each.resolve().name), each, is_picture=False) for each in series]
     warn_of_links(folder, [entry for entry in (*volumes, *pictures) if entry.is_symlink()])
     channels = {_volume_name(entry) for entry in volumes if stem(entry.name).endswith(_CHANNEL)}
     # Of nnU-Net's channels the first is annotated.

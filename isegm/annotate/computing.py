@@ -82,7 +82,7 @@ class NetworkComputing:
     def prepare(self, start: Start) -> None:
         """Compute ahead of a first click what does not depend on it."""
         if self.is_ready:
-            self._predictor(start)
+            self._predictor(start).prepare()
 
     def propagate(
         self,

@@ -1,8 +1,8 @@
 """What is saved of a session: masks where the evaluation and the training read them, and the clicks.
 
-Of volumes ``imagesTr/`` and ``labelsTr/`` as the Decathlon has them, of pictures ``images/`` and ``masks/``.
-The images are links to the very files where the file system allows, copies elsewhere. Each label's number is
-its value; a picture's only label is 255.
+Of volumes ``imagesTr/`` and ``labelsTr/`` as the Decathlon has them, of DICOM a SEG as well, of pictures
+``images/`` and ``masks/``. The images are links to the very files where the file system allows, copies
+elsewhere. Each label's number is its value; a picture's only label is 255.
 """
 
 import contextlib
@@ -23,7 +23,8 @@ from isegm.annotate.session import Case, Session
 from isegm.pictures import write_image
 from isegm.storage import whole_file, write_text
 from isegm.volumes.files import is_volume
-from isegm.volumes.nifti import nifti_files, write_nifti
+from isegm.volumes.mask_writing import write_mask
+from isegm.volumes.nifti import nifti_files
 
 CLICKS_FILE = "clicks.jsonl"
 
@@ -56,10 +57,13 @@ def save_case(session: Session, case: Case) -> list[Path]:
         _link(case.files.path, output / "images" / f"{name}{case.files.path.suffix}")
     else:
         array = case.pixels.plan.array(labels)
-        slabs = (array[:, :, z : z + 1] for z in range(array.shape[2]))
         written = [output / "labelsTr" / f"{name}.nii.gz"]
-        write_nifti(written[0], volume, slabs, description="isegm annotate")
-        _link_volume(case, output / "imagesTr")
+        write_mask(written[0], volume, array)
+        if not is_volume(case.files.path) and labels.any():
+            written.append(output / "dicom_seg" / f"{name}.dcm")
+            names = {number: label.name for number, label in session.labels.items()}
+            write_mask(written[1], volume, array, names)
+        _link_volume(case.files, output / "imagesTr")
     case.set("saved", str(revision))
     return written
 
@@ -127,12 +131,17 @@ def _clicks(session: Session, index: int, case: CaseFiles) -> Iterator[dict[str,
         yield {**click, "undone": id(click) not in standing}
 
 
-def _link_volume(case: Case, folder: Path) -> None:
-    source, name = case.files.path, case.files.name
+def _link_volume(case: CaseFiles, folder: Path) -> None:
+    source, name = case.path, case.name
     if is_volume(source):
         for file in dict.fromkeys(nifti_files(source)):
             suffix = "".join(file.suffixes[-2:]) if file.suffix.lower() == ".gz" else file.suffix
             _link(file, folder / f"{name}{suffix}")
+    elif source.is_file():
+        _link(source, folder / f"{name}.dcm")
+    elif not (folder / name).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(source.resolve(), target_is_directory=True)
 
 
 def _link(source: Path, target: Path) -> None:

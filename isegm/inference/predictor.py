@@ -91,6 +91,7 @@ class Predictor:
         self._steps: list[_Step] = []
         self._answer: _Answer | None = None
         self._encoded: tuple[Click, Encoded] | None = None
+        self._maps: tuple[Tensor, ...] | None = None
 
     @torch.inference_mode()
     def set_image(self, image: npt.NDArray[np.uint8], previous_mask: Mask | None = None) -> None:
@@ -133,7 +134,19 @@ class Predictor:
         self._shape = (height, width)
         self._previous_mask = previous_mask
         self._encoded = None
+        self._maps = None
         self.reset()
+
+    @torch.inference_mode()
+    def prepare(self) -> None:
+        """Compute ahead what no click on the image will change, so that the first one is answered sooner.
+
+        Raises:
+            RuntimeError: No image is set.
+        """
+        self._shape_or_raise()
+        if self._maps is None:
+            self._maps = self.network.image_part(self._input)
 
     @property
     def clicks(self) -> tuple[Click, ...]:
@@ -267,5 +280,9 @@ class Predictor:
 
     def _first_stage(self, first_click: Click, points: Tensor) -> Encoded:
         if self._encoded is None or self._encoded[0] != first_click:
-            self._encoded = (first_click, self.network.encode(self._input, points))
+            if self._maps is None:
+                encoded = self.network.encode(self._input, points)
+            else:
+                encoded = self.network.click_part(self._maps, points)
+            self._encoded = (first_click, encoded)
         return self._encoded[1]

@@ -1,0 +1,116 @@
+"""What a session's masks are computed by: the predictors of pictures and volumes."""
+
+import time
+
+import numpy as np
+import pytest
+
+from isegm.annotate.computing import NetworkComputing, doubtful_slices
+from isegm.annotate.session import Start
+from isegm.errors import InputError
+from isegm.geometry import Click
+from isegm.inference.predictor import Predictor
+from isegm.volumes.windows import Window
+from tests.annotate.conftest import write_volume
+from tests.inference.thresholding import Thresholding
+
+WINDOW = Window(40, 350)
+
+
+@pytest.fixture
+def network(monkeypatch):
+    network = Thresholding()
+    monkeypatch.setattr("isegm.inference.load.load_network", lambda path: network)
+    return network
+
+
+@pytest.fixture
+def thresholding(network, tmp_path):
+    computing = NetworkComputing(tmp_path / "weights.pth", size=32)
+    yield computing
+    computing.close()
+
+
+def squares():
+    image = np.zeros((32, 32), np.uint8)
+    image[4:12, 4:12] = image[20:28, 20:28] = 200
+    return image
+
+
+def test_clicks_are_the_predictors_whatever_was_clicked_before(thresholding, network):
+    start = Start("key", squares, None)
+    clicks = [Click(6, 6, True), Click(24, 24, True), Click(24, 25, False)]
+    for wanted in (clicks[:1], clicks[:2], clicks[:1], [clicks[0], clicks[2]], clicks, clicks[1:]):
+        predictor = Predictor(network, size=32, flip=False)
+        predictor.set_image(squares())
+        for click in wanted:
+            predictor.click(*(click.row, click.col, click.positive))
+        np.testing.assert_array_equal(thresholding.click(start, wanted), predictor.mask)
+
+
+def test_a_mask_to_begin_with_reaches_the_network_and_stays_elsewhere(thresholding, network):
+    mask = np.zeros((32, 32), bool)
+    mask[20:28, 20:24] = True
+    made = thresholding.click(Start("other", squares, mask), [Click(6, 6, True)])
+    assert made[4:12, 4:12].all()
+    np.testing.assert_array_equal(made[16:], mask[16:])
+    assert (network.corrected[-1] > 0).any()
+
+
+def test_what_is_prepared_is_not_computed_again(thresholding, network):
+    start = Start("key", squares, None)
+    thresholding.wait()
+    thresholding.prepare(start)
+    assert network.encoded == 1
+    thresholding.click(start, [Click(6, 6, True)])
+    thresholding.click(start, [Click(24, 24, True)])
+    assert network.encoded == 1
+
+
+def test_a_case_is_propagated_as_its_volume_predictor_does(tmp_path, start, thresholding):
+    session = start(write_volume(tmp_path / "patient.nii.gz"), labels=["liver", "spleen"])
+    case = session.open(0, lambda _: None)
+    case.click(1, (5, 24, 15), True, WINDOW, thresholding)
+    told = []
+    assert case.propagate(1, thresholding, lambda *args: told.append(args), lambda: False)
+    assert told[-1][0] == told[-1][1]
+    object_slices = np.flatnonzero((case.pixels.values == 60).any(axis=(1, 2)))
+    np.testing.assert_array_equal(case.masks.slices(1), object_slices)
+    assert {case.mark(1, z) for z in object_slices} <= {"clicked", "propagated", "doubtful"}
+    before = case.masks.stack(1)
+    case.undo()
+    assert not case.propagate(1, thresholding, lambda *_: None, lambda: True)
+    assert case.masks.slices(1).tolist() == [5]
+    case.redo()
+    np.testing.assert_array_equal(case.masks.stack(1), before)
+
+
+def test_slices_that_jump_are_doubtful():
+    big, small = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
+    big[2:9, 2:9], small[2:4, 2:4] = True, True
+    masks = {3: big, 4: big, 5: small, 6: small, 2: big, 1: np.zeros_like(big), 0: small}
+    assert doubtful_slices(masks, {3}) == {5, 0}
+
+
+def test_a_checkpoint_that_cannot_be_used_is_said_where_a_click_is_asked_for(tmp_path):
+    (tmp_path / "weights.pth").write_bytes(b"nothing")
+    computing = NetworkComputing(tmp_path / "weights.pth")
+    with pytest.raises(InputError, match=r"weights\.pth"):
+        computing.click(Start("key", squares, None), [Click(6, 6, True)])
+    assert "weights.pth" in computing.status
+    computing.close()
+
+
+def test_the_network_loads_while_the_session_begins(monkeypatch, tmp_path):
+    def slow(_):
+        time.sleep(0.2)
+        return Thresholding()
+
+    monkeypatch.setattr("isegm.inference.load.load_network", slow)
+    computing = NetworkComputing(tmp_path / "weights.pth", size=32)
+    assert computing.status == "loading"
+    computing.prepare(Start("key", squares, None))  # does not wait
+    assert computing.status == "loading"
+    computing.click(Start("key", squares, None), [Click(6, 6, True)])
+    assert (computing.status, computing.preset) == ("ready", "thresholding")
+    computing.close()

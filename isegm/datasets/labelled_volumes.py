@@ -88,14 +88,20 @@ class VolumeDataset:
         name: The organ's name.
         names: The patients' names, in order.
         records: Where each volume comes from, in order.
-        window: The window that the organ is seen in.
+        organ: The organ.
     """
 
     def __init__(self, organ: Organ, pairs: list[VolumePair]) -> None:
         self.name = organ.name
-        self.window = organ.window
+        self.organ = organ
         self.records = tuple(VolumeRecord(pair, organ) for pair in pairs)
         self.names: tuple[str, ...] = tuple(record.name for record in self.records)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What decides besides the files what the samples are, to be kept with results."""
+        labels = self.organ.labels
+        return {"labels": ", ".join(map(str, labels)), "shown_in": str(self.organ.window)}
 
     def __len__(self) -> int:
         return len(self.records)

@@ -65,6 +65,8 @@ def evaluate_volumes(
     if processes.rank == 0:
         digests = digest_samples(evaluation.datasets)
         about = windows.added_to(describe_run(evaluation, device, processes, 1, digests))
+        described = zip(about["datasets"], evaluation.datasets, strict=True)
+        about["datasets"] = [row | dataset.settings for row, dataset in described]
     with RunningEvaluation(evaluation, folder, processes, about, digests, show) as run:
         for checkpoint in evaluation.checkpoints:
             network = load_network(
@@ -128,6 +130,6 @@ def baseline_method(protocol: VolumeProtocol) -> Method[VolumeSegmenter, VolumeS
 
 def _check_windows(evaluation: VolumeEvaluation) -> WindowReport:
     """Compare the organs' windows with those that networks were trained in."""
-    data = {dataset.name: (dataset.window,) for dataset in evaluation.datasets}
+    data = {dataset.name: (dataset.organ.window,) for dataset in evaluation.datasets}
     trained = {checkpoint.name: trained_windows(checkpoint.path) for checkpoint in evaluation.checkpoints}
     return report_windows(data, trained, strict=evaluation.strict)

@@ -60,6 +60,8 @@ def test_a_run_leaves_table_figures_masks_and_pictures(volumes, capsys):
         "backend": "torch",
         "baseline_voxels": 400_000,
     }
+    assert document["datasets"][0]["labels"] == "1, 2"
+    assert document["datasets"][1]["shown_in"] == "level 40, width 350"
     rows = {(row["model"], row["dataset"]): row for row in document["results"]}
     methods = ["hr32", "hr32-slice-by-slice", "geodesic"]
     assert list(rows) == [(method, organ) for method in methods for organ in ("liver", "spleen")]
@@ -164,6 +166,8 @@ def test_a_killed_run_is_gone_on_with_to_the_same_results(volumes, capsys):
     assert "killed: already holds an evaluation; --resume to go on with it" in capsys.readouterr().err
     assert main(*words, "--logs-path=killed", "--thresh=0.4", "--resume") == 2
     assert "settings.thresh: 0.5 then, 0.4 now" in capsys.readouterr().err
+    assert main(*words, "--logs-path=killed", "--labels", "1", "--resume") == 2
+    assert 'datasets[0].labels: "1, 2" then, "1" now' in capsys.readouterr().err
     assert main(*words, "--logs-path=killed", "--resume") == 0
     assert lines_of(run) == lines_of(volumes / "plain")
     assert {path: path.read_bytes() for path in kept} == kept

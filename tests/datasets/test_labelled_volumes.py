@@ -28,6 +28,7 @@ def test_volumes_come_by_name_with_their_labels(task):
     sample = found[1]
     assert (sample.name, sample.volume.path) == ("b", task / "imagesTr" / "b.nii.gz")
     assert sample.window == SPLEEN.window
+    assert found.settings == {"labels": "1", "shown_in": "level 40, width 350"}
     np.testing.assert_array_equal(sample.truth, TRUTH)
 
 

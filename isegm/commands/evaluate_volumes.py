@@ -13,11 +13,12 @@ Tasks of the Medical Segmentation Decathlon with other weights, and a DICOM seri
 On several processes, with torchrun, the results are the same. docs/evaluate-volumes.md says what is measured.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isegm.commands.command_line import Parser, command, print_line, shield_negative_levels
+from isegm.commands.command_line import Parser, add_dicom_options, command, print_line, shield_negative_levels
 from isegm.commands.evaluate import (
     add_output_options,
     add_place_options,
@@ -99,6 +100,7 @@ def build_parser() -> Parser:
         default=usual.precision,
         help="auto: half precision on GPUs and on CPUs with AMX (default: %(default)s)",
     )
+    add_dicom_options(parser)
     add_place_options(parser)
     add_output_options(parser)
     return parser
@@ -130,12 +132,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     datasets: list[VolumeDataset] = []
     problems: list[str] = []
     window = None if args.window is None else parse_window(args.window)
-    for organ_name, labels in sets_of(args.sets, args.images, args.labels, args.window):
+    for organ_name, labels in sets_of(args):
         organ = find_organ(organ_name, parse_labels(args.labels), window)
         if organ.note and launched_as()[0] == 0:
             print_line(f"note: {organ.note}")
         try:
-            datasets.append(find_volumes(labels, args.images, organ))
+            datasets.append(find_volumes(labels, args.images, organ, args.series, untilt=args.untilt))
         except DatasetProblems as error:
             problems += error.problems
     if problems:
@@ -166,23 +168,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_together(evaluation, evaluate_volumes, device, processes, [])
 
 
-def sets_of(
-    words: Sequence[str], images: Path | None, labels: Sequence[str], window: str | None
-) -> list[tuple[str, Path]]:
+def sets_of(args: argparse.Namespace) -> list[tuple[str, Path]]:
     """Read ``ORGAN=LABELS`` words.
 
     Raises:
         InputError: A word is none such, an organ comes twice, or an option for one set is given with several.
     """
     sets: list[tuple[str, Path]] = []
-    for word in words:
+    for word in args.sets:
         organ, _, place = word.partition("=")
         if not organ or not place:
             raise InputError(f"{word}: give an organ and its label volumes, as in liver=Task03_Liver")
         if any(organ == other for other, _ in sets):
             raise InputError(f"{word}: {organ} is given twice; evaluate each in a run of its own")
         sets.append((organ, Path(place)))
-    for option, given in (("--images", images), ("--labels", labels), ("--window", window)):
-        if given and len(sets) > 1:
-            raise InputError(f"{option}: belongs to one set, but {len(sets)} are given; run them one by one")
+    for option in ("images", "labels", "window", "series"):
+        if getattr(args, option) and len(sets) > 1:
+            raise InputError(
+                f"--{option}: belongs to one set, but {len(sets)} are given; run them one by one"
+            )
     return sets

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from isegm.datasets.dataset import DatasetProblems
 from isegm.errors import InputError, describe
 from isegm.extract.volume_pairs import VolumePair, pair_volumes
-from isegm.volumes.files import open_volume
-from isegm.volumes.grid import common_grid
+from isegm.volumes.files import files_below, open_volume
+from isegm.volumes.grid import align, common_grid
 from isegm.volumes.nifti import nifti_files
 from isegm.volumes.organs import Organ
 from isegm.volumes.volume import Volume
@@ -43,10 +43,14 @@ class VolumeRecord:
     Attributes:
         pair: Both volumes.
         organ: Which labels are the object.
+        series: Of an image that is DICOM, as for :func:`isegm.volumes.files.open_volume`.
+        untilt: Likewise.
     """
 
     pair: VolumePair
     organ: Organ
+    series: str | None = None
+    untilt: bool = False
 
     @property
     def name(self) -> str:
@@ -64,7 +68,8 @@ class VolumeRecord:
         Raises:
             InputError: A volume cannot be used, they do not lie on one grid, or no voxel is labelled.
         """
-        label, image = open_volume(self.pair.label), open_volume(self.pair.image)
+        image = open_volume(self.pair.image, self.series, untilt=self.untilt)
+        label, image = align(open_volume(self.pair.label), image)
         holds = common_grid(label, image)
         image = dataclasses.replace(image, affine=holds.affine, has_orientation=holds.has_orientation)
         truth = _read_mask(label, self.organ.labels)
@@ -83,6 +88,8 @@ class VolumeDataset:
     Args:
         organ: The organ, after which the data set is called.
         pairs: The volumes.
+        series: Of images that are DICOM, as for :func:`isegm.volumes.files.open_volume`.
+        untilt: Likewise.
 
     Attributes:
         name: The organ's name.
@@ -91,17 +98,20 @@ class VolumeDataset:
         organ: The organ.
     """
 
-    def __init__(self, organ: Organ, pairs: list[VolumePair]) -> None:
+    def __init__(
+        self, organ: Organ, pairs: list[VolumePair], series: str | None = None, *, untilt: bool = False
+    ) -> None:
         self.name = organ.name
         self.organ = organ
-        self.records = tuple(VolumeRecord(pair, organ) for pair in pairs)
+        self.records = tuple(VolumeRecord(pair, organ, series, untilt) for pair in pairs)
+        self._dicom = ({"series": series} if series else {}) | ({"untilt": "yes"} if untilt else {})
         self.names: tuple[str, ...] = tuple(record.name for record in self.records)
 
     @property
     def settings(self) -> dict[str, str]:
         """What decides besides the files what the samples are, to be kept with results."""
         labels = self.organ.labels
-        return {"labels": ", ".join(map(str, labels)), "shown_in": str(self.organ.window)}
+        return {"labels": ", ".join(map(str, labels)), "shown_in": str(self.organ.window)} | self._dicom
 
     def __len__(self) -> int:
         return len(self.records)
@@ -120,22 +130,31 @@ class VolumeDataset:
             raise InputError(describe(error, record.pair.image)) from None
 
 
-def find_volumes(labels: Path, images: Path | None, organ: Organ) -> VolumeDataset:
+def find_volumes(
+    labels: Path,
+    images: Path | None,
+    organ: Organ,
+    series: str | None = None,
+    *,
+    untilt: bool = False,
+) -> VolumeDataset:
     """Find the volumes of an organ, as the extraction of pictures does.
 
     Args:
         labels: As for :func:`isegm.extract.volume_pairs.pair_volumes`.
         images: As for the same.
         organ: The organ.
+        series: Of images that are DICOM, as for :func:`isegm.volumes.files.open_volume`.
+        untilt: Likewise.
 
     Raises:
         InputError: A path is missing or holds no volume, or no images are given or known.
         DatasetProblems: A label has no image; all are listed.
     """
-    pairs, problems = pair_volumes(labels, images, organ.name)
+    pairs, problems = pair_volumes(labels, images, organ.name, wants_dicom=series is not None)
     if problems:
         raise DatasetProblems(problems)
-    return VolumeDataset(organ, pairs)
+    return VolumeDataset(organ, pairs, series, untilt=untilt)
 
 
 def _read_mask(label: Volume, values: Sequence[int]) -> npt.NDArray[np.bool_]:
@@ -149,5 +168,5 @@ def _read_mask(label: Volume, values: Sequence[int]) -> npt.NDArray[np.bool_]:
 def _files_of(path: Path) -> tuple[Path, ...]:
     """A volume's files: one or two of NIfTI, all in a folder of DICOM."""
     if path.is_dir():
-        return tuple(sorted(file for file in path.rglob("*") if file.is_file()))
+        return tuple(sorted(files_below(path)))
     return tuple(dict.fromkeys(nifti_files(path)))

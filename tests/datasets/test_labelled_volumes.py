@@ -63,3 +63,17 @@ def test_all_labels_without_an_image_are_told(task):
     with pytest.raises(DatasetProblems) as caught:
         find_volumes(task, None, SPLEEN)
     assert len(caught.value.problems) == 2
+
+
+def test_a_dicom_series_is_read_with_its_label_volume(shared):
+    place = shared / "data/volumes/totalsegmentator"
+    found = find_volumes(place / "example_seg_dicom.nii.gz", place / "dicom20", find_organ("liver", (5,)))
+    sample = found[0]
+
+    assert len(found.records[0].files) == 20 + 1
+    assert (sample.volume.shape, int(sample.truth.sum())) == ((512, 512, 20), 366708)
+    assert found.settings == {"labels": "5", "shown_in": "level 40, width 350"}
+    chosen = find_volumes(
+        place / "example_seg_dicom.nii.gz", place / "dicom20", find_organ("liver", (5,)), "1", untilt=True
+    )
+    assert chosen.settings == found.settings | {"series": "1", "untilt": "yes"}

@@ -112,7 +112,7 @@ class NetworkComputing:
             if cancel():
                 return None
             predictor.click(voxel, positive)
-        if not predictor.propagate(progress=progress, cancel=cancel):
+        if cancel() or not predictor.propagate(progress=progress, cancel=cancel):
             return None
         masks = {z: predictor.slice_mask(z) for z in range(pixels.shape[0]) if z not in by_hand}
         return masks, doubtful_slices({**masks, **by_hand}, by_hand.keys())

@@ -331,6 +331,36 @@ def _volume_seeds():
     return seeds
 
 
+def _dicom_seeds(*syntaxes):
+    """A slice in each syntax, and one enhanced multi-frame file."""
+    from tests.dicom_files import dataset, enhanced, places, stored_values, write
+
+    stored = stored_values((2, 64, 32))
+    seeds = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "seed.dcm"
+        for syntax in syntaxes:
+            padded = dataset(
+                stored[0], places(1)[0], PixelPaddingValue=7, PhotometricInterpretation="MONOCHROME1"
+            )
+            seeds.append(write(file, padded, syntax).read_bytes())
+        seeds.append(write(file, enhanced(stored, places(2), [1, 2]), syntaxes[0]).read_bytes())
+    return seeds
+
+
+def _segmentation_seeds():
+    from isegm.volumes.files import open_volume
+    from isegm.volumes.mask_writing import write_mask
+    from tests.dicom_files import write_series
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_series(Path(folder) / "ct")
+        volume = open_volume(Path(folder) / "ct")
+        labels = np.arange(np.prod(volume.shape)).reshape(volume.shape) % 3
+        write_mask(Path(folder) / "seg.dcm", volume, labels)
+        return [(Path(folder) / "seg.dcm").read_bytes()]
+
+
 # --- networks
 
 
@@ -523,6 +553,17 @@ READERS: dict[str, Reader] = {
     ),
     "extraction": Reader("volume.nii", _extract_volume, _volume_seeds),
     "mask-volume": Reader("volume.nii", _read_mask_volume, _volume_seeds),
+    "dicom": Reader(
+        "slice.dcm",
+        _read_volume,
+        lambda: _dicom_seeds(
+            "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+        ),
+    ),
+    "dicom-jpeg-2000": Reader("slice.dcm", _read_volume, lambda: _dicom_seeds("1.2.840.10008.1.2.4.90")),
+    "dicom-jpeg-ls": Reader("slice.dcm", _read_volume, lambda: _dicom_seeds("1.2.840.10008.1.2.4.80")),
+    "dicom-rle": Reader("slice.dcm", _read_volume, lambda: _dicom_seeds("1.2.840.10008.1.2.5")),
+    "dicom-seg": Reader("seg.dcm", _read_volume, _segmentation_seeds),
     "checkpoint": Reader("net.pth", _read_checkpoint, _checkpoint_seeds),
     "checkpoint-pickle": Reader("net.pth", _read_checkpoint, _pickle_seeds, zip_of_pickle),
     "state": Reader("state.pt", _read_state, _state_seeds),

@@ -30,6 +30,11 @@ EXAMPLES = {
     "extraction": 25,
     "volume-gz": 25,
     "onnx": 25,
+    "dicom": 40,
+    "dicom-jpeg-2000": 25,
+    "dicom-jpeg-ls": 25,
+    "dicom-rle": 25,
+    "dicom-seg": 25,
 }
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.orientations import io_orientation
 
 LEFT_RIGHT, POSTERIOR_ANTERIOR, INFERIOR_SUPERIOR = range(3)
 
@@ -75,6 +74,8 @@ def upright(affine: npt.NDArray[np.float64], axis: str = "axial") -> SlicePlan:
     """
     if axis not in AXES:
         raise ValueError(f"axis must be {', '.join(AXES)}, not {axis}")
+    from nibabel.orientations import io_orientation  # takes a while, and many have no use for it
+
     orientation = io_orientation(affine)  # type: ignore[no-untyped-call]
     nearest = [int(direction) for direction in orientation[:, 0]]
     sliced, row_axis, col_axis = (nearest.index(direction) for direction in AXES[axis])

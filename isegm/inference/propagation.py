@@ -24,7 +24,7 @@ _SMALLEST_PART = 0.05
 _DEEP_ENOUGH = 0.35
 """The share of the deepest pixel's depth that a known place must have to be clicked on."""
 
-_MIDDLE = 0.5
+_MIDDLE = 0.4
 """The share of the deepest pixel's depth from which on a click is one in the middle of a part."""
 
 _FREED = 3.0

@@ -1,5 +1,8 @@
 """DICOM series as the tests need them, written by pydicom."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGLossless,
+    JPEGLosslessSV1,
     RLELossless,
     generate_uid,
 )
@@ -76,6 +81,8 @@ def write(path, slice_, syntax=ExplicitVRLittleEndian):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     syntax = pydicom.uid.UID(syntax)
+    if syntax in (JPEGLosslessSV1, JPEGLossless):
+        return _write_by_gdcm(path, slice_)
     if syntax.is_encapsulated:
         plugin = "pydicom" if syntax == RLELossless else ""  # another one writes half of a byte's values
         slice_.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
@@ -90,6 +97,15 @@ def write(path, slice_, syntax=ExplicitVRLittleEndian):
         little_endian=syntax != ExplicitVRBigEndian,
         enforce_file_format=True,
     )
+    return path
+
+
+def _write_by_gdcm(path, slice_):
+    """As lossless JPEG, for which pydicom has no encoder."""
+    plain = write(path.with_suffix(".plain"), slice_)
+    program = shutil.which("gdcmconv", path=Path(sys.executable).parent)
+    subprocess.run([program, "--jpeg", plain, path], check=True, capture_output=True)
+    plain.unlink()
     return path
 
 

@@ -49,6 +49,13 @@ def volumes(**label):
     volume(Path("labelsTr/a.nii.gz"), **label)
 
 
+def dicom(folder, series="3", shift=(0, 0, 0), **tags):
+    from tests.dicom_files import places, stored_values, write_series
+
+    tags["SeriesNumber"], tags["SeriesInstanceUID"] = series, f"1.2.{series}"
+    write_series(Path(folder), stored_values((6, 12, 10)), places(6, shift=shift), **tags)
+
+
 def picture(path, shape=(8, 9), value=255):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -322,6 +329,17 @@ case(
 )
 case("a label of another shape", lambda: volumes(shape=(6, 5, 3)), *EXTRACT)
 case("a label without the organ", lambda: volumes(value=7), *EXTRACT)
+case("a folder of two DICOM series", lambda: (dicom("imagesTr"), dicom("imagesTr/2", "5")), *WINDOW)
+case("a DICOM series that there is not", lambda: dicom("imagesTr"), *WINDOW, "--series=7")
+case("a DICOM series that is asked of NIfTI files", volumes, *WINDOW, "--series=7")
+case(
+    "a DICOM series that lacks a slice",
+    lambda: (dicom("imagesTr"), Path("imagesTr/slice001.dcm").unlink()),
+    *WINDOW,
+)
+case("a DICOM file that is cut off", lambda: (dicom("imagesTr"), cut("imagesTr/slice002.dcm", 0.95)), *WINDOW)
+case("a DICOM series that is no CT", lambda: dicom("imagesTr", Modality="MR"), *WINDOW)
+case("a tilted gantry", lambda: dicom("imagesTr", shift=(0, 0.5, 0)), *WINDOW)
 case(
     "pictures that are there already",
     lambda: (

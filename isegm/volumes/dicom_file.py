@@ -45,6 +45,8 @@ _EXPLICIT = b"1.2.840.10008.1.2.1\0\0\0"
 _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _PIXEL_DATA = 0x7FE00010
+# By preference: GDCM's own decoders end the process on some damaged files.
+_DECODERS = ("pydicom", "pylibjpeg", "pyjpegls", "pillow", "gdcm")
 # Of a compressed frame, where its own header must be.
 _FRAME_HEADER_BYTES = 1 << 16
 _KEYWORDS = (
@@ -136,6 +138,8 @@ class DicomFile:
         bits_stored: How many of them count.
         high_bit: The highest of these.
         is_signed: Whether stored values are signed.
+        samples: Values a pixel.
+        has_table: Whether stored values become HU by a table rather than slope and intercept.
         photometric: The photometric interpretation.
         padding: The stored values, lowest and highest, that stand for no value.
         syntax: UID of the transfer syntax.
@@ -163,6 +167,8 @@ class DicomFile:
     bits_stored: int
     high_bit: int
     is_signed: bool
+    samples: int
+    has_table: bool
     photometric: str
     padding: tuple[int, int] | None
     syntax: str
@@ -259,6 +265,8 @@ def _file(path: Path, header: Dataset, sop_class: str, file: BinaryIO) -> DicomF
         bits_stored=stored,
         high_bit=_integer(header, "HighBit", stored - 1),
         is_signed=is_signed,
+        samples=_integer(header, "SamplesPerPixel", 1),
+        has_table=bool(header.get("ModalityLUTSequence")),
         photometric=str(header.get("PhotometricInterpretation") or "").strip().upper(),
         padding=_padding(header, is_signed, bits),
         syntax=syntax,
@@ -290,9 +298,8 @@ def check_pixels(file: DicomFile) -> None:
     Raises:
         InputError: It is in colour, of an unusual depth or scale, without pixel data, or cut off.
     """
-    header, path = file.header, file.path
-    bits, stored, high = file.bits_allocated, file.bits_stored, file.high_bit
-    if _integer(header, "SamplesPerPixel", 1) != 1 or not file.photometric.startswith("MONOCHROME"):
+    path, bits, stored, high = file.path, file.bits_allocated, file.bits_stored, file.high_bit
+    if file.samples != 1 or not file.photometric.startswith("MONOCHROME"):
         raise InputError(
             f"{path}: in colours ({file.photometric or 'no photometric interpretation'}), not HU; give the "
             "series it was made of"
@@ -303,7 +310,7 @@ def check_pixels(file: DicomFile) -> None:
             f"{path}: claims values of {stored} bits up to bit {high} in {bits}, which are not read; "
             "make it again"
         )
-    if header.get("ModalityLUTSequence"):
+    if file.has_table:
         raise InputError(
             f"{path}: its values become HU by a table (Modality LUT), which is not read; rescale it"
         )
@@ -367,9 +374,14 @@ def _decoded(file: DicomFile, stream: BinaryIO, index: int) -> npt.NDArray[Any]:
             f"has {file.columns} x {file.rows}; make it again"
         )
     decoder = get_decoder(UID(file.syntax))
-    if not decoder.is_available:
-        missing = "; ".join(decoder.missing_dependencies)
-        raise InputError(f"{file.path}: {UID(file.syntax).name}: no decoder ({missing}); install one")
+    plugins = [
+        plugin
+        for plugin in _DECODERS
+        if plugin in decoder.available_plugins and (plugin != "pillow" or file.bits_stored <= 8)
+    ]
+    if not plugins:
+        name = UID(file.syntax).name
+        raise InputError(f"{file.path}: {name}: no decoder for it; pip install '.[dicom]' brings them all")
     options: dict[str, Any] = {
         "rows": file.rows,
         "columns": file.columns,
@@ -382,7 +394,9 @@ def _decoded(file: DicomFile, stream: BinaryIO, index: int) -> npt.NDArray[Any]:
         "pixel_keyword": "PixelData",
         "transfer_syntax_uid": UID(file.syntax),
     }
-    values, _ = decoder.as_array(encapsulate([content]), raw=True, index=0, **options)
+    values, _ = decoder.as_array(
+        encapsulate([content]), raw=True, index=0, decoding_plugin=plugins[0], **options
+    )
     return values.reshape(file.rows, file.columns)
 
 
@@ -550,11 +564,11 @@ def reading(path: Path) -> Iterator[None]:
         with warnings.catch_warnings(), config.disable_value_validation():
             warnings.simplefilter("ignore")
             yield
-    except (InputError, OSError):
+    except InputError:
         raise
     except Exception as error:  # pydicom and its decoders raise whatever a damaged file leads them to
-        if is_out_of_memory(error):
-            raise
+        if is_out_of_memory(error) or (isinstance(error, OSError) and error.errno):
+            raise  # of the operating system
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: not readable as DICOM ({reason:.200}); fetch or make it again") from None
     finally:

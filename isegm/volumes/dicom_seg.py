@@ -119,7 +119,9 @@ def segmentation_volume(series: Series) -> SegmentationVolume:
         raise InputError(f"{series.folder}: {first.name} and {second.name} are segmentations; name one file")
     (file,) = files.values()
     check_pixels(file)
-    if str(file.header.get("SegmentationType")) not in ("BINARY", "LABELMAP"):
+    with reading(file.path):
+        kind = str(file.header.get("SegmentationType"))
+    if kind not in ("BINARY", "LABELMAP"):
         raise InputError(f"{file.path}: holds fractions, no labels; threshold it")
     if len(file.frames) < file.frame_count:
         raise InputError(f"{file.path}: does not say where its frames lie; make it again")

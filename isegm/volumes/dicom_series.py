@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from isegm.errors import FileWarning, InputError
+from isegm.storage import warn_of_links
 from isegm.volumes.dicom_file import DicomFile, Frame, read_file
 from isegm.volumes.files import files_below
 from isegm.wording import counted
@@ -80,7 +81,8 @@ def find_series(path: Path) -> list[Series]:
     """
     if path.is_file() and path.name.upper() == "DICOMDIR":
         path = path.parent
-    paths = iter([path]) if path.is_file() else files_below(path)
+    paths = [path] if path.is_file() else list(files_below(path))
+    warn_of_links(path, [each for each in paths if each.is_symlink()])
     files: list[DicomFile] = []
     damaged: list[str] = []
     for each in paths:

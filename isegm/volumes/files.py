@@ -57,9 +57,8 @@ def list_volumes(path: Path, wants_dicom: bool = False) -> list[Path]:
         warn_of_links(path, [entry for entry in found if entry.is_symlink()])
     found = found or dicom_in(path)
     if not found:
-        raise InputError(
-            f"{path}: no NIfTI file ({', '.join(LISTED_SUFFIXES)}) in this folder, and no DICOM; name another"
-        )
+        nifti = "" if wants_dicom else f"NIfTI file ({', '.join(LISTED_SUFFIXES)}) in this folder, and no "
+        raise InputError(f"{path}: no {nifti}DICOM; name another")
     return found
 
 

@@ -562,6 +562,7 @@ READERS: dict[str, Reader] = {
     ),
     "dicom-jpeg-2000": Reader("slice.dcm", _read_volume, lambda: _dicom_seeds("1.2.840.10008.1.2.4.90")),
     "dicom-jpeg-ls": Reader("slice.dcm", _read_volume, lambda: _dicom_seeds("1.2.840.10008.1.2.4.80")),
+    "dicom-jpeg-lossless": Reader("slice.dcm", _read_volume, lambda: _dicom_seeds("1.2.840.10008.1.2.4.70")),
     "dicom-rle": Reader("slice.dcm", _read_volume, lambda: _dicom_seeds("1.2.840.10008.1.2.5")),
     "dicom-seg": Reader("seg.dcm", _read_volume, _segmentation_seeds),
     "checkpoint": Reader("net.pth", _read_checkpoint, _checkpoint_seeds),

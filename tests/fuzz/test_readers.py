@@ -33,6 +33,7 @@ EXAMPLES = {
     "dicom": 40,
     "dicom-jpeg-2000": 25,
     "dicom-jpeg-ls": 25,
+    "dicom-jpeg-lossless": 25,
     "dicom-rle": 25,
     "dicom-seg": 25,
 }

@@ -81,6 +81,7 @@ def test_slices_lie_where_dcm2niix_puts_them(orientation, tmp_path):
         RLELossless,
         JPEGLSLossless,
         JPEG2000Lossless,
+        JPEGLosslessSV1,
     ],
     ids=lambda syntax: syntax.name,
 )

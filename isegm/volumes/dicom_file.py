@@ -39,7 +39,8 @@ except ImportError as missing:
     ) from None
 
 _MOST_FILE_BYTES = 2**32
-_MOST_INFLATED = 4 * MOST_PIXELS + MOST_BESIDE_VOXELS
+_MOST_INFLATED = 2 * MOST_PIXELS + MOST_BESIDE_VOXELS
+_MOST_META_BYTES = 1 << 16
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _EXPLICIT = b"1.2.840.10008.1.2.1\0\0\0"
 _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
@@ -204,7 +205,7 @@ def read_file(path: Path) -> DicomFile | None:
     if not is_dicom(path):
         return None
     check_bytes(path, _MOST_FILE_BYTES)
-    with reading(path), _open_content(path) as file:
+    with reading(path), _open_content(path, MOST_BESIDE_VOXELS) as file:
         file.seek(128)
         has_preamble = file.read(4) == b"DICM"
         file.seek(0)
@@ -272,7 +273,7 @@ def _file(path: Path, header: Dataset, sop_class: str, file: BinaryIO) -> DicomF
         syntax=syntax,
         pixels_at=pixels_at,
         pixel_bytes=pixel_bytes,
-        header=header,
+        header=Dataset(header),  # without the file that it was read from
     )
 
 
@@ -322,6 +323,15 @@ def check_pixels(file: DicomFile) -> None:
             raise InputError(
                 f"{path}: cut off: has {file.pixel_bytes} of {needed} bytes of pixels; fetch it again"
             )
+    elif path.stat().st_size > file.frame_count * _most_compressed(file) + MOST_BESIDE_VOXELS:
+        raise InputError(
+            f"{path}: holds more than its {file.frame_count} compressed frames need; make it again"
+        )
+
+
+def _most_compressed(file: DicomFile) -> int:
+    """Bytes of a compressed frame at most: more than it has uncompressed, for what codecs put around it."""
+    return file.rows * file.columns * file.bits_allocated // 4 + (1 << 16)
 
 
 def read_frames(file: DicomFile, indices: Sequence[int]) -> Iterator[npt.NDArray[Any]]:
@@ -333,7 +343,7 @@ def read_frames(file: DicomFile, indices: Sequence[int]) -> Iterator[npt.NDArray
     """
     with contextlib.ExitStack() as stack:
         with reading(file.path):
-            stream = stack.enter_context(_open_content(file.path))
+            stream = stack.enter_context(_open_content(file.path, _MOST_FILE_BYTES))
         for index in indices:
             with reading(file.path):  # not around the yield: it silences warnings everywhere
                 values = (_native if file.pixel_bytes is not None else _decoded)(file, stream, index)
@@ -367,6 +377,11 @@ def _native(file: DicomFile, stream: BinaryIO, index: int) -> npt.NDArray[Any]:
 def _decoded(file: DicomFile, stream: BinaryIO, index: int) -> npt.NDArray[Any]:
     stream.seek(file.pixels_at)
     content = get_frame(cast("Any", stream), index, number_of_frames=file.frame_count)
+    if len(content) > _most_compressed(file):
+        raise InputError(f"{file.path}: frame {index + 1} has {len(content)} bytes, too many; make it again")
+    # One decoder fills up what is missing, another waits for it for ever.
+    if content.startswith(b"\xff\xd8") and not content.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise InputError(f"{file.path}: cut off in frame {index + 1} of {file.frame_count}; fetch it again")
     size = _size_in_codestream(content[:_FRAME_HEADER_BYTES])
     if size is not None and size != (file.rows, file.columns):
         raise InputError(
@@ -524,24 +539,24 @@ def _integer(dataset: Dataset, keyword: str, default: int) -> int:
 
 
 @contextmanager
-def _open_content(path: Path) -> Iterator[BinaryIO]:
-    """A file's content; of one that is deflated, inflated as far as the limits allow."""
-    with path.open("rb") as raw:
-        file = _BoundedFile(raw)
+def _open_content(path: Path, most: int) -> Iterator[BinaryIO]:
+    """A file's content, of which ``most`` bytes are read; a deflated one inflated as far as limits allow."""
+    with path.open("rb") as file:
         head = file.read(144)
         if head[128:136] == b"DICM\2\0\0\0":
-            head += file.read(min(int.from_bytes(head[140:], "little"), MOST_BESIDE_VOXELS))
+            head += file.read(min(int.from_bytes(head[140:], "little"), _MOST_META_BYTES))
             if _DEFLATED in head:
                 inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-                content = inflater.decompress(file.read(), _MOST_INFLATED)
+                content = inflater.decompress(file.read(_MOST_INFLATED), _MOST_INFLATED)
                 if inflater.unconsumed_tail:
                     raise InputError(
                         f"{path}: inflates to more than {_MOST_INFLATED} bytes; is it the right one?"
                     )
-                yield io.BytesIO(head.replace(_DEFLATED, _EXPLICIT) + content)
+                inflated = io.BytesIO(head.replace(_DEFLATED, _EXPLICIT) + content)
+                yield cast("BinaryIO", _BoundedFile(inflated, most))
                 return
         file.seek(0)
-        yield cast("BinaryIO", file)
+        yield cast("BinaryIO", _BoundedFile(file, most))
 
 
 def _size(file: BinaryIO) -> int:
@@ -576,16 +591,25 @@ def reading(path: Path) -> Iterator[None]:
 
 
 class _BoundedFile:
-    """A file that takes no more memory than it has bytes, whatever length it is asked for."""
+    """A file that takes no more memory than it has bytes, whatever length it is asked for.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Args:
+        file: The file.
+        most: Bytes that may be read of it altogether; what is passed over does not count.
+    """
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
         self._file = file
-        self._size = file.seek(0, io.SEEK_END)
-        file.seek(0)
+        self._size = _size(file)
+        self._left = most
 
     def read(self, size: int = -1) -> bytes:
-        left = max(0, self._size - self._file.tell())
-        return self._file.read(left if size < 0 else min(size, left))
+        behind = max(0, self._size - self._file.tell())
+        size = behind if size < 0 else min(size, behind)
+        self._left -= size
+        if self._left < 0:
+            raise ValueError("it claims more than a header can hold")
+        return self._file.read(size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return self._file.seek(offset, whence)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import highdicom as hd
 import numpy as np
 import numpy.typing as npt
 import pydicom
@@ -27,6 +26,13 @@ from isegm.volumes.dicom import DicomVolume, lying, stacked_affine
 from isegm.volumes.dicom_file import DicomFile, Frame, check_pixels, read_frames, reading
 from isegm.volumes.dicom_series import Series
 from isegm.volumes.volume import Volume, Voxels
+
+try:
+    import highdicom as hd
+except ImportError:
+    raise InputError(
+        "highdicom is not installed, which DICOM SEG needs; pip install '.[dicom]' brings it"
+    ) from None
 
 # What a SEG has from its sources, if only as blanks.
 _COPIED = (

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -150,6 +151,81 @@ def test_volumes(tmp_path):
             assert (lines[0], len(lines)) == (nothing, 2)
             assert lines[1].startswith(f"{name}: {words}"), lines
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def dicom(path, syntax, change=bytes, **tags):
+    """A DICOM slice whose bytes are changed before they are written."""
+    from tests.dicom_files import dataset, places, stored_values, write
+
+    slice_ = dataset(stored_values((64, 32)), places(1)[0], **tags)
+    path.write_bytes(change(write(path, slice_, syntax).read_bytes()))
+
+
+def test_dicom(tmp_path):
+    plain, jpeg_2000, rle = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"
+    deflated = "1.2.840.10008.1.2.1.99"
+
+    def long_description(content):
+        """An element that claims, and a sparse file that holds, 2 GiB."""
+        at = content.index(b"\x08\0\x3e\x10")
+        return content[:at] + b"\x08\0\x3e\x10UT\0\0" + (2**31 - 2).to_bytes(4, "little")
+
+    def long_fragment(content):
+        """A frame, and a sparse file that holds as much, of 2 GiB."""
+        at = content.rindex(b"\xfe\xff\0\xe0")
+        return content[: at + 4] + (2**31 - 2).to_bytes(4, "little") + content[at + 8 : at + 80]
+
+    def repeated(content):
+        """RLE that goes on and on: 2 bytes for 128, for 16 MB."""
+        at = content.rindex(b"\xfe\xff\0\xe0")
+        segments = content[at + 8 : at + 72] + b"\x81\0" * (8 * 2**20 - 100)
+        return (
+            content[: at + 4] + len(segments).to_bytes(4, "little") + segments + b"\xfe\xff\xdd\xe0\0\0\0\0"
+        )
+
+    def huge_codestream(content):
+        at = content.index(b"\xff\x4f\xff\x51") + 8
+        return content[:at] + (2**31 - 1).to_bytes(4, "big") * 2 + content[at + 8 :]
+
+    def inflating(content):
+        """A deflated file that goes on for a gigabyte of zeros."""
+        end = 144 + int.from_bytes(content[140:144], "little")  # of what is not deflated
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        return content[:end] + b"".join(packer.compress(bytes(2**24)) for _ in range(64)) + packer.flush()
+
+    cases = [
+        ("element.dcm", plain, long_description, {}, "it claims more than a header can hold"),
+        ("fragment.dcm", jpeg_2000, long_fragment, {}, "holds more than its 1 compressed frames need"),
+        ("rle.dcm", rle, repeated, {}, "frame 1 has 167"),
+        ("codestream.dcm", jpeg_2000, huge_codestream, {}, "compressed as 2147483647 x 2147483647 pixels"),
+        ("deflated.dcm", deflated, inflating, {}, "inflates to more than 150994944 bytes"),
+        (
+            "frames.dcm",
+            plain,
+            bytes,
+            {"NumberOfFrames": 10**9},
+            "claims 1000000000 x 32 x 64 voxels, more than",
+        ),
+        (
+            "pixels.dcm",
+            plain,
+            bytes,
+            {"Rows": 65535, "Columns": 65535},
+            "claims 1 x 65535 x 65535 voxels, more",
+        ),
+        ("cut.dcm", plain, bytes, {"Rows": 8000, "Columns": 8000}, "cut off: has 4096 of 128000000 bytes"),
+    ]
+    calls = []
+    for name, syntax, change, tags, _ in cases:
+        dicom(tmp_path / name, syntax, change, **tags)
+        if change in (long_description, long_fragment):
+            with (tmp_path / name).open("r+b") as file:
+                file.truncate(2**31 + 10**6)
+        calls.append(("normalize_ct_images", [name, "out", "lung", "--workers", "1"]))
+    for (name, *_, words), (status, lines) in zip(cases, run(calls, tmp_path), strict=True):
+        assert (status, len(lines)) == (1, 1), (name, lines)
+        assert lines[0].startswith(f"{name}: "), lines
+        assert words in lines[0], lines
 
 
 def test_pictures_and_manifests(tmp_path):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 import re
 import shutil
 import subprocess
@@ -354,6 +355,16 @@ def test_enhanced_multi_frame_lies_where_dcm2niix_puts_it(tmp_path):
     compare(tmp_path / "series", tmp_path)
 
 
+def test_a_volume_travels_to_other_processes(tmp_path):
+    write_series(tmp_path / "classic")
+    write(tmp_path / "many" / "many.dcm", enhanced(stored_values(), places(4)))
+    for folder in ("classic", "many"):
+        volume = open_volume(tmp_path / folder)
+        there = pickle.loads(pickle.dumps(volume))
+        np.testing.assert_array_equal(values_of(there), values_of(volume))
+        np.testing.assert_array_equal(there.affine, volume.affine)
+
+
 # --- which series
 
 
@@ -501,9 +512,10 @@ def test_a_cut_file_is_named(tmp_path):
         assert "1 slice missing" in refusal(tmp_path)
 
 
-def test_a_cut_compressed_file_is_named(tmp_path):
-    path = write_series(tmp_path, stored_values((4, 64, 40)), syntax=JPEG2000Lossless)[2]
-    path.write_bytes(path.read_bytes()[:-3000])
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, JPEGLosslessSV1, RLELossless])
+def test_a_cut_compressed_file_is_named(syntax, tmp_path):
+    path = write_series(tmp_path, stored_values((4, 64, 40)), syntax=syntax)[2]
+    path.write_bytes(path.read_bytes()[:-1500])
     volume = open_volume(tmp_path)
     with pytest.raises(InputError, match=r"slice002\.dcm: "):
         values_of(volume)

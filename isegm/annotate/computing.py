@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from isegm.annotate.cases import Pixels
-from isegm.annotate.packed_masks import Mask
 from isegm.annotate.session import PlacedClick, Start
 from isegm.geometry import Click
+from isegm.metrics.overlap import Mask
 from isegm.volumes.volume import Volume, Voxels
 from isegm.volumes.windows import WINDOWS
 

@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.json_object import JsonObject
+from isegm.metrics.overlap import Mask
 from isegm.volumes.orientation import SlicePlan
 
 Bits = npt.NDArray[np.uint8]
 Box = tuple[slice, slice, slice]
-Mask = npt.NDArray[np.bool_]
 
-MOST_OBJECTS = 255
+MOST_NUMBER = 255
 """Objects are numbered from 1 to this: saved label volumes are bytes."""
 
 
@@ -84,7 +84,7 @@ class Patch:
             raise entry.wrong("flipped", f"{math.prod(sides)} bytes of bits")
         z, y, x = start
         return cls(
-            entry.integer("object", 1, MOST_OBJECTS), (z, y, x), (sides[0], sides[1], sides[2]), flipped
+            entry.integer("object", 1, MOST_NUMBER), (z, y, x), (sides[0], sides[1], sides[2]), flipped
         )
 
 

@@ -60,11 +60,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from isegm.annotate.cases import AXIAL
-from isegm.annotate.packed_masks import MOST_OBJECTS, Mask
+from isegm.annotate.packed_masks import MOST_NUMBER
 from isegm.annotate.saving import save_case, save_clicks, training_command
 from isegm.annotate.session import Case, Computing, Session
 from isegm.errors import describe
 from isegm.json_object import JsonObject, read_json_object
+from isegm.metrics.overlap import Mask
 from isegm.volumes.windows import WINDOWS, Window
 
 LEASE_SECONDS = 12.0
@@ -73,7 +74,7 @@ LEASE_SECONDS = 12.0
 MOST_BODY = 1 << 20
 """Bytes of a request: a stroke of a brush over a picture of 2896 x 2896 pixels fits."""
 
-PAGE = {
+PAGE_FILES = {
     "page.css": "text/css",
     **{
         f"{name}.js": "text/javascript"
@@ -179,8 +180,8 @@ class Server:
         name = request.path_params.get("file")
         if name is None:
             kind, name = "text/html", "page.html"
-        elif name in PAGE:
-            kind = PAGE[name]
+        elif name in PAGE_FILES:
+            kind = PAGE_FILES[name]
         else:
             raise _Refused(404, "there is no such file")
         content = files("isegm.annotate").joinpath("page", name).read_bytes()
@@ -196,7 +197,7 @@ class Server:
         ]
         windows = [{"name": name, **asdict(window)} for name, window in WINDOWS.items()]
         return JSONResponse(
-            {"cases": cases, "windows": windows, "output": str(self.session.output), "most": MOST_OBJECTS}
+            {"cases": cases, "windows": windows, "output": str(self.session.output), "most": MOST_NUMBER}
         )
 
     # -- a case
@@ -298,7 +299,7 @@ class Server:
         if self._leases.get(index, ("", 0.0))[0] != tab:
             raise _Refused(409, "this case is open in another tab or window", lease="other")
         self._leases[index] = tab, time.monotonic()
-        do, number = body.text("do"), body.integer("label", 0, MOST_OBJECTS, 0)
+        do, number = body.text("do"), body.integer("label", 0, MOST_NUMBER, 0)
         moved = None
         if do == "label":
             await run_in_threadpool(self._change_label, number, body)
@@ -378,7 +379,7 @@ class Server:
 
     def _prepare(self, case: Case, body: JsonObject) -> None:
         """Compute ahead for the slice in view, unless another one is in view by then."""
-        number, z, window = body.integer("label", 1, MOST_OBJECTS), body.integer("z", 0, 2**31), _window(body)
+        number, z, window = body.integer("label", 1, MOST_NUMBER), body.integer("z", 0, 2**31), _window(body)
         wanted = self._wanted = object()
 
         def prepare() -> None:

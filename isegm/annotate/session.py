@@ -22,11 +22,12 @@ from scipy import ndimage
 
 from isegm.annotate.action_log import ActionLog
 from isegm.annotate.cases import AXIAL, CaseFiles, Pixels, read_case, read_masks
-from isegm.annotate.packed_masks import MOST_OBJECTS, Edit, Mask, PackedMasks, Patch
+from isegm.annotate.packed_masks import MOST_NUMBER, Edit, PackedMasks, Patch
 from isegm.errors import InputError
 from isegm.geometry import Click
 from isegm.json_object import JsonObject, read_json_object
 from isegm.limits import MOST_CONFIG_BYTES, read_bytes
+from isegm.metrics.overlap import Mask
 from isegm.storage import write_text
 from isegm.volumes.windows import Window
 
@@ -34,9 +35,6 @@ try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
-
-OVERLAPS = ("later", "earlier")
-"""Whose voxels are where objects meet: those of the one edited later, or of the one that had them."""
 
 CLICKED, EDITED, PROPAGATED, DOUBTFUL, GIVEN = "clicked", "edited", "propagated", "doubtful", "given"
 """How an object's mask in a slice came about."""
@@ -67,7 +65,7 @@ class Label:
     """What an object is.
 
     Attributes:
-        number: 1 to ``MOST_OBJECTS``: its value where it is saved.
+        number: 1 to ``MOST_NUMBER``: its value where it is saved.
         name: For people.
         colour: ``#rrggbb``.
         hidden: Not drawn.
@@ -81,8 +79,8 @@ class Label:
     locked: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.number <= MOST_OBJECTS:
-            raise ValueError(f"a label's number is 1 to {MOST_OBJECTS}, not {self.number}")
+        if not 1 <= self.number <= MOST_NUMBER:
+            raise ValueError(f"a label's number is 1 to {MOST_NUMBER}, not {self.number}")
         if not self.name.strip() or len(self.name) > 80 or not self.name.isprintable():
             raise ValueError("a label's name has 1 to 80 characters that can be printed")
         if not re.fullmatch("#[0-9a-f]{6}", self.colour):
@@ -595,7 +593,8 @@ class Session:
         cases: What can be annotated.
         output: The folder; made if there is none.
         labels: Names of labels to begin with; a folder that has labels already keeps them.
-        overlap: One of ``OVERLAPS``.
+        overlap: Whose the voxels are where objects meet: ``later``, of the one edited later, or ``earlier``,
+            of the one that had them.
 
     Raises:
         InputError: Another session has the folder, or what it holds is damaged.
@@ -751,7 +750,7 @@ def _read_click(entry: JsonObject) -> PlacedClick:
     z, y, x = (entry.integer(axis, 0, 2**31) for axis in "zyx")
     level_width = None if window is None else Window(float(window[0]), float(window[1]))
     return PlacedClick(
-        entry.integer("object", 1, MOST_OBJECTS), z, y, x, bool(entry.values["positive"]), level_width
+        entry.integer("object", 1, MOST_NUMBER), z, y, x, bool(entry.values["positive"]), level_width
     )
 
 

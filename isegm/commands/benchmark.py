@@ -18,6 +18,10 @@ The simulated click, and the CT tools against reading and writing alone::
     isegm benchmark clicks
     isegm benchmark ct Task09_Spleen/labelsTr spleen
 
+Annotation in headless Chromium, on a volume of 512 x 512 x 400 voxels::
+
+    isegm benchmark annotate
+
 Every way to compute on a GPU, held against the CPU (``make gpu-check``)::
 
     isegm benchmark gpu
@@ -142,6 +146,14 @@ def _run_clicks(args: argparse.Namespace) -> dict[str, Any]:
     spreads = simulator_speed.measure_simulator(args.repeats)
     print(simulator_speed.format_simulator(spreads))
     return {"settings": {"repeats": args.repeats, "side": simulator_speed.SIDE}, "clicks": spreads}
+
+
+def _run_annotate(args: argparse.Namespace) -> dict[str, Any]:
+    from isegm.benchmark import annotation_speed
+
+    result = annotation_speed.measure_annotation(args.checkpoint, args.slices, args.repeats)
+    print(annotation_speed.format_annotation(result))
+    return {"settings": {"slices": args.slices, "repeats": args.repeats}, "annotation": result}
 
 
 def _run_ct(args: argparse.Namespace) -> dict[str, Any]:
@@ -282,6 +294,13 @@ def _add_ct_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=_at_least(1), default=9, help="turns (default: %(default)s)")
 
 
+def _add_annotate_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--checkpoint", type=Path, help="other weights than those that come with the project")
+    add("--slices", type=_at_least(100), default=400, help="of 512 x 512 pixels (default: %(default)s)")
+    add("--repeats", type=_at_least(1), default=20, help="of each action (default: %(default)s)")
+
+
 def _add_gpu_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", metavar="FILE", type=Path, help="a trained network (default: the project's own)"
@@ -339,6 +358,7 @@ BENCHMARKS: dict[str, tuple[str, _AddArguments, _Run]] = {
     "growth": ("Time how cost grows with clicks, sizes, threads.", _add_growth_arguments, _run_growth),
     "clicks": ("Time the simulated click.", _add_clicks_arguments, _run_clicks),
     "ct": ("Time the CT tools.", _add_ct_arguments, _run_ct),
+    "annotate": ("Time annotation in a browser.", _add_annotate_arguments, _run_annotate),
     "gpu": ("Hold every way to compute on a GPU against the CPU.", _add_gpu_arguments, _run_gpu),
 }
 """By subcommand what it is for, its arguments, and how it is run. The first is the default."""

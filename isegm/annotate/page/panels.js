@@ -129,7 +129,7 @@ export function showState(app) {
   $("redo").disabled = !state.canRedo || !mine;
   $("save").disabled = !mine;
   $("done").setAttribute("aria-pressed", state.isDone);
-  $("saved").textContent = state.isSaved ? (state.revision ? "saved" : "") : "not exported yet";
+  $("saved").textContent = state.isSaved ? (state.revision ? "masks saved" : "") : "masks not saved yet";
   $("saved").title = "Every action is kept at once; saving writes the mask files";
   const network = $("network");
   network.hidden = state.network === "ready";

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from isegm.annotate.cases import Pixels
-from isegm.annotate.session import PlacedClick, Start
+from isegm.annotate.session import Start
 from isegm.geometry import Click
 from isegm.metrics.overlap import Mask
 from isegm.volumes.volume import Volume, Voxels
-from isegm.volumes.windows import WINDOWS
+from isegm.volumes.windows import WINDOWS, Window
 
 if TYPE_CHECKING:  # torch takes seconds to import; pictures are shown meanwhile
     from isegm.inference.network import Network
@@ -42,7 +42,7 @@ class NetworkComputing:
         self.checkpoint, self.size = checkpoint, size
         self.preset = ""
         self._kept: OrderedDict[object, Predictor] = OrderedDict()
-        self._volume: tuple[object, VolumePredictor] | None = None
+        self._volume: _KeptVolume | None = None
         self._failure: Exception | None = None
         self._network: Network
         self._loaded = threading.Event()
@@ -87,7 +87,9 @@ class NetworkComputing:
     def propagate(
         self,
         pixels: Pixels,
-        clicks: Sequence[PlacedClick],
+        number: int,
+        window: Window | None,
+        clicks: Mapping[int, Sequence[Click]],
         by_hand: Mapping[int, Mask],
         progress: Callable[[int, int], None],
         cancel: Callable[[], bool],
@@ -96,25 +98,20 @@ class NetworkComputing:
 
         Raises:
             InputError: The checkpoint cannot be used, or the volume is of one grey everywhere.
-            ValueError: There are no clicks.
         """
-        if not clicks:
-            raise ValueError("click on the object in a slice first")
-        predictor = self._volume_predictor(pixels, clicks[-1])
-        wanted = [(pixels.voxel(click.z, click.y, click.x), click.positive) for click in clicks]
-        done = [((click.i, click.j, click.k), click.positive) for click in predictor.clicks]
-        same = 0
-        while same < min(len(done), len(wanted)) and done[same] == wanted[same]:
-            same += 1
-        for _ in done[same:]:
-            predictor.undo()
-        for voxel, positive in wanted[same:]:
-            if cancel():
-                return None
-            predictor.click(voxel, positive)
-        if cancel() or not predictor.propagate(progress=progress, cancel=cancel):
+        kept = self._volume_predictor(pixels, number, window)
+        # Of what is as it was the last time nothing is computed again.
+        given = {z: (mask.tobytes(), tuple(clicks.get(z, ()))) for z, mask in by_hand.items()}
+        if not kept.given.keys() <= given.keys():
+            kept.predictor.reset()
+            kept.given = {}
+        for z, mask in by_hand.items():
+            if kept.given.get(z) != given[z]:
+                kept.predictor.set_mask(z, mask, clicks.get(z, ()))
+        kept.given = given
+        if cancel() or not kept.predictor.propagate(progress=progress, cancel=cancel):
             return None
-        masks = {z: predictor.slice_mask(z) for z in range(pixels.shape[0]) if z not in by_hand}
+        masks = {z: kept.predictor.slice_mask(z) for z in range(pixels.shape[0]) if z not in by_hand}
         return masks, doubtful_slices({**masks, **by_hand}, by_hand.keys())
 
     def close(self) -> None:
@@ -145,18 +142,18 @@ class NetworkComputing:
             self._kept.popitem(last=False)
         return predictor
 
-    def _volume_predictor(self, pixels: Pixels, click: PlacedClick) -> VolumePredictor:
+    def _volume_predictor(self, pixels: Pixels, number: int, window: Window | None) -> _KeptVolume:
         """The predictor of an object, kept until another one, or another window, is asked for."""
         self.wait()
         from isegm.inference.volume_predictor import VolumePredictor
 
-        window = click.window or pixels.window or WINDOWS["abdomen"]
-        key = (id(pixels), click.object, window)
-        if self._volume is None or self._volume[0] != key:
+        window = window or WINDOWS["abdomen"]  # grey values have none
+        key = (id(pixels), number, window)
+        if self._volume is None or self._volume.key != key:
             self._volume = None  # its memory goes before the next one's comes
-            volume = _StackVolume.of(pixels)
-            self._volume = key, VolumePredictor(self._network, volume, window=window, size=self.size)
-        return self._volume[1]
+            predictor = VolumePredictor(self._network, _StackVolume.of(pixels), window=window, size=self.size)
+            self._volume = _KeptVolume(key, predictor, {})
+        return self._volume
 
     def _load(self) -> None:
         try:
@@ -191,6 +188,15 @@ def doubtful_slices(masks: Mapping[int, Mask], by_hand: Collection[int]) -> froz
         if before is None or 2 * int((mask & before).sum()) < _LEAST_DICE * both:
             doubtful.add(z)
     return frozenset(doubtful)
+
+
+@dataclass
+class _KeptVolume:
+    """A volume's predictor, and the masks and clicks that it was given by slice."""
+
+    key: object
+    predictor: VolumePredictor
+    given: dict[int, tuple[bytes, tuple[Click, ...]]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -345,7 +345,6 @@ class Server:
         job = self._job
         with case.lock:
             marks = {z: mark for (owner, z), mark in case.marks.items() if owner == number}
-            slices = [int(z) for z in case.masks.slices(number)] if number else []
             return {
                 "revision": case.revision,
                 "changed": [int(z) for z in np.flatnonzero(case.changed > since)],
@@ -355,7 +354,6 @@ class Server:
                 "isDone": case.settings.get("done", "") == "yes",
                 "labels": [asdict(label) for label in self.session.labels.values()],
                 "marks": marks,
-                "slices": slices,
                 "checked": sorted(case.checked),
                 "lease": "yours" if self._leases.get(index, ("", 0))[0] == tab else "other",
                 "job": job.as_json() if job is not None and job.case == index else None,

@@ -133,7 +133,9 @@ class Computing(Protocol):
     def propagate(
         self,
         pixels: Pixels,
-        clicks: Sequence[PlacedClick],
+        number: int,
+        window: Window | None,
+        clicks: Mapping[int, Sequence[Click]],
         by_hand: Mapping[int, Mask],
         progress: Callable[[int, int], None],
         cancel: Callable[[], bool],
@@ -142,8 +144,10 @@ class Computing(Protocol):
 
         Args:
             pixels: The volume.
-            clicks: The object's, in order.
-            by_hand: Its masks in the slices that people clicked or drew.
+            number: The object's number.
+            window: What is seen black and white; None for grey values.
+            clicks: The clicks on it by slice, in order.
+            by_hand: Its masks in the slices that people clicked or drew, or another tool gave.
             progress: Told the slices that are done, and how many are known of.
             cancel: Asked now and then whether to stop.
         """
@@ -278,11 +282,15 @@ class Case:
             self._check_unlocked(number)
             hands = [z for (owner, z), mark in self.marks.items() if owner == number and mark in BY_HAND]
             if not hands:
-                raise ValueError("click on the object in a slice first")
+                raise ValueError("click on the object in a slice, or draw it, first")
             view = self.pixels.views[AXIAL].plan
             by_hand = {z: self.masks.picture(number, view, z) for z in sorted(hands)}
-            clicks = [one for one in self.clicks() if one.object == number]
-        found = computing.propagate(self.pixels, clicks, by_hand, progress, cancel)
+            placed = [one for one in self.clicks() if one.object == number and one.z in by_hand]
+            window = placed[-1].window if placed else self.pixels.window
+            clicks: dict[int, list[Click]] = {}
+            for one in placed:
+                clicks.setdefault(one.z, []).append(Click(float(one.y), float(one.x), one.positive))
+        found = computing.propagate(self.pixels, number, window, clicks, by_hand, progress, cancel)
         if found is None:
             return False
         masks, doubtful = found

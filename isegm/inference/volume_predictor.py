@@ -264,6 +264,31 @@ class VolumePredictor:
             done=frozenset(gap for gap in before.done if index not in gap),
         )
 
+    def set_mask(self, index: int, mask: Mask, clicks: Sequence[Click] = ()) -> None:
+        """Give the object its mask on a slice: one that was drawn by hand, or made by another tool.
+
+        The slice then counts as clicked on: propagation begins from it, and leaves it as it is. Clicks
+        correct it. :meth:`undo` takes back clicks, with what was set since.
+
+        Args:
+            index: Of the slice, along the array's axis ``plan.axis``.
+            mask: (H, W), as the upright picture shows it.
+            clicks: What is known to be the object and not, in the picture's pixels.
+
+        Raises:
+            ValueError: There is no such slice, or the mask is not a boolean array of its size.
+        """
+        if mask.shape != self._shape or mask.dtype != np.bool_:
+            raise ValueError(f"the mask must be {self._shape} bool, not {mask.shape} {mask.dtype}")
+        one = self._object
+        given = _Clicked((), tuple(clicks), None, merges=bool(mask.any()))
+        after = replace(
+            one.with_mask(self._checked(index), mask),
+            clicked={**one.clicked, index: given},
+            done=frozenset(gap for gap in one.done if index not in gap),
+        )
+        self._objects = {**self._objects, self._label: after}
+
     def propagate(
         self, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
     ) -> bool:

@@ -37,7 +37,7 @@ class Flooding:
             mask = mask | part if click.positive else mask & ~part
         return mask
 
-    def propagate(self, pixels, clicks, by_hand, progress, cancel):
+    def propagate(self, pixels, number, window, clicks, by_hand, progress, cancel):
         """From each slice of a person's outwards, as long as something is left of the mask."""
         found, doubtful = {}, set()
         total = pixels.shape[0]

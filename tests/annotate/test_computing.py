@@ -85,6 +85,23 @@ def test_a_case_is_propagated_as_its_volume_predictor_does(tmp_path, start, thre
     np.testing.assert_array_equal(case.masks.stack(1), before)
 
 
+def test_propagation_begins_from_what_was_drawn(tmp_path, start, thresholding, network):
+    case = start(write_volume(tmp_path / "patient.nii.gz"), labels=["liver"]).open(0, lambda _: None)
+    drawn = case.pixels.values[5] == 60
+    drawn[:, :20] = False
+    case.draw(1, "axial", 5, drawn, add=True)
+    assert case.propagate(1, thresholding, lambda *_: None, lambda: False)
+    np.testing.assert_array_equal(case.masks.stack(1)[5], drawn)
+    assert {4, 6} <= set(case.masks.slices(1).tolist())
+    # Only what a further slice changes is computed again.
+    count = len(network.corrected)
+    assert case.propagate(1, thresholding, lambda *_: None, lambda: False)
+    assert len(network.corrected) == count
+    case.draw(1, "axial", 8, case.pixels.values[8] == 60, add=True)
+    case.propagate(1, thresholding, lambda *_: None, lambda: False)
+    assert count < len(network.corrected) < 2 * count + 2
+
+
 def test_slices_that_jump_are_doubtful():
     big, small = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
     big[2:9, 2:9], small[2:4, 2:4] = True, True

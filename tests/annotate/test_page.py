@@ -587,7 +587,7 @@ def test_the_page_goes_on_after_the_server_was_killed_and_ctrl_c_saves(tmp_path,
     try:
         page = tab(address, expected=["ERR_"])
         click(page, 20, 20)
-        before = page.evaluate("annotate.store.state.slices")
+        before = page.evaluate("annotate.store.state.marks")
         process.kill()
         process.wait()
         until(page, "!annotate.store.online")
@@ -597,7 +597,7 @@ def test_the_page_goes_on_after_the_server_was_killed_and_ctrl_c_saves(tmp_path,
         process, again = start_command(path, port, "--labels", "liver")
         assert again == address
         until(page, "annotate.store.online && annotate.store.state.lease === 'yours'")
-        assert page.evaluate("annotate.store.state.slices") == before
+        assert page.evaluate("annotate.store.state.marks") == before
         click(page, 2, 2)
         assert page.evaluate("annotate.store.state.revision") == 2
         process.send_signal(signal.SIGINT)

@@ -170,7 +170,7 @@ def test_a_propagation_that_cannot_be_says_why(serve):
     client.act(do="undo")
     assert (
         json.loads(client.get("/api/cases/0/state")[1])["job"]["outcome"]
-        == "click on the object in a slice first"
+        == "click on the object in a slice, or draw it, first"
     )
 
 

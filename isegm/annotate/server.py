@@ -41,6 +41,7 @@ import hmac
 import ipaddress
 import json
 import logging
+import socket
 import struct
 import threading
 import time
@@ -125,7 +126,8 @@ class Server:
         session: What is annotated.
         computing: What computes masks.
         token: What addresses begin with.
-        hosts: By which names, with port, the server may be called; None takes any address of IP.
+        hosts: By which names, with port, the server may be called; None takes any address of IP, and the
+            machine's own name.
     """
 
     def __init__(
@@ -509,10 +511,11 @@ class _Guard:
     def _is_own(self, host: str) -> bool:
         if self._hosts is not None:
             return host in self._hosts
+        name = host.rpartition(":")[0]
         with contextlib.suppress(ValueError):
-            ipaddress.ip_address(host.rpartition(":")[0].strip("[]"))
+            ipaddress.ip_address(name.strip("[]"))
             return True
-        return False
+        return name == socket.gethostname().lower()
 
 
 def _split(path: str) -> tuple[str, str]:

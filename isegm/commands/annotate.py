@@ -143,7 +143,7 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
 
 
 def hosts_of(host: str, port: int) -> list[str] | None:
-    """By which names a server on a network may be called; None for any address of IP."""
+    """By which names a server on a network may be called; None for addresses and the machine's name."""
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(host)
         return None

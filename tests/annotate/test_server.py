@@ -1,6 +1,7 @@
 """The server's contract: who may ask for what, what is exclusive, and that nothing asked does harm."""
 
 import json
+import socket
 import struct
 import threading
 import time
@@ -205,6 +206,18 @@ def test_a_full_disk_is_told_and_nothing_is_changed(serve, monkeypatch):
     assert not case_of(client).masks.stack(1).any()
     monkeypatch.undo()
     assert client.click(5, 20, 20)[0] == 200
+
+
+def test_on_a_network_addresses_and_the_machines_name_are_its_own(serve):
+    server = Server(serve().server.session, Flooding(None), "t" * 24, None)
+    own = socket.gethostname()
+    for host, status in {
+        "192.168.0.7:8000": 200,
+        "[::1]:8000": 200,
+        f"{own}:8000": 200,
+        "a.example:8000": 403,
+    }.items():
+        assert Client(server, host=host).get("/")[0] == status
 
 
 def test_too_much_is_refused(serve):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from isegm.annotate.computing import NetworkComputing
 from isegm.annotate.saving import label_stack
+from isegm.annotate.session import COLOURS
 from isegm.commands.places import default_weights
 from isegm.metrics.overlap import count, dice
 from isegm.phantom.patients import LABELS, random_patient
@@ -89,7 +90,14 @@ def test_a_volume_opened_three_clicks_propagated_saved(tmp_path, patient, served
 def write_pictures(folder, frames, page):
     pictures, durations = zip(*frames, strict=True)
     small = [picture.resize((840, 540), Image.Resampling.LANCZOS) for picture in pictures]
-    palette = small[-1].quantize(128)
+    # The colours of labels, clicks and marks are few pixels, but not to be lost.
+    colours = [*COLOURS[:3], "#3ddc84", "#ff9f43", "#2a66b3", "#5aa9ff"]
+    every = Image.new("RGB", (840, 540 * len(small) + 60))
+    for number, picture in enumerate(small):
+        every.paste(picture, (0, 540 * number))
+    for number, colour in enumerate(colours):
+        every.paste(colour, (120 * number, 540 * len(small), 120 * number + 120, 540 * len(small) + 60))
+    palette = every.quantize(256)
     first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in small)
     settings = {"append_images": rest, "duration": durations, "loop": 0, "optimize": True}
     first.save(folder / "annotate.gif", save_all=True, **settings)

@@ -171,7 +171,8 @@ class App {
       });
       const { count } = store.size(pane.view);
       const where = pane.element.querySelector(".where");
-      where.textContent = count > 1 ? `${pane.view} ${store.indices[pane.view]} / ${count - 1}` : "";
+      const last = pane === this.panes[0] ? ` / ${count - 1}` : "";
+      where.textContent = count > 1 ? `${pane.view} ${store.indices[pane.view]}${last}` : "";
       pane.element.classList.toggle("active", pane.view === store.view);
       pane.element.classList.toggle("brushing", store.tool !== "click");
     }

@@ -29,6 +29,9 @@ A picture of 3 x 512 pixels whose shorter side became 384 would have 65,536 on t
 MOST_BESIDE_VOXELS = 2**24
 """Bytes of a volume's file before its voxels, and after them, decompressed."""
 
+MOST_DICOM_BYTES = 2**32
+"""Bytes of a DICOM file."""
+
 MOST_PICTURE_BYTES = 2**29
 """Bytes of a picture's or a label picture's file."""
 

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isegm.errors import FileWarning, InputError
-from isegm.volumes.dicom_file import Frame, check_pixels, read_frames, without_unused_bits
+from isegm.volumes.dicom_file import Frame
+from isegm.volumes.dicom_frames import check_pixels, read_frames, without_unused_bits
 from isegm.volumes.dicom_series import Series, choose_series
 from isegm.volumes.volume import Volume, Voxels
 from isegm.wording import counted

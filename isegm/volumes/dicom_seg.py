@@ -23,7 +23,8 @@ from isegm._version import __version__
 from isegm.errors import InputError
 from isegm.storage import whole_file
 from isegm.volumes.dicom import DicomVolume, lying, stacked_affine
-from isegm.volumes.dicom_file import DicomFile, Frame, check_pixels, read_frames, reading
+from isegm.volumes.dicom_file import DicomFile, Frame, reading
+from isegm.volumes.dicom_frames import check_pixels, read_frames
 from isegm.volumes.dicom_series import Series
 from isegm.volumes.volume import Volume, Voxels
 

@@ -155,7 +155,7 @@ def serve(server: "Server", listener: socket.socket, open_at: str) -> None:
     import uvicorn
 
     config = uvicorn.Config(
-        server.app, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        server.app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=2
     )
     if open_at:
         webbrowser.open(open_at)

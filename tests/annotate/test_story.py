@@ -66,11 +66,13 @@ def test_a_volume_opened_three_clicks_propagated_saved(tmp_path, patient, served
         assert last.z == z
     assert len(case.clicks()) == 3
     page.click("#propagate")
-    until(page, "annotate.store.state.job.done > 2 || annotate.store.state.job.outcome", seconds=300)
+    until(page, "annotate.store.state.job?.done > 2 || annotate.store.state.job?.outcome", seconds=300)
     look(700)
-    until(page, "annotate.store.state.job.outcome === 'done'", seconds=600)
-    page.keyboard.press("t")
+    until(page, "annotate.store.state.job?.outcome === 'done'", seconds=600)
     until(page, "document.getElementById('said').textContent === 'propagated'")
+    centre = [middle, *(int(place.mean()) for place in np.nonzero(truth[middle]))]
+    page.evaluate(f"annotate.store.goTo({centre})")
+    page.keyboard.press("t")
     look(1600)
     page.click("#save")
     until(page, "annotate.store.state.isSaved")
@@ -102,6 +104,7 @@ def write_pictures(folder, frames, page):
     settings = {"append_images": rest, "duration": durations, "loop": 0, "optimize": True}
     first.save(folder / "annotate.gif", save_all=True, **settings)
     pictures[-1].save(folder / "annotate.jpg", quality=85)
+    page.set_viewport_size({"width": 1120, "height": 860})
     page.keyboard.press("?")
     page.screenshot(path=folder / "annotate_keys.jpg", quality=85, type="jpeg")
     page.keyboard.press("Escape")

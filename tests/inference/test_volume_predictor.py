@@ -119,6 +119,26 @@ def test_a_slice_that_a_person_has_clicked_is_never_overwritten(predictor_of):
     assert predictor.mask[..., 5].any()
 
 
+def test_a_mask_that_is_given_is_where_propagation_begins_and_stays_until_it_is_clicked_on(predictor_of):
+    hu, (one, _) = drawn(ONE, OTHER)
+    predictor, _ = predictor_of(hu)
+    half = predictor.plan.pictures(one)[5].copy()
+    half[:, : SIDE // 2 + 10] = False
+    half[0, 0] = True
+    predictor.set_mask(5, half)
+    np.testing.assert_array_equal(predictor.slice_mask(5), half)
+    assert predictor.clicked_slices == (5,)
+    assert predictor.propagate()
+    np.testing.assert_array_equal(predictor.slice_mask(5), half)
+    np.testing.assert_array_equal(predictor.mask[..., 4], one[..., 4])
+    predictor.click((15, 30, 5))
+    assert predictor.mask[15, 30, 5]
+    assert predictor.slice_mask(5)[0, 0]  # elsewhere it is as it was given
+    for index, mask in ((SLICES, half), (5, half[1:]), (5, half.astype(np.uint8))):
+        with pytest.raises(ValueError, match="slice|mask"):
+            predictor.set_mask(index, mask)
+
+
 def test_between_clicked_slices_each_half_comes_from_its_end(predictor_of):
     hu, (one, other) = drawn(((10, 24), (20, 40), (0, 12)), ((30, 44), (6, 20), (0, 12)))
     predictor, _ = predictor_of(hu)

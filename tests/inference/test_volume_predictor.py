@@ -135,7 +135,7 @@ def test_a_mask_that_is_given_is_where_propagation_begins_and_stays_until_it_is_
     assert predictor.mask[15, 30, 5]
     assert predictor.slice_mask(5)[0, 0]  # elsewhere it is as it was given
     for index, mask in ((SLICES, half), (5, half[1:]), (5, half.astype(np.uint8))):
-        with pytest.raises(ValueError, match="slice|mask"):
+        with pytest.raises(ValueError, match=r"slice|mask"):
             predictor.set_mask(index, mask)
 
 

@@ -398,6 +398,7 @@ def test_a_folder_of_pictures_with_notes_next_and_done(tmp_path, served, tab):
     page.keyboard.press(".")
     until(page, "annotate.store.info.name === 'a'")
     page.click("#cases")
+    page.wait_for_selector("#cases-dialog[open]")
     assert page.locator("#cases-list .status").all_inner_texts() == ["done", "left", "left"]
     page.locator("#cases-list button").first.click()
     until(page, f"annotate.store.info.name === '{hostile}'")

@@ -80,12 +80,14 @@ export class Api {
   // Have a picture and its masks, and draw when they are there.
   async show(view, index) {
     const { store } = this;
-    const wanted = [];
-    if (!store.pixels.has(`${view}:${index}`)) wanted.push(this.once("pixels", view, index));
-    if (!store.frame(view, index)) wanted.push(this.once("masks", view, index));
+    const wanted = ["pixels", "masks"].filter((what) => !this.has(what, view, index));
     if (!wanted.length) return;
-    await Promise.all(wanted);
+    await Promise.all(wanted.map((what) => this.once(what, view, index)));
     store.changed("view");
+  }
+
+  has(what, view, index) {
+    return what === "pixels" ? this.store.pixels.has(`${view}:${index}`) : Boolean(this.store.frame(view, index));
   }
 
   once(what, view, index) {
@@ -113,7 +115,8 @@ export class Api {
     for (let next = 1; next <= 3; next += 1) {
       const at = index + step * next;
       if (at < 0 || at >= count || this.store.indices[view] !== index) return;
-      await this.show(view, at);
+      // Nothing is painted for these.
+      await Promise.all(["pixels", "masks"].map((what) => this.has(what, view, at) || this.once(what, view, at)));
     }
   }
 

@@ -7,6 +7,12 @@ const MARKS = { clicked: "#3ddc84", edited: "#5aa9ff", propagated: "#5d6b82", gi
 
 export const $ = (id) => document.getElementById(id);
 
+// What is written again as it is costs a layout.
+function write(id, text) {
+  const element = $(id);
+  if (element.textContent !== text) element.textContent = text;
+}
+
 function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
@@ -111,7 +117,7 @@ export function showWindow(app) {
   $("window-text").hidden = !window;
   if (!window) return;
   const digits = window.width < 20 ? 2 : 0;
-  $("window-text").textContent = `Level ${window.level.toFixed(digits)}, width ${window.width.toFixed(digits)}`;
+  write("window-text", `Level ${window.level.toFixed(digits)}, width ${window.width.toFixed(digits)}`);
   store.session.windows.forEach((each, place) => {
     const chosen = each.level === window.level && each.width === window.width;
     presets.children[place].setAttribute("aria-pressed", chosen);
@@ -129,20 +135,20 @@ export function showState(app) {
   $("redo").disabled = !state.canRedo || !mine;
   $("save").disabled = !mine;
   $("done").setAttribute("aria-pressed", state.isDone);
-  $("saved").textContent = state.isSaved ? (state.revision ? "masks saved" : "") : "masks not saved yet";
+  write("saved", state.isSaved ? (state.revision ? "masks saved" : "") : "masks not saved yet");
   $("saved").title = "Every action is kept at once; saving writes the mask files";
   const network = $("network");
   network.hidden = state.network === "ready";
-  network.textContent = state.network === "loading" ? "loading the network…" : state.network;
+  write("network", state.network === "loading" ? "loading the network…" : state.network);
   network.classList.toggle("bad", state.network !== "loading");
   network.title = network.textContent;
-  $("case-name").textContent = info.name;
+  write("case-name", info.name);
   const { cases } = store.session;
-  $("case-place").textContent = cases.length > 1 ? `${store.caseIndex + 1} / ${cases.length}` : "";
+  write("case-place", cases.length > 1 ? `${store.caseIndex + 1} / ${cases.length}` : "");
   $("previous").disabled = store.caseIndex === 0;
   $("next").disabled = store.caseIndex >= cases.length - 1;
   $("checked").setAttribute("aria-pressed", state.checked.includes(store.slice()));
-  $("command").textContent = state.command;
+  write("command", state.command);
   showBanner(store, state);
   showJob(state.job);
   const labels = JSON.stringify([state.labels, store.label]);
@@ -150,25 +156,24 @@ export function showState(app) {
     labelsShown = labels;
     showLabels(app);
   }
-  showStrip(store);
 }
 
 function showBanner(store, state) {
   const banner = $("banner");
   banner.hidden = store.online && state.lease === "yours";
   banner.classList.toggle("note", store.online);
-  $("banner-text").textContent = store.online
+  write("banner-text", store.online
     ? "This case is open in another tab or window; here it can only be looked at."
-    : "The server is gone. All that was done is kept; this page goes on when the same command runs again.";
+    : "The server is gone. All that was done is kept; this page goes on when the same command runs again.");
   $("banner-button").hidden = !store.online;
-  $("banner-button").textContent = "Work here instead";
+  write("banner-button", "Work here instead");
 }
 
 function showJob(job) {
   const running = job && !job.outcome;
   $("job").hidden = !running;
   if (!running) return;
-  $("job-text").textContent = job.total ? `Propagating: ${job.done} of ${job.total} slices` : "Propagating…";
+  write("job-text", job.total ? `Propagating: ${job.done} of ${job.total} slices` : "Propagating…");
   if (job.total) $("job-bar").value = job.done / job.total;
   else $("job-bar").removeAttribute("value");
 }

@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "errors.md"
 HEADING = "| what was done | line on stderr | status |"
-WEIGHTS = ROOT / "weights" / "emcclick_ct_hr18s.pth"
+WEIGHTS = ROOT / "weights" / "emcclick_ct_lite0.pth"
 
 EVALUATE = ("scripts/evaluate_model", "EMC-Click", "--cpu", "--n-clicks=1", "--logs-path=results")
 VOLUMES = ("scripts/evaluate_volumes", "--cpu", "--no-slice-by-slice", "--logs-path=results")

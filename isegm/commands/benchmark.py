@@ -3,7 +3,7 @@
 Clicks, as published and by each installed backend, on the same pictures::
 
     isegm benchmark network --presets=hr18s,hr32
-    isegm benchmark network --checkpoint=weights/emcclick_ct_hr18s.pth --images slices/images
+    isegm benchmark network --checkpoint=weights/emcclick_ct_lite0.pth --images slices/images
 
 The evaluation of a data set of config.yml, as published and as it is done here::
 

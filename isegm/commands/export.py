@@ -2,16 +2,16 @@
 
 ::
 
-    isegm export weights/emcclick_ct_hr18s.pth --output=weights
+    isegm export weights/emcclick_ct_lite0.pth --output=weights
 
-writes the first stage, run once an image, as ``weights/emcclick_ct_hr18s_first_stage.onnx`` and the
-correction head, run every click, as ``weights/emcclick_ct_hr18s_correction_head.onnx``, each with its preset,
+writes the first stage, run once an image, as ``weights/emcclick_ct_lite0_first_stage.onnx`` and the
+correction head, run every click, as ``weights/emcclick_ct_lite0_correction_head.onnx``, each with its preset,
 picture size, CT windows and the checkpoint's SHA-256 in its metadata. Both take any batch, size and number of
 clicks. Before they are written they are run, by ONNX Runtime or else OpenVINO, and must agree with torch. The
 evaluation runs them, too::
 
     isegm evaluate EMC-Click --backend=openvino \
-        --checkpoint=weights/emcclick_ct_hr18s_first_stage.onnx
+        --checkpoint=weights/emcclick_ct_lite0_first_stage.onnx
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ from pathlib import Path
 from isegm.config import EXPERIMENTS_KEY, MODELS_KEY, Config, read_config
 from isegm.errors import InputError
 
-DEFAULT_WEIGHTS = "emcclick_ct_hr18s.pth"
+DEFAULT_WEIGHTS = "emcclick_ct_lite0.pth"
 """The file of the weights that come with the project; weights/README.md is their model card."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ From generated CT slices alone, no files needed::
 
 Fine-tuning on a folder with images/ and masks/, or on NIfTI volumes::
 
-    isegm train fine-tune --pretrained=weights/hr18s.pth --folder=experiments/mine \
+    isegm train fine-tune --pretrained=weights/emcclick_ct_lite0.pth --folder=experiments/mine \
         --sources folder:datasets/mine nifti:Task09_Spleen:organ=spleen@2 --validate=datasets/mine_held_out
 
 As published, on eight GPUs::

@@ -2,7 +2,7 @@
 
 ::
 
-    predictor = VolumePredictor(load_network("weights/emcclick_ct_hr18s.pth"), open_volume("ct.nii.gz"))
+    predictor = VolumePredictor(load_network("weights/emcclick_ct_lite0.pth"), open_volume("ct.nii.gz"))
     predictor.click((210, 180, 40))
     predictor.propagate()
     predictor.click((190, 200, 55), positive=False)

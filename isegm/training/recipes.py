@@ -99,9 +99,13 @@ def cool_down() -> Recipe:
 
 
 def fine_tune() -> Recipe:
-    """A few epochs on a folder of yours, from a checkpoint (``--pretrained``): ``ct``, but gently."""
+    """A few epochs on a folder of yours, from a checkpoint (``--pretrained``): ``ct``, but gently.
+
+    Its network is that of the weights that come with the project.
+    """
     return dataclasses.replace(
         ct(),
+        preset="lite0",
         sources=("folder:datasets/liver",),
         shorter_side=384,
         min_scale=0.75,

@@ -179,7 +179,7 @@ def test_older_files_trained_on_generated_ct_have_seen_the_named_windows():
 
 
 def test_the_weights_of_the_project_have_seen_the_windows_of_the_tools():
-    seen = trained_windows(REPOSITORY / "weights" / "emcclick_ct_hr18s.pth")
+    seen = trained_windows(REPOSITORY / "weights" / "emcclick_ct_lite0.pth")
     assert {one.window for one in seen} == set(WINDOWS.values())
 
 

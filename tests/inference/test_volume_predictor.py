@@ -20,7 +20,7 @@ from tests.inference.thresholding import Thresholding
 pytestmark = pytest.mark.filterwarnings("ignore:.*not like HU")
 
 SIDE, SLICES = 48, 12
-WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "emcclick_ct_hr18s.pth"
+WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "emcclick_ct_lite0.pth"
 
 
 def drawn(*boxes, slices=SLICES):

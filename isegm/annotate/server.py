@@ -222,7 +222,7 @@ class Server:
         self._leases[index] = tab, time.monotonic()
         future = self.begin_reading(index)
         if not future.done():
-            await asyncio.wait([asyncio.wrap_future(future)], timeout=0.1)
+            await asyncio.wait([_watched(future)], timeout=0.1)
         if not future.done():
             return JSONResponse({"loading": self._progress.get(index, 0.0)}, 202)
         case = await self._case(request)
@@ -340,7 +340,7 @@ class Server:
 
     async def _case(self, request: Request) -> Case:
         future = self.begin_reading(self._index(request))
-        await asyncio.wait([asyncio.wrap_future(future)])
+        await asyncio.wait([_watched(future)])
         return await run_in_threadpool(self.session.open, self._index(request), lambda _: None)
 
     def _state_of(self, index: int, case: Case, tab: str, since: int, number: int) -> dict[str, Any]:
@@ -539,6 +539,13 @@ def _answered(route: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
             return JSONResponse({"error": "a defect of the server; its terminal says more"}, 500)
 
     return answer
+
+
+def _watched(future: Future[Case]) -> asyncio.Future[Case]:
+    """A future to wait for, whose error is told elsewhere and not by asyncio's log."""
+    watched = asyncio.wrap_future(future)
+    watched.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+    return watched
 
 
 def _said(error: ValueError | OSError) -> str:

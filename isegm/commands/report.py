@@ -67,10 +67,10 @@ def datasets_of(run: Path, config_path: Path | None) -> list[Dataset]:
     """
     from isegm.report.stored_run import read_run
 
+    config = find_config(config_path)
     found_run = read_run(run)
     if found_run.is_of_volumes:  # their pictures lie in the run itself
         return []
-    config = find_config(config_path)
     found = []
     for name in found_run.datasets:
         try:

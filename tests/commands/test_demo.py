@@ -163,7 +163,7 @@ def test_the_commands_are_those_that_a_user_would_give(demo, tmp_path):
     windowed, data, masks = f"{folder}/windowed", f"{folder}/datasets", f"{folder}/results/predictions/net"
     each = [(organ, f"{folder}/volumes/{task}") for organ, task in TASKS.items()]
     assert lines == [
-        f"phantoms {folder}/volumes --seed={demo.SEED}",
+        f"phantoms {folder}/volumes --seed={demo._SEED}",
         *(f"window {task}/imagesTr {windowed}/{organ} {organ}" for organ, task in each),
         *(f"extract {task}/labelsTr {data} {organ}" for organ, task in each),
         f"evaluate EMC-Click --checkpoint=hr32 --config-path={folder}/config.yml "

@@ -257,7 +257,7 @@ def test_another_run_is_refused_with_what_differs(journal, identity, digests, sa
         journal.begin(IDENTITY | identity, DIGESTS | digests)
     assert str(caught.value) == (
         f"{journal.folder / 'run.json'}: this run was begun with other settings, weights or data and cannot "
-        f"go on with these: {said}; evaluate into another folder, or replace this evaluation"
+        f"go on with these: {said}; evaluate into another folder, or replace this evaluation (`force`)"
     )
     assert journal.begin(IDENTITY, DIGESTS) == 2
 

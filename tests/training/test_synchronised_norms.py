@@ -12,7 +12,7 @@ import torch
 from isegm.distributed import Processes
 from isegm.model.checkpoint import load_model, save_checkpoint
 from isegm.training.trainer import Trainer, synchronise
-from tests.training.small_run import HRNET, samples_of, small_trainer
+from tests.training.small_run import RECIPE, samples_of, small_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -30,7 +30,9 @@ def data(tmp_path, clicked):
 
 @pytest.mark.slow
 def test_validation_of_synchronised_norms_is_that_of_plain_ones(data, shipped, tmp_path):
-    recipe = replace(HRNET, learning_rate=1e-9, epochs=1, epoch_samples=2, ema_decay=0.0)
+    recipe = replace(
+        RECIPE, preset=shipped.name, learning_rate=1e-9, epochs=1, epoch_samples=2, ema_decay=0.0
+    )
     validated, saved = [], []
     for name in ("plain", "synchronised"):
         trainer = small_trainer(data, tmp_path / name, recipe)

@@ -2,6 +2,7 @@
 
 import datetime
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(ABC):
     """An evaluation to be made, of pictures or of volumes; the same in every process."""
 
     checkpoints: Sequence[Checkpoint]
@@ -69,9 +70,9 @@ class Plan:
         return [checkpoint.name for checkpoint in self.checkpoints] + [BASELINE] * self.baseline
 
     @property
+    @abstractmethod
     def draws(self) -> bool:
         """Whether pictures are drawn of every sample."""
-        raise NotImplementedError
 
     def most_clicks(self, model: str) -> int:  # noqa: ARG002 - of pictures it is the same for all
         """The largest number of clicks that a method places on a sample."""

@@ -39,6 +39,8 @@ class SampleSettings:
     """How often two objects of a crop, where it has two, are taken as one."""
     off_centre_probability: float = 0.0
     """How often the first click may be anywhere in the object, not in its inner part only."""
+    degraded_share: float = 0.0
+    """How many samples are made worse to look at by :func:`degrade`."""
     flip_probability: float = 0.5
     """How often a sample is mirrored left to right."""
     colour_probability: float = 0.75
@@ -195,6 +197,8 @@ def _make_sample(
         image = _cut(image, rows, cols, settings.crop, cv2.INTER_LINEAR)
         if rng.random() < settings.flip_probability:
             image, label = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(label[:, ::-1])
+        if settings.degraded_share > 0 and rng.random() < settings.degraded_share:
+            image = degrade(image, rng)
         off_centre = settings.off_centre_probability > 0 and rng.random() < settings.off_centre_probability
         click = first_click(label == 1, rng, anywhere=off_centre)
         return TrainingSample(image, label, (int(click.row), int(click.col)), tuple(problems))
@@ -257,3 +261,31 @@ def _vary_colours(
         levels += rng.uniform(-settings.rgb_shift, settings.rgb_shift, 3)
     table = np.rint(levels.clip(0, 255)).astype(np.uint8)
     return np.asarray(cv2.LUT(image, table[None]), np.uint8)
+
+
+def degrade(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Blur a picture, make it noisy or coarse, or compress it: one of the four, more or less strongly.
+
+    Noise is the same in all channels, as CT's is grey.
+
+    Args:
+        image: (H, W, 3) RGB.
+        rng: Where choice and strength come from.
+    """
+    how, strength = int(rng.integers(4)), float(rng.random())
+    worse: npt.NDArray[Any] | None
+    if how == 0:
+        worse = cv2.GaussianBlur(image, (0, 0), 0.4 + 1.4 * strength)
+    elif how == 1:
+        noise = rng.normal(0, 3 + 15 * strength, (*image.shape[:2], 1))
+        worse = np.rint((image + noise).clip(0, 255)).astype(np.uint8)
+    elif how == 2:
+        height, width = image.shape[:2]
+        part = 0.8 - 0.5 * strength
+        small = (max(1, round(part * width)), max(1, round(part * height)))
+        coarse = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        worse = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    else:
+        _, file = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, round(90 - 70 * strength)])
+        worse = cv2.imdecode(file, cv2.IMREAD_COLOR)
+    return np.asarray(worse, np.uint8)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isegm.model.click_maps import is_click
+from isegm.model.click_maps import disks, squared_distances
 
 ALPHA = 0.5
 """Weight of both classes in the focal loss."""
@@ -80,24 +80,23 @@ def soft_iou_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return 1 - (common + 1) / (union + 1)
 
 
-def clicked_loss(logits: Tensor, points: Tensor) -> Tensor:
-    """Binary cross-entropy of the clicked pixels: a positive click is in the mask, a negative one is not.
+def clicked_loss(logits: Tensor, labels: Tensor, points: Tensor) -> Tensor:
+    """Binary cross-entropy around the clicks: a positive click is in the mask, a negative one is not.
+
+    It is that of the pixels in a click's disk that are what the click says.
 
     Args:
         logits: (B, 1, H, W).
+        labels: (B, 1, H, W).
         points: (B, 2N, 3), in pixels of the logits.
 
     Returns:
-        One value a sample, (B,), the mean over its clicks; 0 without clicks.
+        One value a sample, (B,), the mean over its pixels; 0 where there are none.
     """
-    height, width = logits.shape[2:]
-    rows = points[..., 0].round().long().clamp(0, height - 1)
-    columns = points[..., 1].round().long().clamp(0, width - 1)
-    at_clicks = logits.flatten(1).gather(1, rows * width + columns)  # (B, 2N)
-    positive, negative = at_clicks.chunk(2, dim=1)
-    loss = F.softplus(torch.cat([-positive, negative], dim=1))
-    placed = is_click(points)
-    return loss.where(placed, 0.0).sum(1) / placed.sum(1).clamp_min(1)
+    near = disks(squared_distances(points, logits.shape[2], logits.shape[3])) > 0  # (B, 2, H, W)
+    counted = (near[:, :1] & (labels == 1)) | (near[:, 1:] & (labels == 0))
+    loss = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
+    return loss.where(counted, 0.0).sum((1, 2, 3)) / counted.sum((1, 2, 3)).clamp_min(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +108,9 @@ class LossWeights:
     soft_iou: float = 0.0
     """Soft IoU loss of every mask; of the auxiliary one, half of it."""
     clicked: float = 0.0
-    """Cross-entropy of the clicked pixels of a corrected mask."""
+    """Cross-entropy around the clicks of a corrected mask."""
     worse: float = 0.0
-    """By how much a corrected mask's soft IoU is below that of the mask before."""
+    """By how much a corrected mask's soft IoU is below that of the best mask before."""
 
 
 def first_stage_losses(
@@ -141,13 +140,13 @@ def first_stage_losses(
 
 
 def corrected_loss(
-    corrected: Tensor, before: Tensor | None, points: Tensor, labels: Tensor, weights: LossWeights
+    corrected: Tensor, least: Tensor | None, points: Tensor, labels: Tensor, weights: LossWeights
 ) -> Tensor:
     """The loss of a corrected mask, the mean over the batch.
 
     Args:
         corrected: Logits at the input's size, (B, 1, H, W).
-        before: Those of the mask before the last click, without gradient; None for the first click.
+        least: The soft IoU loss of the best mask before, (B,), without gradient; None where there was none.
         points: All clicks, (B, 2N, 3).
         labels: (B, 1, H, W).
         weights: What each part counts.
@@ -156,8 +155,8 @@ def corrected_loss(
     if weights.soft_iou or weights.worse:
         soft_iou = soft_iou_loss(corrected, labels)
         loss = loss + weights.soft_iou * soft_iou.mean()
-        if weights.worse and before is not None:
-            loss = loss + weights.worse * F.relu(soft_iou - soft_iou_loss(before, labels)).mean()
+        if weights.worse and least is not None:
+            loss = loss + weights.worse * F.relu(soft_iou - least).mean()
     if weights.clicked:
-        loss = loss + weights.clicked * clicked_loss(corrected, points).mean()
+        loss = loss + weights.clicked * clicked_loss(corrected, labels, points).mean()
     return loss

@@ -37,20 +37,25 @@ class Recipe:
     """How often the first click may be anywhere in the object, not in its inner part only."""
     previous_mask_share: float = 0.0
     """Part of the pictures that begin with a faulty mask; not with ``loss_after`` the last click alone."""
+    degraded_share: float = 0.0
+    """Part of the pictures that are blurred, made noisy or coarse, or compressed as a JPEG."""
 
     max_extra_clicks: int = 23
     """The number of clicks after the first is drawn from 0 to this ..."""
     click_decay: float = 0.8
     """... with a probability proportional to this to its power."""
+    deepest_share: float = 0.0
+    """Part of the further clicks that lie in the middle of the largest error, as the evaluation's do; not
+    with ``loss_after`` the last click alone."""
     loss_after: str = "last"
     """After which clicks the corrected mask's loss is taken: the ``last`` (published), ``every`` one, or
     ``some``: the first, the last and one between."""
     soft_iou_weight: float = 0.0
     """Weight of the masks' soft IoU loss beside the focal loss."""
     clicked_weight: float = 0.0
-    """What cross-entropy of the clicked pixels counts."""
+    """What cross-entropy around the clicks counts."""
     worse_weight: float = 0.0
-    """What it counts if a click makes a mask's soft IoU worse."""
+    """What it counts if a mask's soft IoU is worse than that of the best mask before."""
 
     batch_size: int = 32
     """Pictures an optimiser step, over all processes and accumulated parts."""
@@ -106,7 +111,8 @@ class Recipe:
         for name in ("shorter_side", "max_extra_clicks", "warmup_steps", "clip_norm", *weights):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         _require(self.max_extra_clicks <= 23, "max_extra_clicks", self.max_extra_clicks, "at most 23")
-        for name in ("merge_probability", "off_centre_probability", "previous_mask_share"):
+        shares = ("previous_mask_share", "degraded_share", "deepest_share")
+        for name in ("merge_probability", "off_centre_probability", *shares):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
         _require(0 < self.click_decay <= 1, "click_decay", self.click_decay, "above 0 and at most 1")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
@@ -116,10 +122,9 @@ class Recipe:
         _require(self.schedule in schedules, "schedule", self.schedule, " or ".join(schedules))
         graded = ("last", "every", "some")
         _require(self.loss_after in graded, "loss_after", self.loss_after, " or ".join(graded))
-        share = self.previous_mask_share
-        _require(
-            self.loss_after != "last" or not share, "previous_mask_share", share, "0 where loss_after is last"
-        )
+        for name in ("previous_mask_share", "deepest_share"):
+            share = getattr(self, name)
+            _require(self.loss_after != "last" or not share, name, share, "0 where loss_after is last")
         _ = self.crop_stages
         _require(self.precision in precisions, "precision", self.precision, " or ".join(precisions))
 

@@ -46,6 +46,7 @@ def samples_of(recipe: Recipe, source: Source) -> GrowingSamples:
             min_object_pixels=max(1, round(recipe.min_object_pixels * part**2)),
             merge_probability=recipe.merge_probability,
             off_centre_probability=recipe.off_centre_probability,
+            degraded_share=recipe.degraded_share,
         )
         return TrainingSamples(source, settings, recipe.seed)
 

@@ -21,10 +21,11 @@ from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import MASK_LOGIT, EMCClick, EMCClickState
 from isegm.model.layers import resize
+from isegm.simulation.next_click import NextClick
 from isegm.simulation.train_clicks import next_click
 from isegm.training.crops import TrainingSample
 from isegm.training.faulty_masks import faulty_mask
-from isegm.training.losses import LossWeights, corrected_loss, first_stage_losses
+from isegm.training.losses import LossWeights, corrected_loss, first_stage_losses, soft_iou_loss
 
 MAX_CLICKS = 24
 """Clicks of each polarity that a training picture can hold."""
@@ -148,6 +149,7 @@ def backward_after_each(
     pool: Executor,
     weights: LossWeights,
     *,
+    deepest_share: float = 0.0,
     share: float = 1.0,
     autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> dict[str, Tensor]:
@@ -166,6 +168,7 @@ def backward_after_each(
         rngs: One a picture.
         pool: Where the pictures' next clicks are found side by side.
         weights: What each loss counts.
+        deepest_share: Of the further clicks, those that are placed as the evaluation's are.
         share: What gradients are multiplied by.
         autocast: Makes the context in which the network computes.
 
@@ -185,12 +188,13 @@ def backward_after_each(
     features = first.features.detach()
     features = features.to(torch.promote_types(features.dtype, torch.float32)).requires_grad_()
     previous = batch.first_masks(first.coarse.detach())
+    least = soft_iou_loss(resize(previous.float(), size), truth) if weights.worse else None
     mask: Tensor | None = None
     losses: list[Tensor] = []
     was_training = model.refiner.training
     for count in range(extra_clicks + 1):
         if mask is not None:
-            place_next_clicks(clicks, mask, label, rngs, pool)
+            place_next_clicks(clicks, mask, label, rngs, pool, deepest_share=deepest_share)
             points = stack_clicks(clicks, image.device)
         is_graded = count in graded
         model.refiner.train(was_training and is_graded)
@@ -198,10 +202,12 @@ def backward_after_each(
             logits = model.correct(image, points, EMCClickState(features, previous))
         corrected = resize(logits.float(), size)
         if is_graded:
-            loss = corrected_loss(corrected, mask, points, truth, weights) / len(graded)
+            loss = corrected_loss(corrected, least, points, truth, weights) / len(graded)
             (share * loss).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         previous, mask = logits.detach(), corrected.detach()
+        if least is not None:
+            least = torch.minimum(least, soft_iou_loss(mask, truth))
     assert mask is not None  # noqa: S101 - there is at least one click
     model.refiner.train(was_training)
     assert features.grad is not None  # noqa: S101 - the last click was graded
@@ -300,6 +306,8 @@ def place_next_clicks(
     label: Tensor,
     rngs: Sequence[np.random.Generator],
     pool: Executor,
+    *,
+    deepest_share: float = 0.0,
 ) -> None:
     """Add to every picture's clicks one on an error of its mask, if it has any.
 
@@ -309,9 +317,19 @@ def place_next_clicks(
         label: (B, 1, H, W).
         rngs: One a picture.
         pool: Where the clicks are found side by side.
+        deepest_share: Of the clicks, those that are placed as the evaluation's are, in the middle of the
+            largest error; the others anywhere that :func:`next_click` might choose.
     """
+
+    def place(
+        mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.int8], rng: np.random.Generator
+    ) -> Click | None:
+        if deepest_share and rng.random() < deepest_share:
+            return NextClick(truth).aim(mask)
+        return next_click(mask, truth, rng)
+
     masks: npt.NDArray[np.bool_] = (logits.sigmoid() > THRESHOLD)[:, 0].cpu().numpy()
     truths: npt.NDArray[np.int8] = label[:, 0].cpu().numpy()
-    for placed, click in zip(clicks, pool.map(next_click, masks, truths, rngs), strict=True):
+    for placed, click in zip(clicks, pool.map(place, masks, truths, rngs), strict=True):
         if click is not None:
             placed.append(click)

@@ -233,6 +233,7 @@ class Trainer:
                     rngs,
                     pool,
                     self.loss_weights,
+                    deepest_share=recipe.deepest_share,
                     share=1 / recipe.accumulate,
                     autocast=self._autocast,
                 )

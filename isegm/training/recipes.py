@@ -55,9 +55,9 @@ def lite0() -> Recipe:
 
     The learning rate is constant and the weights are averaged, so that nobody has to know beforehand for how
     long; ``cool-down`` makes a release of what came of it. Crops begin at half of the evaluation's size. Of
-    the clicks three are graded, whatever their number, so that there can be many. A part of the pictures
-    begins with a faulty mask, as volumes do with a neighbouring slice's. Real CT and photographs join by
-    ``--sources``.
+    the clicks three are graded, whatever their number, so that there can be many; half of them are the
+    evaluation's. A part of the pictures begins with a faulty mask, as volumes do with a neighbouring slice's,
+    and a part is blurred, noisy, coarse or compressed. Real CT and photographs join by ``--sources``.
     """
     return Recipe(
         preset="lite0",
@@ -66,18 +66,20 @@ def lite0() -> Recipe:
         crop_width=384,
         first_crops=("0.5:30000", "0.667:80000"),
         shorter_side=384,
-        min_scale=0.8,
-        max_scale=1.7,
-        min_object_pixels=250,
-        merge_probability=0.1,
+        min_scale=0.75,
+        max_scale=1.35,
+        min_object_pixels=70,
+        merge_probability=0.03,
         off_centre_probability=0.3,
-        previous_mask_share=0.15,
+        previous_mask_share=0.2,
+        degraded_share=0.25,
         max_extra_clicks=19,
         click_decay=0.82,
+        deepest_share=0.5,
         loss_after="some",
-        soft_iou_weight=0.5,
-        clicked_weight=0.05,
-        worse_weight=0.5,
+        soft_iou_weight=1.0,
+        clicked_weight=0.3,
+        worse_weight=1.0,
         batch_size=16,
         epochs=1000,
         epoch_samples=4000,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from isegm.errors import InputError
-from isegm.training.crops import SampleSettings, SkippedFiles, TrainingSamples
+from isegm.training.crops import SampleSettings, SkippedFiles, TrainingSamples, degrade
 from isegm.training.scenes import Scene
 from isegm.training.sources import open_mixture
 
@@ -92,6 +92,34 @@ def test_image_and_label_stay_together(given_scenes, scene_of, flip):
         assert depth[sample.first_click] > depth.max() / 1.7
         assert (sample.label == 1).sum() >= PLAIN.min_object_pixels
     assert chosen == {1, 2, 3}
+
+
+def test_a_share_of_the_pictures_is_degraded_and_stays_with_its_label(given_scenes, scene_of):
+    source = given_scenes(scene_of(blocks(), is_ct=True))
+    plain = TrainingSamples(source, PLAIN, 3)
+    changed = 0
+    for i in range(60):
+        sample = TrainingSamples(source, replace(PLAIN, degraded_share=0.5), 3)[i]
+        np.testing.assert_array_equal(sample.label, plain[i].label)
+        changed += not np.array_equal(sample.image, plain[i].image)
+    assert 15 <= changed <= 45
+
+
+def test_a_degraded_picture_is_still_the_picture():
+    rows, cols = np.mgrid[:90, :120]
+    grey = (128 + 80 * np.sin(rows / 9) * np.cos(cols / 11)).astype(np.uint8)
+    image = np.dstack([grey, 255 - grey, grey // 2])
+    before, kinds = image.copy(), set()
+    for seed in range(40):
+        worse = degrade(image, np.random.default_rng(seed))
+        assert (worse.shape, worse.dtype) == (image.shape, np.uint8)
+        np.testing.assert_array_equal(worse, degrade(image, np.random.default_rng(seed)))
+        difference = worse.astype(int) - image
+        kinds.add(round(float(np.abs(difference).mean()), 3))
+        for channel in range(3):
+            assert np.corrcoef(worse[..., channel].ravel(), image[..., channel].ravel())[0, 1] > 0.7
+    assert len(kinds) > 20
+    np.testing.assert_array_equal(image, before)
 
 
 @pytest.mark.parametrize("turned", [False, True])

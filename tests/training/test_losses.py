@@ -119,16 +119,23 @@ def test_soft_iou_by_hand_without_ignored_pixels():
     assert loss.tolist() == pytest.approx([1 - (5 / 4 + 1) / (5 / 2 + 1), 0])
 
 
-def test_the_loss_of_clicked_pixels_by_hand():
-    logits = torch.arange(24.0).view(2, 1, 3, 4) - 12
+def test_the_loss_around_the_clicks_by_hand():
+    # Two pictures of a row: the object's 20 pixels, of which one is ignored, then as many of background.
+    labels = torch.cat([row(*[1.0] * 20, *[0.0] * 20)] * 2)
+    labels[0, 0, 0, 16] = -1
+    logits = torch.arange(80.0, dtype=torch.float64).view(2, 1, 1, 40) / 10
     logits.requires_grad_()
     none = [-1.0, -1, -1]
-    points = torch.tensor([[[0.0, 0, 0], [1, 2, 2], [2, 3, 1], none], [none, none, none, none]])
-    loss = clicked_loss(logits, points)
-    expected = [math.log1p(math.exp(12)), math.log1p(math.exp(6)), math.log1p(math.exp(-1))]
-    assert loss.tolist() == pytest.approx([sum(expected) / 3, 0])
+    points = torch.tensor([[[0.0, 18, 0], none, [0, 32, 2], [0, 30, 1]], [none] * 4]).double()
+    loss = clicked_loss(logits, labels, points)
+    # Disks reach 5 pixels: the positive one counts where the object is, the negative ones, together, outside.
+    object_pixels, background = [13, 14, 15, 17, 18, 19], list(range(25, 38))
+    expected = [math.log1p(math.exp(-i / 10)) for i in object_pixels]
+    expected += [math.log1p(math.exp(i / 10)) for i in background]
+    assert loss.tolist() == pytest.approx([sum(expected) / len(expected), 0])
     loss.sum().backward()
-    assert logits.grad.nonzero().tolist() == [[0, 0, 0, 0], [0, 0, 1, 2], [0, 0, 2, 3]]
+    assert logits.grad[0].flatten().nonzero().flatten().tolist() == object_pixels + background
+    assert (logits.grad[1] == 0).all()
 
 
 def test_the_loss_of_a_corrected_mask_is_the_sum_of_what_is_asked_for():
@@ -137,15 +144,16 @@ def test_the_loss_of_a_corrected_mask_is_the_sum_of_what_is_asked_for():
     labels = torch.randint(-1, 2, (3, 1, 4, 5), generator=generator).double()
     points = torch.tensor([[[1.0, 2, 0], [3, 4, 1]]]).expand(3, -1, -1)
 
-    def loss(before, **weights):
-        return corrected_loss(mask, before, points, labels, LossWeights(**weights)).item()
+    def loss(least, **weights):
+        return corrected_loss(mask, least, points, labels, LossWeights(**weights)).item()
 
     focal, iou = normalised_focal_loss(mask, labels).mean().item(), soft_iou_loss(mask, labels)
-    worse = (iou - soft_iou_loss(before, labels)).clamp_min(0)
+    least = soft_iou_loss(before, labels)
+    worse = (iou - least).clamp_min(0)
     assert 0 < (worse > 0).sum() < 3
-    assert loss(before) == pytest.approx(focal)
-    assert loss(before, soft_iou=0.5) == pytest.approx(focal + 0.5 * iou.mean().item())
-    assert loss(before, worse=0.7) == pytest.approx(focal + 0.7 * worse.mean().item())
+    assert loss(least) == pytest.approx(focal)
+    assert loss(least, soft_iou=0.5) == pytest.approx(focal + 0.5 * iou.mean().item())
+    assert loss(least, worse=0.7) == pytest.approx(focal + 0.7 * worse.mean().item())
     assert loss(None, worse=0.7) == pytest.approx(focal)
-    clicked = clicked_loss(mask, points).mean().item()
-    assert loss(before, clicked=0.2) == pytest.approx(focal + 0.2 * clicked)
+    clicked = clicked_loss(mask, labels, points).mean().item()
+    assert loss(least, clicked=0.2) == pytest.approx(focal + 0.2 * clicked)

@@ -121,6 +121,23 @@ def test_clicks_lie_on_errors_of_the_mask_above_0_49(pool):
         assert all(label[click.row, click.col] == 0 for click in placed[1:])
 
 
+def test_a_share_of_the_clicks_lies_in_the_middle_of_the_largest_error(pool):
+    label = torch.zeros(200, 1, 11, 30, dtype=torch.int8)
+    label[..., 1:10, 2:11] = 1  # missed: deepest in its middle (5, 6), 5 pixels
+    logits = torch.full((200, 1, 11, 30), -5.0)
+    logits[..., 4:7, 20:23] = 5  # false: too thin for any click of the training's rule
+    middles = {}
+    for share in (0.0, 0.5, 1.0):
+        clicks = [[] for _ in label]
+        place_next_clicks(clicks, logits, label, rngs(len(label)), pool, deepest_share=share)
+        placed = [click for clicked in clicks for click in clicked]
+        middles[share] = sum(click == Click(5, 6, positive=True) for click in placed)
+        assert share == 1.0 or len({(click.row, click.col) for click in placed}) > 10
+    assert middles[1.0] == 200
+    assert middles[0.0] < 30
+    assert 80 < middles[0.5] < 140
+
+
 def test_a_perfect_mask_gets_no_click_while_the_others_do(pool):
     batch = batch_of()
     batch.label[0] = 1
@@ -316,22 +333,25 @@ def test_gradients_taken_after_each_click_are_those_of_all_losses_together(untra
     batch = batch_of()
     ours, plain = copy.deepcopy(untrained()).train(), copy.deepcopy(untrained()).train()
     torch.manual_seed(3)
-    losses = backward_after_each(ours, batch, 3, graded, rngs(), pool, WEIGHTS, share=0.5)
+    losses = backward_after_each(ours, batch, 3, graded, rngs(), pool, WEIGHTS, deepest_share=0.5, share=0.5)
 
     torch.manual_seed(3)
     image, label, generators = plain.normalise(batch.image), batch.label.float(), rngs()
     clicks = [[click] for click in batch.first_clicks]
     first = plain.encode(image, stack_clicks(clicks, CPU))
-    state, mask, corrected = EMCClickState(first.features, first.coarse.detach()), None, []
+    state, corrected = EMCClickState(first.features, first.coarse.detach()), []
+    mask = F.interpolate(state.previous.float(), (48, 64), mode="bilinear", align_corners=True)
+    seen = []  # soft IoU losses of the masks before
     for count in range(4):
+        seen.append(soft_iou_loss(mask, label))
         if count:
-            place_next_clicks(clicks, mask, batch.label, generators, pool)
+            place_next_clicks(clicks, mask, batch.label, generators, pool, deepest_share=0.5)
         points = stack_clicks(clicks, CPU)
         plain.refiner.train(count in graded)
         logits = plain.correct(image, points, state)
         whole = F.interpolate(logits.float(), (48, 64), mode="bilinear", align_corners=True)
         if count in graded:
-            corrected.append(corrected_loss(whole, mask, points, label, WEIGHTS))
+            corrected.append(corrected_loss(whole, torch.stack(seen).amin(0), points, label, WEIGHTS))
         state, mask = EMCClickState(first.features, logits.detach()), whole.detach()
     coarse, auxiliary = (
         F.interpolate(logits.float(), (48, 64), mode="bilinear", align_corners=True)

@@ -481,9 +481,9 @@ def _fold(name: str, layer: nn.Module, norm: Any) -> nn.Module:  # noqa: ANN401 
 
 
 def use_matrix_products(module: nn.Module) -> None:
-    """Replace every dense 1x1 convolution by a :class:`PointwiseConv`, in place."""
+    """Replace every dense 1x1 convolution that takes one map by a :class:`PointwiseConv`, in place."""
     for name, child in list(module.named_children()):
-        if isinstance(child, nn.Conv2d) and child.kernel_size == (1, 1) and child.stride == (1, 1):
+        if type(child) is nn.Conv2d and child.kernel_size == (1, 1) and child.stride == (1, 1):
             product = PointwiseConv(child.in_channels, child.out_channels, bias=child.bias is not None)
             product.weight.data = child.weight.data[:, :, 0, 0]
             _set_bias(product, child.bias)

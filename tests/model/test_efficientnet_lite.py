@@ -193,7 +193,7 @@ def test_a_guide_compares_every_pixel_with_the_clicked_one(stride):
     guide = ClickGuide(6, stride).eval()
     x = torch.randn(1, 6, 64 // stride, 96 // stride)
     seen = []
-    guide.mix.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+    guide.mix.register_forward_hook(lambda _, inputs, output: seen.append(torch.cat(inputs, dim=1)))
     row, col = 2, 3
     with torch.no_grad():
         guide(x, click_offsets(disk_at(row * stride, col * stride)))

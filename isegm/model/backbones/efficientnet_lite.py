@@ -202,6 +202,41 @@ def _to_width(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
 
 
+class HalvingConv(nn.Conv2d):
+    """A 1x1 convolution of blocks of 2 x 2 pixels, (B, C, H, W) -> (B, out, H / 2, W / 2).
+
+    Its weight is that of a 1x1 convolution behind ``PixelUnshuffle(2)``, whose maps it never lays out.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(4 * in_channels, out_channels, 1, stride=2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the convolution."""
+        return F.conv2d(x, self.weight.view(self.out_channels, -1, 2, 2), self.bias, stride=2)
+
+
+class MapsConv(nn.Conv2d):
+    """A 1x1 convolution of several maps' channels, which need not be laid out side by side for it.
+
+    Args:
+        in_channels: Each map's, in order.
+        out_channels: Of the result.
+    """
+
+    def __init__(self, in_channels: tuple[int, ...], out_channels: int) -> None:
+        super().__init__(sum(in_channels), out_channels, 1, bias=False)
+        self.map_channels = in_channels
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        """Apply the convolution to maps (B, C, h, w) with ``in_channels`` channels."""
+        (first, *others), weights = maps, torch.split(self.weight, list(self.map_channels), dim=1)
+        total = F.conv2d(first, weights[0], self.bias)
+        for x, weight in zip(others, weights[1:], strict=True):
+            total = total + F.conv2d(x, weight)
+        return total
+
+
 class ResidualSeparable(nn.Module):
     """A depthwise 3x3 convolution and a 1x1, added to the input, (B, C, h, w) -> (B, C, h, w)."""
 
@@ -270,7 +305,7 @@ class ClickGuide(nn.Module):
         super().__init__()
         self.stride = stride
         self.query = nn.Linear(channels, channels)
-        self.mix = nn.Conv2d(2 * channels + _PLACE_CHANNELS, channels, 1, bias=False)
+        self.mix = MapsConv((channels, channels, _PLACE_CHANNELS), channels)
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor, offsets: tuple[Tensor, Tensor]) -> Tensor:
@@ -288,8 +323,8 @@ class ClickGuide(nn.Module):
         squared = down.square() + across.square()  # (B, 1, h, w)
         weights = (squared / -((0.75 * self.stride) ** 2)).clamp_min(-60).exp()
         weights = (weights / weights.sum((2, 3), keepdim=True)).to(x.dtype)
-        clicked = (x * weights).sum((2, 3), keepdim=True)  # (B, C, 1, 1)
-        query = self.query(clicked.flatten(1))[:, :, None, None]
+        clicked = (weights.flatten(2) @ to_pixels(x)).squeeze(1)  # (B, C)
+        query, clicked = self.query(clicked)[:, :, None, None], clicked[:, :, None, None]
         place = torch.cat(
             [
                 (down / 96).tanh().expand_as(squared),
@@ -299,8 +334,7 @@ class ClickGuide(nn.Module):
             ],
             dim=1,
         ).to(x.dtype)
-        compared = torch.cat([x * query, (x - clicked).abs(), place], dim=1)
-        return F.relu(x + self.norm(self.mix(compared)))
+        return F.relu(x + self.norm(self.mix(x * query, (x - clicked).abs(), place)))
 
 
 class Decoder(nn.Module):
@@ -321,7 +355,7 @@ class Decoder(nn.Module):
         self.blocks8 = nn.Sequential(*(ResidualSeparable(middle) for _ in range(3)))
 
         self.from4, self.enter4 = _to_width(at4, fine), _to_width(middle, fine)
-        self.from2 = _to_width(4 * at2, fine)
+        self.from2 = nn.Sequential(HalvingConv(at2, fine), nn.BatchNorm2d(fine))
         self.guide4 = ClickGuide(fine, 4)
         self.blocks4 = nn.Sequential(*(ResidualSeparable(fine) for _ in range(2)))
         self.cls_head = nn.Conv2d(fine, 4, 3, padding=1)
@@ -330,8 +364,7 @@ class Decoder(nn.Module):
         """Bring the backbone's maps to the decoder's widths, at 1/4, 1/8 and 1/16."""
         at2, at4, at8, at16, at32 = maps
         x = self.from16(at16) + _enlarge(F.relu(self.from32(at32)), at16)
-        halves = F.pixel_unshuffle(at2, 2).contiguous(memory_format=torch.channels_last)
-        return self.from4(at4) + self.from2(halves), self.from8(at8), self.attention1(F.relu(x))
+        return self.from4(at4) + self.from2(at2), self.from8(at8), self.attention1(F.relu(x))
 
     def click_part(self, maps: tuple[Tensor, ...], disk: Tensor) -> FirstStageOutput:
         """Compute what depends on the click."""

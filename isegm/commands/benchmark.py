@@ -52,10 +52,10 @@ _SMALLEST_SIZE = 32
 
 def build_parser() -> Parser:
     """The command line."""
-    parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.partition("\n")[0])
     subparsers = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     for name, (about, add_arguments, _) in BENCHMARKS.items():
-        add_arguments(subparsers.add_parser(name, help=about, description=about, allow_abbrev=False))
+        add_arguments(subparsers.add_parser(name, help=about, description=about))
     return parser
 
 

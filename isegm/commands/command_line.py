@@ -41,11 +41,12 @@ class Main(Protocol):
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line, as every other error's is.
 
+    Flags are written out: an abbreviation would mean another one as soon as there is a new flag.
     ``--debug`` stands in its help; :func:`command` takes it out of the arguments before they are parsed.
     """
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of argparse
-        super().__init__(**{"prog": program(), **settings})
+        super().__init__(**{"prog": program(), "allow_abbrev": False, **settings})
         self.add_argument(
             _DEBUG, action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error, too"
         )

@@ -16,7 +16,7 @@ import json
 import math
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         volumes = find_volumes(args.data, args.organ)
     demo = Demo(args.folder, volumes, args.data is None, args.checkpoint)
-    prepare_folder(demo.folder, args.data)
+    prepare_folder(demo.folder, [args.data, args.checkpoint])
     write_config(demo)
 
     isegm = "isegm" if program() == "isegm demo" else "python -m isegm"  # the latter in a checkout
@@ -138,23 +138,24 @@ def find_volumes(data: Path, organ: str | None) -> dict[str, Path]:
     return found
 
 
-def prepare_folder(folder: Path, data: Path | None) -> None:
+def prepare_folder(folder: Path, used: Iterable[Path | str | None]) -> None:
     """Make the folder again, marked as the demo's.
 
     Args:
         folder: The demo's.
-        data: The user's, which must not be in it.
+        used: What the user gave, which must not be in it; None is nothing.
 
     Raises:
-        InputError: There is something at its place that the demo did not make, or the user's data.
+        InputError: There is something at its place that the demo did not make, or what the user gave.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give another --folder")
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / MARKER).is_file():
             raise InputError(f"{folder}: not empty, and not made by the demo; give another --folder")
-        if data is not None and data.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{data}: lies in {folder}, which the demo replaces; give another --folder")
+        for path in used:
+            if path is not None and Path(path).resolve().is_relative_to(folder.resolve()):
+                raise InputError(f"{path}: lies in {folder}, which the demo replaces; give another --folder")
         shutil.rmtree(folder)
     write_text(folder / MARKER, "Made by isegm demo. The next demo replaces this folder.\n")
 

@@ -79,7 +79,7 @@ ALL_CLICKS = 1.01
 
 def build_parser() -> Parser:
     """The command line. Underscores in option names are read as hyphens."""
-    parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("mode", metavar="EMC-Click", help="the method; this is the only one here")
 

@@ -43,7 +43,7 @@ from isegm.volumes.windows import WINDOWS, parse_window
 
 def build_parser() -> Parser:
     """The command line. Underscores in option names are read as hyphens."""
-    parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "sets",
         metavar="ORGAN=LABELS",

@@ -27,7 +27,7 @@ DEFAULT_SIZE = 384
 
 def build_parser() -> Parser:
     """The command line."""
-    parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("checkpoint", type=Path, help="the .pth file to export")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: the checkpoint's folder")
     parser.add_argument(

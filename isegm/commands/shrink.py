@@ -17,7 +17,7 @@ from isegm.errors import InputError
 
 def build_parser() -> Parser:
     """The command line."""
-    parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("checkpoint", type=Path, help="the file to read")
     parser.add_argument("output", type=Path, help="the file to write")
     parser.add_argument("--force", action="store_true", help="replace the output if it is there")

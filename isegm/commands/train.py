@@ -42,7 +42,7 @@ CACHE_SECONDS = 86400.0
 
 def build_parser() -> Parser:
     """The command line: the recipe, where and how to run it, and every setting of a recipe."""
-    parser = Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("recipe", choices=list(RECIPES), help="what to begin with")
 
     add = parser.add_argument_group("the run").add_argument

@@ -38,6 +38,16 @@ def main_that(error):
     return command(main)
 
 
+def test_a_flag_is_written_out():
+    parser = Parser(prog="tool.py")
+    parser.add_argument("--checkpoint")
+    parser.add_subparsers().add_parser("sub").add_argument("--folder")
+    assert parser.parse_args(["--checkpoint=a", "sub", "--folder=b"]).folder == "b"
+    for words in (["--check=a", "sub"], ["sub", "--fold=b"]):
+        with pytest.raises(InputError, match="unrecognized arguments"):
+            parser.parse_args(words)
+
+
 @pytest.mark.parametrize("status", [0, 1, 3])
 def test_a_mains_own_status_and_arguments_pass_through(status, capsys):
     seen = []

@@ -90,6 +90,10 @@ def test_of_the_decathlons_tasks_those_that_are_there_are_taken(demo, tmp_path):
             "earlier/volumes: lies in earlier, which the demo replaces; give another --folder",
         ),
         ("--folder=earlier --data=empty/../earlier/volumes/Task03_Liver --organ=liver", "empty/../earlier/"),
+        (
+            "--folder=earlier --checkpoint=earlier/volumes/mine.pth",
+            "earlier/volumes/mine.pth: lies in earlier, which the demo replaces; give another --folder",
+        ),
         ("tasks", "unrecognized arguments: tasks"),
     ],
 )
@@ -121,17 +125,17 @@ def test_the_folder_is_made_again_where_nothing_of_the_users_is(demo, tmp_path, 
     if there != "nothing":
         folder.mkdir(parents=True)
     if there == "an earlier demo":
-        demo.prepare_folder(folder, None)
+        demo.prepare_folder(folder, [])
         (folder / "results").mkdir()
         (folder / "results" / "results.json").write_text("{}")
-    demo.prepare_folder(folder, tmp_path)
+    demo.prepare_folder(folder, [tmp_path, None])
     assert everything_in(tmp_path) == ["deep", "deep/demo", f"deep/demo/{demo.MARKER}"]
 
 
 def test_what_the_demo_did_not_make_stays(demo, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(demo.InputError, match="not made by the demo"):
-        demo.prepare_folder(tmp_path, None)
+        demo.prepare_folder(tmp_path, [])
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
@@ -258,7 +262,7 @@ def test_the_whole_job_on_data(demo, tmp_path, network):
     for part, voxels in (("imagesTr", np.where(labels, 200, -50).astype(np.int16)), ("labelsTr", labels)):
         (tmp_path / "data" / part).mkdir(parents=True)
         nib.save(nib.Nifti1Image(voxels, np.diag((2, 2, 5, 1))), tmp_path / "data" / part / "case.nii.gz")
-    demo.prepare_folder(tmp_path / "demo", None)
+    demo.prepare_folder(tmp_path / "demo", [])
     evaluated(tmp_path / "demo")
     done = shell(
         f"python {shlex.quote(str(SCRIPT))} --data=data --organ=liver --checkpoint=bright.pth", tmp_path

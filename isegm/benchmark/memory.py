@@ -52,16 +52,19 @@ def _click_twice(mode: str, settings: str, file: str) -> None:
     segmenter.set_image(image)
     for click in random_clicks(image.shape[:2], 2):
         segmenter.click(click.row, click.col, click.positive)
-    peak = torch.cuda.max_memory_allocated() if given.device == "cuda" else _peak_resident_set()
+    peak = torch.cuda.max_memory_allocated() if given.device == "cuda" else resident_set("VmHWM")
     Path(file).with_name(_PEAK).write_text(f"{peak}")
 
 
-def _peak_resident_set() -> int:
-    """In bytes. Not by ``getrusage``, whose figure a process inherits from the one that started it."""
+def resident_set(figure: str = "VmRSS") -> int:
+    """This process's resident set in bytes, or by ``VmHWM`` its largest so far.
+
+    Not by ``getrusage``, whose figure a process inherits from the one that started it.
+    """
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{figure}:"):
             return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status has no VmHWM")
+    raise OSError(f"/proc/self/status has no {figure}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@ The simulated click, and the CT tools against reading and writing alone::
     isegm benchmark clicks
     isegm benchmark ct Task09_Spleen/labelsTr spleen
 
+A volume of 512 x 512 x 100 voxels by clicks, until it is done, and in how much memory::
+
+    isegm benchmark volume
+
 Annotation in headless Chromium, on a volume of 512 x 512 x 400 voxels::
 
     isegm benchmark annotate
@@ -146,6 +150,16 @@ def _run_clicks(args: argparse.Namespace) -> dict[str, Any]:
     spreads = simulator_speed.measure_simulator(args.repeats)
     print(simulator_speed.format_simulator(spreads))
     return {"settings": {"repeats": args.repeats, "side": simulator_speed.SIDE}, "clicks": spreads}
+
+
+def _run_volume(args: argparse.Namespace) -> dict[str, Any]:
+    from isegm.benchmark import volume_speed
+
+    checkpoint, threads = args.checkpoint or default_weights(), args.threads or cores_for(1)
+    result = volume_speed.measure_volumes(checkpoint, args.slices, args.repeats, threads)
+    print(volume_speed.format_volumes_speed(result))
+    settings = {"slices": args.slices, "repeats": args.repeats, "threads": threads}
+    return {"settings": {"checkpoint": checkpoint.name, **settings}, "volume": result}
 
 
 def _run_annotate(args: argparse.Namespace) -> dict[str, Any]:
@@ -294,6 +308,14 @@ def _add_ct_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=_at_least(1), default=9, help="turns (default: %(default)s)")
 
 
+def _add_volume_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--checkpoint", type=Path, help="other weights than those that come with the project")
+    add("--slices", type=_at_least(24), default=100, help="of 512 x 512 pixels (default: %(default)s)")
+    add("--threads", type=_at_least(1), help="that one click may use (default: this process's cores)")
+    add("--repeats", type=_at_least(1), default=3, help="volumes clicked on (default: %(default)s)")
+
+
 def _add_annotate_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--checkpoint", type=Path, help="other weights than those that come with the project")
@@ -358,6 +380,7 @@ BENCHMARKS: dict[str, tuple[str, _AddArguments, _Run]] = {
     "growth": ("Time how cost grows with clicks, sizes, threads.", _add_growth_arguments, _run_growth),
     "clicks": ("Time the simulated click.", _add_clicks_arguments, _run_clicks),
     "ct": ("Time the CT tools.", _add_ct_arguments, _run_ct),
+    "volume": ("Time a volume by clicks.", _add_volume_arguments, _run_volume),
     "annotate": ("Time annotation in a browser.", _add_annotate_arguments, _run_annotate),
     "gpu": ("Hold every way to compute on a GPU against the CPU.", _add_gpu_arguments, _run_gpu),
 }

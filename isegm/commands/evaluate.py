@@ -127,6 +127,7 @@ def build_parser() -> Parser:
         default=Protocol.initial_masks,
         help="merged as published, or corrected by a network that sees them (default: %(default)s)",
     )
+    add("--perturbed", action="store_true", help="start from the truth with faults, not from nothing")
     add("--no-flip", action="store_true", help="do not average with the mirrored image")
     add(
         "--precision",
@@ -207,6 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         clicks_limit=args.clicks_limit,
         flip=not args.no_flip,
         initial_masks=args.initial_masks,
+        perturbed=args.perturbed,
         metric=args.metric,
         precision=resolve_precision(args.precision, device),
         backend=args.backend,

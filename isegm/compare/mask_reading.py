@@ -19,7 +19,7 @@ from isegm.metrics.overlap import Mask
 from isegm.reading import read_reading_beside
 from isegm.volumes.files import is_mask_volume, open_volume
 from isegm.volumes.grid import align, common_grid
-from isegm.volumes.volume import Volume
+from isegm.volumes.label_mask import read_label_mask
 
 Spacing = tuple[float, ...]
 
@@ -159,15 +159,7 @@ def _read_volumes(pair: Pair, labels: Sequence[int] | None) -> MaskPair:
     if np.abs(cosines - np.eye(len(axes))).max() > _SHEAR_TOLERANCE:
         spacing = np.asarray(np.linalg.qr(steps, mode="r"))  # the steps turned, which changes no distance
     return MaskPair(
-        _read_labels(truth, labels).reshape(sides), _read_labels(prediction, labels).reshape(sides), spacing
+        read_label_mask(truth, labels).reshape(sides),
+        read_label_mask(prediction, labels).reshape(sides),
+        spacing,
     )
-
-
-def _read_labels(volume: Volume, labels: Sequence[int] | None) -> Mask:
-    """The object of a label volume, (X, Y, Z); a byte a voxel, whatever it is stored as."""
-    mask = np.empty(volume.shape, np.bool_, order="F")
-    for start, slab in volume.slabs():
-        values = slab.labels()
-        part = values != 0 if labels is None else np.isin(values, labels)
-        mask[:, :, start : start + part.shape[2]] = part
-    return mask

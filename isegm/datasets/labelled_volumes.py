@@ -1,7 +1,6 @@
 """Volumes with a labelled organ, each a sample to be segmented whole."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from isegm.errors import InputError, describe
 from isegm.extract.volume_pairs import VolumePair, pair_volumes
 from isegm.volumes.files import files_below, open_volume
 from isegm.volumes.grid import align, common_grid
+from isegm.volumes.label_mask import read_label_mask
 from isegm.volumes.nifti import nifti_files
 from isegm.volumes.organs import Organ
 from isegm.volumes.volume import Volume
@@ -72,7 +72,7 @@ class VolumeRecord:
         label, image = align(open_volume(self.pair.label), image)
         holds = common_grid(label, image)
         image = dataclasses.replace(image, affine=holds.affine, has_orientation=holds.has_orientation)
-        truth = _read_mask(label, self.organ.labels)
+        truth = read_label_mask(label, self.organ.labels)
         if not truth.any():
             values = ", ".join(map(str, self.organ.labels))
             raise InputError(
@@ -155,14 +155,6 @@ def find_volumes(
     if problems:
         raise DatasetProblems(problems)
     return VolumeDataset(organ, pairs, series, untilt=untilt)
-
-
-def _read_mask(label: Volume, values: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Read where a label volume holds one of some values, (X, Y, Z)."""
-    mask = np.empty(label.shape, np.bool_, order="F")
-    for start, slab in label.slabs():
-        mask[..., start : start + slab.stored.shape[2]] = np.isin(slab.labels(), values)
-    return mask
 
 
 def _files_of(path: Path) -> tuple[Path, ...]:

@@ -18,6 +18,7 @@ from isegm.metrics.boundary import hd95, nsd, surface_distances
 from isegm.metrics.overlap import Mask, mask_dice
 from isegm.simulation.imprecise_click import ImpreciseClick
 from isegm.simulation.next_click import NextClick
+from isegm.simulation.perturbed_mask import perturbed_mask
 
 SURFACE_TOLERANCE = 2.0
 """Pixels that boundaries may lie apart and still agree in the surface Dice, as in metricas.py by default."""
@@ -117,7 +118,7 @@ class _PictureTrial(Trial):
         self._simulator = simulator_for(protocol, sample, seed)
         self.seconds: list[float] = []
         self._started = time.perf_counter()
-        segmenter.set_image(sample.image, sample.initial_mask)
+        segmenter.set_image(sample.image, initial_mask_of(sample, protocol))
         self._mask = segmenter.mask
         self.probability: Probability = self._mask.astype(np.float32)
         self._clicked = False
@@ -155,6 +156,13 @@ def final_scores(mask: Mask, truth: Truth) -> FinalScores:
     """
     distances = surface_distances(mask & (truth != -1), truth == 1)
     return FinalScores(mask_dice(mask, truth), hd95(distances), nsd(distances, SURFACE_TOLERANCE))
+
+
+def initial_mask_of(sample: Sample, protocol: Protocol) -> Mask | None:
+    """The mask that clicking on a sample starts from, (H, W); None where it starts from nothing."""
+    if protocol.perturbed:
+        return perturbed_mask(sample.image, sample.truth, sample.name)
+    return sample.initial_mask
 
 
 def simulator_for(protocol: Protocol, sample: Sample, seed: int) -> ClickSimulator:

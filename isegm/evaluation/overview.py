@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from isegm.config import Config
 from isegm.datasets import Sample, open_dataset
+from isegm.evaluation.click_loop import initial_mask_of
 from isegm.evaluation.drawing import (
     LEGEND,
     NEGATIVE_COLOUR,
@@ -83,7 +84,8 @@ def draw_overview(results: Path, config: Config) -> Picture:
     for name, (index, result) in firsts.items():
         dataset = open_dataset(name, config)
         sample = dataset[index]
-        masks = replay(predictor_for(ready, dataset, protocol), sample, result.clicks)
+        begun = replace(sample, initial_mask=initial_mask_of(sample, protocol))
+        masks = replay(predictor_for(ready, dataset, protocol), begun, result.clicks)
         rows.append(panels(name, sample, result.clicks, masks, result.ious))
     return arrange(rows)
 

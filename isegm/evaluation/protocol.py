@@ -93,6 +93,9 @@ class Protocol:
     initial_masks: str = "merged"
     """What becomes of a sample's initial mask: each click's change is ``merged`` into it, as published, and
     the network does not see it; or it is ``corrected``: the correction head sees it, too."""
+    perturbed: bool = False
+    """Give every sample an initial mask made from its truth (:mod:`isegm.simulation.perturbed_mask`), in
+    place of its own if it has one."""
     seeds: int = 1
     """How many users click on every sample, each with chances of its own: seeds 0 to ``seeds - 1``."""
 

@@ -20,6 +20,7 @@ from isegm.geometry import Click, input_size
 from isegm.inference.network import Network
 from isegm.inference.network_input import image_input, mask_input, points_input, probability_of
 from isegm.inference.progressive_merge import merge_change
+from isegm.inference.propagation import anchors, freed
 from isegm.inference.segmenter import Probability
 from isegm.inference.torch_network import Encoded, InferenceModel
 from isegm.metrics.overlap import Mask
@@ -48,6 +49,10 @@ class Predictor:
     ``set_image`` prepares the network's input once; the first click runs the heavy first stage, every click
     runs the light correction head. After ``reset``, a first click equal to the last first click uses the
     first stage's result again.
+
+    The first stage looks for what its one click is on. With a previous mask that is the object already, while
+    the first click is on an error, and as likely as not on the background: so it is shown a click in the
+    middle of that mask in its place. The head is shown it as well, as long as the mask holds it.
 
     Clicks are (row, col) in the image's own pixels. A first click may be negative: the first stage, which
     knows positive clicks only, then sees none, as in the published method; expect little of it.
@@ -88,6 +93,7 @@ class Predictor:
         self._shape: tuple[int, int] | None = None
         self._input: Tensor
         self._previous_mask: Mask | None = None
+        self._anchor: Click | None = None
         self._steps: list[_Step] = []
         self._answer: _Answer | None = None
         self._encoded: tuple[Click, Encoded] | None = None
@@ -101,9 +107,9 @@ class Predictor:
             image: (H, W, 3) RGB or (H, W) grey, uint8. CT in HU has to be windowed first
                 (``isegm.volumes.windows``).
             previous_mask: (H, W) bool, a mask to correct: another tool's, say, read by
-                ``isegm.masks.read_mask(path) == 1``. The correction head sees it in place of the first
-                stage's coarse mask; ``mask`` begins as it, and each click changes only the connected region
-                of change that holds the click, so that what is right elsewhere stays.
+                ``isegm.masks.read_mask(path) == 1``. ``mask`` begins as it, and the correction head sees
+                ``mask`` at every click, not known where that click may change it; only the connected region
+                of change that holds the click is taken over, so that what is right elsewhere stays.
 
         Raises:
             InputError: The image is so long and narrow that the network's input would be too large.
@@ -133,6 +139,8 @@ class Predictor:
         self._input = image_input(image, size, self.network, flip=self.flip)
         self._shape = (height, width)
         self._previous_mask = previous_mask
+        inside = [] if previous_mask is None else anchors(previous_mask, ())
+        self._anchor = inside[0] if inside else None
         self._encoded = None
         self._maps = None
         self.reset()
@@ -194,12 +202,17 @@ class Predictor:
             raise ValueError(f"click ({row}, {col}) is outside the image of {height}x{width} pixels")
         click = Click(float(row), float(col), bool(positive))
         clicks = (*self.clicks, click)
-        points = self._points(clicks)
-        encoded = self._first_stage(clicks[0], points)
-        previous = self._steps[-1].logits if self._steps else self._first_logits(encoded.coarse)
-        logits = self.network.correct(points, encoded, previous)
+        encoded = self._first_stage(clicks[0] if self._anchor is None else self._anchor)
+        before = self._current_mask()
+        if self._anchor is None:
+            previous = self._steps[-1].logits if self._steps else encoded.coarse
+        else:
+            inside = (self._anchor,) if before[round(self._anchor.row), round(self._anchor.col)] else ()
+            clicks = (*inside, *clicks)
+            previous = mask_input(freed(before, click, clicks), encoded.coarse)
+        logits = self.network.correct(self._points(clicks), encoded, previous)
         step = _Step(click, logits)
-        answer = self._answer_of(step, self._current_mask())
+        answer = self._answer_of(step, before)
         # `clicks` was read before anything was computed: a failure above leaves the state as it was.
         self._steps.append(step)
         self._answer = answer
@@ -233,10 +246,6 @@ class Predictor:
 
     def _first_mask(self, shape: tuple[int, int]) -> Mask:
         return np.zeros(shape, np.bool_) if self._previous_mask is None else self._previous_mask
-
-    def _first_logits(self, coarse: Tensor) -> Tensor:
-        """What the first click corrects: the previous mask, or without one ``coarse`` (1 or 2, 1, h, w)."""
-        return coarse if self._previous_mask is None else mask_input(self._previous_mask, coarse)
 
     @torch.inference_mode()
     def _last_answer(self) -> _Answer | None:
@@ -278,8 +287,9 @@ class Predictor:
     def _size(self) -> tuple[int, int]:
         return self._input.shape[2], self._input.shape[3]
 
-    def _first_stage(self, first_click: Click, points: Tensor) -> Encoded:
+    def _first_stage(self, first_click: Click) -> Encoded:
         if self._encoded is None or self._encoded[0] != first_click:
+            points = self._points((first_click,))
             if self._maps is None:
                 encoded = self.network.encode(self._input, points)
             else:

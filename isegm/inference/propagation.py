@@ -24,7 +24,7 @@ _SMALLEST_PART = 0.05
 _DEEP_ENOUGH = 0.35
 """The share of the deepest pixel's depth that a known place must have to be clicked on."""
 
-_MIDDLE = 0.4
+_MIDDLE = 0.5
 """The share of the deepest pixel's depth from which on a click is one in the middle of a part."""
 
 _FREED = 3.0
@@ -84,6 +84,13 @@ def parts_meeting(mask: Mask, other: Mask) -> Mask:
     """The 8-connected parts of a mask (H, W) that share a pixel with another one (H, W)."""
     _, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
     return np.isin(parts, parts[mask & other])
+
+
+def parts_mostly_in(mask: Mask, other: Mask) -> Mask:
+    """The 8-connected parts of a mask (H, W) more than half of whose pixels are in another one (H, W)."""
+    count, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    covered = np.bincount(parts[mask & other], minlength=count)
+    return np.asarray((2 * covered > np.bincount(parts[mask], minlength=count))[parts])
 
 
 def anchors(mask: Mask, known: Sequence[Click]) -> list[Click]:
@@ -147,6 +154,19 @@ def freed(mask: Mask, click: Click, others: Sequence[Click]) -> Probability:
     if opposite:
         wrong &= distance < _distance_to(opposite, mask.shape)
     return np.where(wrong, np.float32(0.5), mask.astype(np.float32))
+
+
+def stamped(mask: Mask, click: Click, radii: tuple[float, float]) -> Mask:
+    """A mask (H, W) with a click's disk in it, or taken from it: what a click does that the network ignores.
+
+    Args:
+        mask: (H, W).
+        click: Its polarity decides.
+        radii: Of the disk, down and across, in pixels.
+    """
+    rows, cols = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    disk = ((rows - click.row) / radii[0]) ** 2 + ((cols - click.col) / radii[1]) ** 2 <= 1
+    return np.where(disk, click.positive, mask)
 
 
 def _distance_to(clicks: Sequence[Click], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

@@ -34,13 +34,26 @@ from isegm.errors import FileWarning, InputError
 from isegm.geometry import Click, VoxelClick, input_size
 from isegm.inference.network import Network
 from isegm.inference.progressive_merge import merge_change
-from isegm.inference.propagation import Appearance, anchors, denied, freed, has_ended, parts_meeting
+from isegm.inference.propagation import (
+    Appearance,
+    anchors,
+    denied,
+    freed,
+    has_ended,
+    parts_meeting,
+    parts_mostly_in,
+    stamped,
+)
 from isegm.inference.segmenter import Probability
 from isegm.inference.slice_network import SliceNetwork
 from isegm.inference.torch_network import InferenceModel
 from isegm.metrics.overlap import Mask
+from isegm.model.click_maps import DISK_RADIUS
 from isegm.model.correction.templates import STRIDE
 from isegm.model.emc_click import EMCClick
+from isegm.volumes.files import open_volume
+from isegm.volumes.grid import common_grid
+from isegm.volumes.label_mask import read_label_mask
 from isegm.volumes.mask_writing import write_mask
 from isegm.volumes.orientation import is_singular, upright
 from isegm.volumes.volume import Volume
@@ -89,6 +102,13 @@ class _Clicked(NamedTuple):
     """The last click's; None where the network was not asked."""
     merges: bool
     """Whether there was a mask before the first click, into which changes are merged."""
+    is_given: bool = False
+    """Whether that mask was drawn by hand or made by another tool, rather than propagated."""
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether a person has said where the object is on this slice, not only where it is not."""
+        return self.is_given or any(click.positive for click in self.placed)
 
 
 class _Gap(NamedTuple):
@@ -107,6 +127,21 @@ class _Object:
     """Of the slices where the object is."""
     done: frozenset[_Gap] = frozenset()
     """What has been propagated since its ends were clicked on."""
+    corrected: Mapping[int, _Packed | None] | None = None
+    """Of an object that began as another tool's mask: the slices that were clicked on since the last
+    propagation, each with its mask before. None of others."""
+
+    def clicked_on(self, index: int, mask: Mask, clicked: _Clicked) -> "_Object":
+        """The object with a slice's new mask, (H, W), and what there is to go on from."""
+        corrected = self.corrected
+        if corrected is not None and index not in corrected:
+            corrected = {**corrected, index: self.masks.get(index)}
+        return replace(
+            self.with_mask(index, mask),
+            clicked={**self.clicked, index: clicked},
+            done=frozenset(gap for gap in self.done if index not in gap),
+            corrected=corrected,
+        )
 
     def gaps(self) -> list[_Gap]:
         indices: list[int | None] = [None, *sorted(self.clicked), None]
@@ -177,7 +212,10 @@ class VolumePredictor:
         finest = min(row_mm, col_mm)
         sides = (max(1, round(height * row_mm / finest)), max(1, round(width * col_mm / finest)))
         network = InferenceModel(model) if isinstance(model, EMCClick) else model
-        self._network = SliceNetwork(network, self._pictures, input_size(*sides, size, STRIDE))
+        inner = input_size(*sides, size, STRIDE)
+        self._network = SliceNetwork(network, self._pictures, inner)
+        # Of the click's disk, as the network sees it, in the slice's pixels.
+        self._disk_radii = DISK_RADIUS * height / inner[0], DISK_RADIUS * width / inner[1]
         self._threshold = threshold
         self._overlap = overlap
         self._label = 1
@@ -258,11 +296,9 @@ class VolumePredictor:
             else:
                 # What is like the object but hangs together with no click is another one: of two organs, say.
                 made = parts_meeting(made, self._clicked_pixels(clicked.placed))
-        return replace(
-            before.with_mask(index, made),
-            clicked={**before.clicked, index: clicked},
-            done=frozenset(gap for gap in before.done if index not in gap),
-        )
+            if made[round(click.row), round(click.col)] != click.positive:
+                made = stamped(made, click, self._disk_radii)
+        return before.clicked_on(index, made, clicked)
 
     def set_mask(self, index: int, mask: Mask, clicks: Sequence[Click] = ()) -> None:
         """Give the object its mask on a slice: one that was drawn by hand, or made by another tool.
@@ -280,14 +316,38 @@ class VolumePredictor:
         """
         if mask.shape != self._shape or mask.dtype != np.bool_:
             raise ValueError(f"the mask must be {self._shape} bool, not {mask.shape} {mask.dtype}")
-        one = self._object
-        given = _Clicked((), tuple(clicks), None, merges=bool(mask.any()))
-        after = replace(
-            one.with_mask(self._checked(index), mask),
-            clicked={**one.clicked, index: given},
-            done=frozenset(gap for gap in one.done if index not in gap),
-        )
+        inside = () if any(click.positive for click in clicks) else tuple(anchors(mask, ()))
+        given = _Clicked(inside, tuple(clicks), None, merges=bool(mask.any()), is_given=not clicks)
+        after = self._object.clicked_on(self._checked(index), mask, given)
         self._objects = {**self._objects, self._label: after}
+
+    def start_from(self, mask: Mask | Path | str, labels: Sequence[int] | None = None) -> None:
+        """Give the object the mask that another tool made of the whole volume, to be corrected.
+
+        Clicks correct it slice by slice, and :meth:`propagate` takes each correction to the slices beside,
+        as far as it is found there; all else stays as it is given. What was clicked on the object before is
+        forgotten; :meth:`undo` takes back clicks, with what was given since.
+
+        Args:
+            mask: (X, Y, Z) bool; or a label volume of this volume's grid, NIfTI or DICOM SEG.
+            labels: Which of the file's labels are the object; None for all but 0.
+
+        Raises:
+            InputError: The file cannot be used, lies on another grid, or has none of the labels.
+            ValueError: The mask is not a boolean array of the volume's shape.
+        """
+        if not isinstance(mask, np.ndarray):
+            volume = open_volume(mask).on_grid_of(self.volume)
+            common_grid(volume, self.volume)
+            mask = read_label_mask(volume, labels)
+            if not mask.any():
+                which = "any label" if labels is None else f"label {', '.join(map(str, labels))}"
+                raise InputError(f"{volume.path}: no voxel has {which}; give the object's labels")
+        if mask.shape != self.volume.shape or mask.dtype != np.bool_:
+            raise ValueError(f"the mask must be {self.volume.shape} bool, not {mask.shape} {mask.dtype}")
+        pictures = self.plan.pictures(mask)
+        masks = {index: _Packed.of(picture) for index, picture in enumerate(pictures) if picture.any()}
+        self._objects = {**self._objects, self._label: _Object(masks=masks, corrected={})}
 
     def propagate(
         self, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
@@ -304,21 +364,28 @@ class VolumePredictor:
             Whether it was finished. If cancelled, all is as it was before.
         """
         before = self._object
-        stale = [gap for gap in before.gaps() if gap not in before.done and gap != (None, None)]
-        ways = [way for gap in stale for way in self._ways(before, gap)]
+        if before.corrected is None:
+            stale = [gap for gap in before.gaps() if gap not in before.done and gap != (None, None)]
+            ways = [way for gap in stale for way in self._ways(before, gap)]
+            kept = {
+                index: packed
+                for index, packed in before.masks.items()
+                if index in before.clicked or not any(self._lies_in(index, gap) for gap in stale)
+            }
+            after = replace(before, masks=kept, done=frozenset(before.gaps()))
+        else:
+            ways = [way for index in before.corrected for way in self._ways_from(before, index)]
+            after = replace(before, corrected={})
         total, done = sum(len(way.slices) for way in ways), 0
-        masks = {
-            index: packed
-            for index, packed in before.masks.items()
-            if index in before.clicked or not any(self._lies_in(index, gap) for gap in stale)
-        }
+        look = self._appearance(before)
         for way in ways:
             walked = 0
-            for index, mask in self._walk(before, way):
+            is_new = before.corrected is None
+            walk = self._walk(before, way, look) if is_new else self._carry(before, after, way)
+            for index, mask in walk:
                 if cancel is not None and cancel():
                     return False
-                if mask.any():
-                    masks[index] = _Packed.of(mask)
+                after = after.with_mask(index, mask)
                 walked += 1
                 done += 1
                 if progress is not None:
@@ -326,7 +393,6 @@ class VolumePredictor:
             total -= len(way.slices) - walked
         if progress is not None:
             progress(done, total)
-        after = replace(before, masks=masks, done=frozenset(before.gaps()))
         self._objects = {**self._objects, self._label: after} if before.clicked else self._objects
         return True
 
@@ -464,16 +530,69 @@ class VolumePredictor:
         last = self._count if gap.above is None else gap.above
         from_below, from_above = (end is not None and end in one.masks for end in gap)
         is_between = from_below and from_above
+        sure = [end is not None and end in one.masks and one.clicked[end].is_sure for end in gap]
+        if is_between and any(sure):
+            # What is left where a person has only said what is wrong is worth less than what is known.
+            from_below, from_above = sure
+            is_between = all(sure)
         middle = (first + last + 1) // 2 if is_between else (last if from_below else first)
         if from_below and gap.below is not None:
             yield _Way(gap.below, range(first, middle), is_between)
         if from_above and gap.above is not None:
             yield _Way(gap.above, range(last - 1, middle - 1, -1), is_between)
 
-    def _walk(self, one: _Object, way: "_Way") -> Iterator[tuple[int, Mask]]:
+    def _ways_from(self, one: _Object, index: int) -> Iterator["_Way"]:
+        """How a correction goes on from a slice to the next ones that a person has clicked on."""
+        below = max((other for other in one.clicked if other < index), default=-1)
+        above = min((other for other in one.clicked if other > index), default=self._count)
+        yield _Way(index, range(index - 1, below, -1), is_between=False)
+        yield _Way(index, range(index + 1, above), is_between=False)
+
+    def _carry(self, before: _Object, after: _Object, way: "_Way") -> Iterator[tuple[int, Mask]]:
+        """Take a correction from a slice to one after the other, as far as it is found there.
+
+        Args:
+            before: With the slices' masks before they were corrected.
+            after: With the masks that other corrections have reached already.
+            way: From the corrected slice.
+        """
+        corrected = before.corrected or {}
+        packed = corrected[way.start]
+        was = np.zeros(self._shape, np.bool_) if packed is None else packed.mask()
+        now, last = self._own_mask(before, way.start), way.start
+        for index in way.slices:
+            mask = self._own_mask(after, index)
+            added, removed = now & ~was & ~mask, was & ~now & mask
+            removed |= parts_mostly_in(mask, removed)
+            if added.any():
+                added = Appearance.of(self._pictures[last], now).seen_in(self._pictures[index], added)
+            if has_ended(was != now, added | removed):
+                return
+            places = [*anchors(added, ()), *(replace(at, positive=False) for at in anchors(removed, ()))]
+            clicks = [*anchors(mask & ~removed, self._known(before, index)), *places]
+            unknown = added | removed
+            for place in places:
+                unknown |= freed(mask, place, clicks) == 0.5
+            previous = np.where(unknown, np.float32(0.5), mask)
+            probability, _ = self._network.correct(index, clicks, previous)
+            changed = unknown & ((probability > self._threshold) != mask)
+            was, now, last = mask, mask ^ parts_meeting(changed, added | removed), index
+            yield index, now
+
+    def _appearance(self, one: _Object) -> Appearance | None:
+        """How an object looks where it is most uniform, of the slices where a person has said where it is.
+
+        A mask that has run into something else there has greys of both, and whatever looks like either would
+        be taken for the object in the slices beside.
+        """
+        sure = [index for index in one.masks if index in one.clicked and one.clicked[index].is_sure]
+        looks = [Appearance.of(self._pictures[at], self._own_mask(one, at)) for at in sure]
+        return min(looks, key=lambda look: look.spread, default=None)
+
+    def _walk(self, one: _Object, way: "_Way", appearance: Appearance | None) -> Iterator[tuple[int, Mask]]:
         """Take a clicked slice's mask to one slice after the other, until the object ends."""
         mask = self._own_mask(one, way.start)
-        appearance = Appearance.of(self._pictures[way.start], mask)
+        appearance = appearance or Appearance.of(self._pictures[way.start], mask)
         for index in way.slices:
             seen = appearance.seen_in(self._pictures[index], mask)
             if has_ended(mask, seen):

@@ -122,7 +122,7 @@ def open_nifti_volume(path: Path) -> NiftiVolume:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable NIfTI file ({reason}); is it complete?") from None
     except FileNotFoundError as error:
-        raise InputError(f"{path}: {error.filename or path} is missing; check the path") from None
+        raise InputError(f"{error.filename or path} is missing; check the path") from None
     except InputError:
         raise
     except (ValueError, OverflowError, KeyError, ArithmeticError) as error:

@@ -245,6 +245,7 @@ def test_a_run_leaves_figures_samples_masks_and_pictures(evaluate_model, workspa
         "backend": "torch",
         "click_model": "centre",
         "initial_masks": "merged",
+        "perturbed": False,
         "seeds": 1,
     }
     digest = hashlib.sha256((workspace / "weights" / "hr32.pth").read_bytes()).hexdigest()

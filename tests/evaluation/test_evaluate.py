@@ -204,6 +204,7 @@ def test_results_say_what_they_were_got_with(evaluation, tmp_path):
         "backend": "torch",
         "click_model": "centre",
         "initial_masks": "merged",
+        "perturbed": False,
         "seeds": 1,
     }
     assert document["checkpoints"] == [

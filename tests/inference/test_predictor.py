@@ -414,34 +414,55 @@ def test_the_previous_mask_is_the_mask_until_a_click_and_after_a_reset(model):
     np.testing.assert_array_equal(predictor.mask, previous)
 
 
-def test_the_head_corrects_the_previous_mask_in_both_views(model, monkeypatch):
-    """The first click's previous logits are the mask's, +-5 at the size of the coarse ones."""
-    seen = []
+def test_the_head_corrects_the_mask_that_is_seen_in_both_views(model, monkeypatch):
+    """Its logits are +-5 at the size of the coarse ones, and 0 where the click may change it."""
+    given = []
     correct = InferenceModel.correct
 
     def spy(self, points, encoded, previous):
-        seen.append(previous)
+        given.append(previous)
         return correct(self, points, encoded, previous)
 
     monkeypatch.setattr(InferenceModel, "correct", spy)
-    predictor = Predictor(model, size=32)
     mask = np.zeros((32, 32), np.bool_)
-    mask[:, 20:] = True
-    predictor.set_image(picture(32, 32), mask)
-    predictor.click(5, 9)
-    logits = predictor.click(20, 3, positive=False)
-    predictor.undo()
-    predictor.click(20, 3, positive=False)
-    assert torch.equal(seen[1], seen[2])  # later clicks correct what the last one made
-    columns = np.linspace(0, 31, 8)  # of the image, corners aligned
-    expected = np.interp(columns, np.arange(32), np.where(mask[0], 5.0, -5.0))
-    assert seen[0].shape == (2, 1, 8, 8)
-    np.testing.assert_allclose(seen[0][0, 0], np.broadcast_to(expected, (8, 8)), rtol=0, atol=1e-9)
-    np.testing.assert_array_equal(seen[0][1], seen[0][0].flip(2))
-    plain = Predictor(model, size=32)
-    plain.set_image(picture(32, 32))
-    plain.click(5, 9)
-    assert not np.array_equal(plain.click(20, 3, positive=False), logits)
+    mask[:, 20:] = True  # deepest, and first so, at (5, 25)
+    rows, columns = np.indices((32, 32))
+    for row, col, positive, radius in ((5, 9, True, 18), (16, 22, False, 9)):  # three times its depth
+        predictor = Predictor(model, size=32)
+        predictor.set_image(picture(32, 32), mask)
+        predictor.click(row, col, positive)
+        distance = (rows - row) ** 2 + (columns - col) ** 2
+        unknown = (mask != positive) & (distance <= radius**2)
+        if not positive:  # no further than half-way to the middle
+            unknown &= distance < (rows - 5) ** 2 + (columns - 25) ** 2
+        places = np.linspace(0, 31, 8)  # of the image, corners aligned
+        level = np.where(unknown, 0, np.where(mask, 5.0, -5.0))
+        across = np.array([np.interp(places, np.arange(32), line) for line in level])
+        expected = np.array([np.interp(places, np.arange(32), line) for line in across.T]).T
+        assert given[-1].shape == (2, 1, 8, 8)
+        np.testing.assert_allclose(given[-1][0, 0], expected, rtol=0, atol=1e-9)
+        np.testing.assert_array_equal(given[-1][1], given[-1][0].flip(2))
+
+
+def test_with_a_previous_mask_the_first_stage_looks_at_its_middle(model, monkeypatch):
+    """Wherever the first click is, and whatever it says, the object is known already."""
+    encoded = []
+    encode = InferenceModel.encode
+
+    def spy(self, image, points):
+        encoded.append(points.tolist())
+        return encode(self, image, points)
+
+    monkeypatch.setattr(InferenceModel, "encode", spy)
+    mask = np.zeros((32, 32), np.bool_)
+    mask[4:13, 10:19] = True
+    mask[20:23, 20:23] = True  # a smaller part
+    for click in ((30, 2, False), (8, 20, True)):
+        predictor = Predictor(model, size=32, flip=False)
+        predictor.set_image(picture(32, 32), mask)
+        predictor.click(*click)
+        predictor.click(*CLICKS[2])
+    assert encoded == [[[[8, 14, 0], [-1, -1, -1]]]] * 2
 
 
 def test_a_previous_mask_is_merged_click_after_click(model):

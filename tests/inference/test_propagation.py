@@ -12,6 +12,8 @@ from isegm.inference.propagation import (
     freed,
     has_ended,
     parts_meeting,
+    parts_mostly_in,
+    stamped,
 )
 
 
@@ -114,3 +116,19 @@ def test_only_parts_that_meet_the_other_mask_are_taken():
     assert not parts_meeting(mask, mask_of(((25, 30), (25, 30)))).any()  # beside it is not in it
     assert not parts_meeting(mask, ~mask).any()
     np.testing.assert_array_equal(parts_meeting(mask, mask), mask)
+
+
+def test_only_parts_with_more_than_half_in_the_other_mask_are_mostly_in_it():
+    mask = mask_of(LARGE, SMALL)
+    found = parts_mostly_in(mask, mask_of(((4, 14), (4, 25)), ((5, 10), (40, 49))))
+    np.testing.assert_array_equal(found, mask_of(SMALL))  # 10 of 21 rows of one, 5 of 9 of the other
+    assert not parts_mostly_in(mask, ~mask).any()
+    np.testing.assert_array_equal(parts_mostly_in(~np.zeros_like(mask), mask), np.zeros_like(mask))
+
+
+def test_a_click_s_disk_is_put_in_or_taken_away():
+    mask = mask_of(LARGE)
+    rows, cols = np.indices(mask.shape)
+    disk = ((rows - 20) / 6) ** 2 + ((cols - 24) / 3) ** 2 <= 1
+    np.testing.assert_array_equal(stamped(mask, inside(20, 24), (6, 3)), mask | disk)
+    np.testing.assert_array_equal(stamped(mask, Click(20, 24, positive=False), (6, 3)), mask & ~disk)

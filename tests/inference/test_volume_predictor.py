@@ -149,6 +149,49 @@ def test_between_clicked_slices_each_half_comes_from_its_end(predictor_of):
     np.testing.assert_array_equal(predictor.mask, expected)
 
 
+def test_what_is_left_where_a_person_has_only_said_what_is_wrong_is_not_propagated_back(predictor_of):
+    """In slice 8 the object is said to be wrong; the false rest of its mask must not replace a right one."""
+    hu, _ = drawn(((10, 24), (20, 40), (2, 10)), ((30, 44), (20, 40), (7, 10)), ((10, 44), (20, 40), (6, 7)))
+    predictor, _ = predictor_of(hu)
+    predictor.click((15, 30, 3))
+    predictor.propagate()
+    before = predictor.mask
+    assert before[15, 30, 8]
+    assert before[35, 30, 8]
+    predictor.click((15, 30, 8), positive=False)
+    assert not predictor.mask[15, 30, 8]
+    assert predictor.mask[35, 30, 8]
+    predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask[..., :8], before[..., :8])
+
+
+def test_the_object_looks_as_it_does_where_it_is_most_uniform(predictor_of):
+    """A mask that has run into air does not make air look like the object."""
+    hu, (one,) = drawn(ONE)
+    predictor, network = predictor_of(hu)
+    predictor.click((15, 30, 4))
+    too_much = predictor.plan.pictures(one)[6].copy()
+    too_much[30:, :] = True
+    predictor.set_mask(6, too_much)
+    network.corrected.clear()
+    predictor.propagate()
+    is_air = ~predictor.plan.pictures(one)[6]
+    assert network.corrected
+    for previous in network.corrected:
+        assert (previous[0, 0].numpy()[is_air] <= 0).all()
+
+
+def test_a_click_that_the_network_ignores_changes_its_own_disk(predictor_of):
+    hu, (one,) = drawn(ONE)
+    predictor, _ = predictor_of(hu)
+    predictor.click((40, 10, 5))  # in air, which this network never takes for the object
+    rows, columns = np.indices((SIDE, SIDE))
+    disk = (rows - 40) ** 2 + (columns - 10) ** 2 <= 5**2
+    np.testing.assert_array_equal(predictor.mask[..., 5], disk)
+    predictor.click((15, 30, 5))
+    np.testing.assert_array_equal(predictor.mask[..., 5], one[..., 5])
+
+
 def test_a_correction_recomputes_only_what_depends_on_it(predictor_of):
     hu, _ = drawn(((10, 24), (20, 40), (0, 12)))
     predictor, network = predictor_of(hu)
@@ -261,6 +304,109 @@ def test_features_of_a_slice_are_computed_once(predictor_of):
     predictor.click((16, 31, 8))
     predictor.propagate()
     assert network.encoded == SLICES
+
+
+# --- another tool's mask of the whole volume
+
+
+def given(one, other):
+    """Another tool's mask: half of one object, in all of its slices, and a false one."""
+    mask = one | other
+    mask[:, 30:] = False
+    return mask
+
+
+def test_a_correction_of_a_given_mask_goes_on_as_far_as_it_is_found(predictor_of):
+    hu, (one, other) = drawn(ONE, OTHER)
+    predictor, network = predictor_of(hu)
+    mask = given(one, other)
+    predictor.start_from(mask)
+    np.testing.assert_array_equal(predictor.mask, mask)
+    assert predictor.clicked_slices == ()
+    assert predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, mask)  # nothing is corrected yet
+    assert network.corrected == []
+    predictor.click((15, 35, 6))
+    expected = mask.copy()
+    expected[..., 6] |= one[..., 6]
+    np.testing.assert_array_equal(predictor.mask, expected)
+    assert predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask, mask | one)
+    predictor.click((35, 10, 4), positive=False)
+    np.testing.assert_array_equal(predictor.mask[..., 4], one[..., 4])
+    predictor.propagate()
+    left = one.copy()
+    left[..., 6] |= mask[..., 6]  # a person has clicked there, and did not say that it is wrong
+    np.testing.assert_array_equal(predictor.mask, left)
+    network.corrected.clear()
+    assert predictor.propagate()
+    assert network.corrected == []
+    predictor.undo()
+    np.testing.assert_array_equal(predictor.mask, mask | one)
+    predictor.undo()
+    np.testing.assert_array_equal(predictor.mask, mask)
+
+
+def test_a_correction_of_a_given_mask_ends_at_slices_that_a_person_has_clicked_on(predictor_of):
+    hu, (one,) = drawn(ONE)
+    predictor, _ = predictor_of(hu)
+    half = one.copy()
+    half[:, 30:] = False
+    predictor.start_from(half)
+    predictor.set_mask(7, predictor.plan.pictures(half)[7].copy())
+    predictor.click((15, 35, 5))
+    predictor.propagate()
+    expected = half.copy()
+    expected[..., :7] |= one[..., :7]
+    np.testing.assert_array_equal(predictor.mask, expected)
+
+
+def test_a_given_mask_that_is_right_stays_so_whatever_is_clicked_on_elsewhere(predictor_of):
+    hu, (one, other) = drawn(ONE, OTHER)
+    predictor, _ = predictor_of(hu)
+    predictor.start_from(one)
+    predictor.click((35, 10, 4))
+    predictor.propagate()
+    np.testing.assert_array_equal(predictor.mask & one, one)
+    np.testing.assert_array_equal(predictor.mask, one | other)
+
+
+def test_cancelled_a_correction_is_not_lost(predictor_of):
+    hu, (one, other) = drawn(ONE, OTHER)
+    predictor, _ = predictor_of(hu)
+    predictor.start_from(given(one, other))
+    predictor.click((15, 35, 6))
+    state = state_of(predictor)
+    asked = itertools.count()
+    assert not predictor.propagate(cancel=lambda: next(asked) == 2)
+    assert_same_state(predictor, state)
+    seen = []
+    assert predictor.propagate(progress=lambda done, total: seen.append((done, total)))
+    assert predictor.mask[15, 35, 3:9].all()
+    assert seen[-1] == (5, 5)
+
+
+def test_a_mask_is_given_as_a_file_on_the_volume_s_grid(predictor_of, save_nifti, tmp_path):
+    affine = np.array([[-1.0, 0, 0, 40], [0, 1, 0, -7], [0, 0, 2, 3], [0, 0, 0, 1]])
+    hu, (one, other) = drawn(ONE, OTHER)
+    predictor, _ = predictor_of(hu, affine)
+    labels = (5 * one + 1 * other).astype(np.uint8)
+    path = save_nifti(tmp_path / "other_tool.nii.gz", labels, affine)
+    predictor.start_from(path, labels=[5])
+    np.testing.assert_array_equal(predictor.mask, one)
+    predictor.start_from(str(path))
+    np.testing.assert_array_equal(predictor.mask, one | other)
+    shifted = save_nifti(tmp_path / "shifted.nii.gz", labels, affine + np.eye(4)[:, [3, 0, 1, 2]] * 0.9)
+    for wrong, message in (
+        (lambda: predictor.start_from(path, labels=[7]), "other_tool.nii.gz: no voxel has label 7"),
+        (lambda: predictor.start_from(shifted), "shifted.nii.gz: lies elsewhere"),
+        (lambda: predictor.start_from(tmp_path / "none.nii.gz"), "none.nii.gz is missing"),
+        (lambda: predictor.start_from(one[1:]), "the mask must be"),
+        (lambda: predictor.start_from(labels), "the mask must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()
+        np.testing.assert_array_equal(predictor.mask, one | other)
 
 
 # --- progress, cancelling, undo

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from isegm.annotate.cases import Pixels
@@ -23,8 +26,12 @@ if TYPE_CHECKING:  # torch takes seconds to import; pictures are shown meanwhile
     from isegm.inference.predictor import Predictor
     from isegm.inference.volume_predictor import VolumePredictor
 
-# Slices whose features are kept: some 20 MB each at the usual size.
+# Slices whose features are kept for further clicks: some 10 MB each at the usual size.
 _MOST_KEPT = 8
+# Features that are kept for the next propagation, which begins near the slices that were clicked last.
+_KEPT_BYTES = 2**26
+
+_logger = logging.getLogger(__name__)
 # Neighbouring slices of an object overlap by this Dice at least, or one of them is doubtful.
 _LEAST_DICE = 0.7
 
@@ -35,7 +42,8 @@ class NetworkComputing:
     Args:
         checkpoint: The network's file, which is loaded in a thread of its own.
         size: Pixels of the shorter side of the network's input.
-        threads: Threads that a click uses.
+        threads: Threads that a click uses; half of torch's by default, which is hardly slower and leaves a
+            processor to the browser, and to whoever scrolls while a volume is propagated.
     """
 
     def __init__(self, checkpoint: Path, *, size: int = 384, threads: int | None = None) -> None:
@@ -91,10 +99,11 @@ class NetworkComputing:
         window: Window | None,
         clicks: Mapping[int, Sequence[Click]],
         by_hand: Mapping[int, Mask],
+        found: Callable[[int, Mask, bool], None],
         progress: Callable[[int, int], None],
         cancel: Callable[[], bool],
-    ) -> tuple[dict[int, Mask], frozenset[int]] | None:
-        """An object's masks (:meth:`isegm.annotate.session.Computing.propagate`).
+    ) -> bool:
+        """Find an object's masks (:meth:`isegm.annotate.session.Computing.propagate`).
 
         Raises:
             InputError: The checkpoint cannot be used, or the volume is of one grey everywhere.
@@ -109,10 +118,23 @@ class NetworkComputing:
             if kept.given.get(z) != given[z]:
                 kept.predictor.set_mask(z, mask, clicks.get(z, ()))
         kept.given = given
-        if cancel() or not kept.predictor.propagate(progress=progress, cancel=cancel):
-            return None
-        masks = {z: kept.predictor.slice_mask(z) for z in range(pixels.shape[0]) if z not in by_hand}
-        return masks, doubtful_slices({**masks, **by_hand}, by_hand.keys())
+        told: dict[int, Mask] = {}
+
+        def each(z: int, mask: Mask) -> None:
+            # Slices come one after the other, away from one that a person made.
+            beside = [by_hand[at] for at in (z - 1, z + 1) if at in by_hand]
+            before = beside[0] if beside else next(reversed(told.values()))
+            (kept.doubtful.add if differ(mask, before) else kept.doubtful.discard)(z)
+            told[z] = mask
+            found(z, mask, z in kept.doubtful)
+
+        if cancel() or not kept.predictor.propagate(progress=progress, cancel=cancel, each=each):
+            return False
+        for z in range(pixels.shape[0]):
+            if z not in by_hand and z not in told:  # found earlier, or not the object's any more
+                mask = kept.predictor.slice_mask(z)
+                found(z, mask, bool(mask.any()) and z in kept.doubtful)
+        return True
 
     def close(self) -> None:
         """Wait for what still loads: a process must not end while torch is being imported."""
@@ -151,8 +173,14 @@ class NetworkComputing:
         key = (id(pixels), number, window)
         if self._volume is None or self._volume.key != key:
             self._volume = None  # its memory goes before the next one's comes
-            predictor = VolumePredictor(self._network, _StackVolume.of(pixels), window=window, size=self.size)
-            self._volume = _KeptVolume(key, predictor, {})
+            predictor = VolumePredictor(
+                self._network,
+                _StackVolume.of(pixels),
+                window=window,
+                size=self.size,
+                kept_bytes=_KEPT_BYTES,
+            )
+            self._volume = _KeptVolume(key, predictor, {}, set())
         return self._volume
 
     def _load(self) -> None:
@@ -161,42 +189,58 @@ class NetworkComputing:
 
             from isegm.inference.load import load_network
 
-            if self._threads is not None:
-                torch.set_num_threads(self._threads)
-            self._network = load_network(self.checkpoint)
-            self.preset = self._network.name
+            threads = self._threads or max(1, torch.get_num_threads() // 2)
+            torch.set_num_threads(threads)
+            network = self._network = load_network(self.checkpoint)
+            self.preset = network.name
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
             self._failure = error
+            return
         finally:
             self._loaded.set()
+        if importlib.util.find_spec("openvino") is not None:
+            self._quicken(network, threads)
+
+    def _quicken(self, network: Network, threads: int) -> None:
+        """Have OpenVINO run the correction head from now on, at the same masks in half the time."""
+        from isegm.inference.load import load_network
+        from isegm.inference.predictor import Predictor
+
+        try:
+            other = load_network(self.checkpoint, backend="openvino", threads=threads)
+            quick = _WithHeadOf(network, other)
+            predictor = Predictor(quick, size=self.size, flip=False)
+            predictor.set_image(np.zeros((self.size, self.size), np.uint8))
+            predictor.click(0, 0)  # which compiles it for squares
+        except Exception:  # whatever it is, torch is there
+            _logger.exception("OpenVINO cannot be used; clicks take somewhat longer")
+        else:
+            self._network = quick
 
 
-def doubtful_slices(masks: Mapping[int, Mask], by_hand: Collection[int]) -> frozenset[int]:
-    """The slices whose mask differs much from that of the next one towards what a person made.
+def differ(mask: Mask, before: Mask) -> bool:
+    """Whether a slice's mask differs so much from that of the one before it that somebody should look."""
+    both = int(mask.sum()) + int(before.sum())
+    return bool(mask.any()) and 2 * int((mask & before).sum()) < _LEAST_DICE * both
 
-    Args:
-        masks: An object's, by slice.
-        by_hand: Slices that a person made.
-    """
-    doubtful = set()
-    for z, mask in masks.items():
-        if z in by_hand or not mask.any():
-            continue
-        nearest = min(by_hand, key=lambda other: abs(other - z))
-        before = masks.get(z + (1 if nearest > z else -1))
-        both = int(mask.sum()) + (0 if before is None else int(before.sum()))
-        if before is None or 2 * int((mask & before).sum()) < _LEAST_DICE * both:
-            doubtful.add(z)
-    return frozenset(doubtful)
+
+class _WithHeadOf:
+    """A network whose correction head is another's; the rest is torch's, which computes it ahead in parts."""
+
+    def __init__(self, network: Network, other: Network) -> None:
+        self.name, self.device, self.dtype = network.name, network.device, network.dtype
+        self.encode, self.image_part, self.click_part = network.encode, network.image_part, network.click_part
+        self.correct = other.correct
 
 
 @dataclass
 class _KeptVolume:
-    """A volume's predictor, and the masks and clicks that it was given by slice."""
+    """A volume's predictor, the masks and clicks that it was given by slice, and which it found doubtful."""
 
     key: object
     predictor: VolumePredictor
     given: dict[int, tuple[bytes, tuple[Click, ...]]]
+    doubtful: set[int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

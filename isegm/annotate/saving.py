@@ -107,7 +107,7 @@ def _clicks(session: Session, index: int, case: CaseFiles) -> Iterator[dict[str,
             undone.append(done.pop())
         elif do == "redo" and undone:
             done.append(undone.pop())
-        elif do not in ("set", "undo", "redo"):
+        elif do not in ("set", "undo", "redo") and "goes_on" not in entry.values:
             undone.clear()
             done.append(None)
             if "click" in entry.values:

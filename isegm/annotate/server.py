@@ -21,7 +21,8 @@ which the first one learns with its next request; one that has gone gives it bac
 has not asked for ``LEASE_SECONDS`` has lost it. An output folder has one server (:class:`Session` locks it).
 
 *In which order.* Actions are made one after the other by one thread; pictures, masks and state are read by
-others meanwhile. Whatever changes masks cancels a propagation that is under way, which then changes nothing.
+others meanwhile. A propagation has a thread that comes after all others, and its slices change as they are
+found. Whatever else changes masks cancels it first; what it has found until then stays.
 
 *What is kept.* An action is answered when it is on disk. After a loss of the server, by SIGKILL too, the
 page asks for the state until there is one again, at the same address: the token is kept in the output
@@ -41,8 +42,10 @@ import hmac
 import ipaddress
 import json
 import logging
+import os
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -136,10 +139,12 @@ class Server:
         self.session, self.computing = session, computing
         self._actions = ThreadPoolExecutor(1, "actions")
         self._reading = ThreadPoolExecutor(1, "reading")
+        self._propagating = ThreadPoolExecutor(1, "propagating", _give_way)
         self._opening: dict[int, Future[Case]] = {}
         self._progress: dict[int, float] = {}
         self._leases: dict[int, tuple[str, float]] = {}
         self._job: _Job | None = None
+        self._propagation: Future[None] | None = None  # known to the thread of actions alone
         self._wanted: object = None
         routes = [
             Route("/", self._page),
@@ -168,6 +173,7 @@ class Server:
         if self._job is not None:
             self._job.cancelled.set()
         self._actions.shutdown(wait=True)
+        self._propagating.shutdown(wait=True)
         written = [
             path
             for case in self.session.opened()
@@ -319,7 +325,12 @@ class Server:
         elif do in _ACTIONS:
             if self._job is not None:
                 self._job.cancelled.set()
-            action = functools.partial(_ACTIONS[do], self, case, number, body)
+
+            def action() -> int | None:
+                if self._propagation is not None:
+                    self._propagation.result()
+                return _ACTIONS[do](self, case, number, body)
+
             moved = await asyncio.wrap_future(self._actions.submit(action))
         else:
             raise _Refused(400, f"there is no action {do[:40]!a}")
@@ -383,7 +394,7 @@ class Server:
         wanted = self._wanted = object()
 
         def prepare() -> None:
-            if self._wanted is wanted:
+            if self._wanted is wanted and (self._job is None or self._job.outcome):
                 with contextlib.suppress(ValueError):  # a click there will say what is wrong
                     case.prepare(number, z, window, self.computing)
 
@@ -404,7 +415,10 @@ class Server:
                 job.outcome = "failed; the server's terminal says why"
                 _logger.exception("propagation")
 
-        self._actions.submit(propagate)
+        def begin() -> None:
+            self._propagation = self._propagating.submit(propagate)
+
+        self._actions.submit(begin)
 
     def _save(self, case: Case) -> None:
         save_case(self.session, case)
@@ -516,6 +530,12 @@ class _Guard:
             ipaddress.ip_address(name.strip("[]"))
             return True
         return name == socket.gethostname().lower()
+
+
+def _give_way() -> None:
+    """Let this thread run only where nobody else wants the processor."""
+    if sys.platform == "linux":  # where threads have priorities of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import datetime
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -58,6 +59,8 @@ COLOURS = (
 _FOLDER = ".annotate"
 _CHECKED = "checked"
 _MOST_TEXT = 20_000
+_KEPT_EVERY = 0.25
+"""Seconds after which slices that a propagation has found are kept and shown."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +140,11 @@ class Computing(Protocol):
         window: Window | None,
         clicks: Mapping[int, Sequence[Click]],
         by_hand: Mapping[int, Mask],
+        found: Callable[[int, Mask, bool], None],
         progress: Callable[[int, int], None],
         cancel: Callable[[], bool],
-    ) -> tuple[dict[int, Mask], frozenset[int]] | None:
-        """An object's masks by slice, and which of them are doubtful; None if cancelled.
+    ) -> bool:
+        """Find an object's masks in all slices but those that people made; return whether it was finished.
 
         Args:
             pixels: The volume.
@@ -148,15 +152,24 @@ class Computing(Protocol):
             window: What is seen black and white; None for grey values.
             clicks: The clicks on it by slice, in order.
             by_hand: Its masks in the slices that people clicked or drew, or another tool gave.
+            found: Told each slice, its mask and whether that is doubtful, as soon as it is there.
             progress: Told the slices that are done, and how many are known of.
             cancel: Asked now and then whether to stop.
         """
 
 
 class Action(NamedTuple):
-    """What memory holds of an action: enough to find it in the journal, and to know what it touched."""
+    """What memory holds of an action: enough to find it in the journal, and to know what it touched.
 
-    start: int
+    Attributes:
+        starts: Where its lines begin: a propagation has several, as its slices come.
+        do: What was done.
+        touched: Objects and slices whose masks it changed.
+        click: The click, if it is one.
+        marks: Objects, slices, and how their masks came about before and after.
+    """
+
+    starts: tuple[int, ...]
     do: str
     touched: frozenset[tuple[int, int]]
     click: PlacedClick | None
@@ -272,8 +285,11 @@ class Case:
     ) -> bool:
         """Carry an object through the volume from what people clicked or drew, which stays as it is.
 
+        Slices are changed as they are found, and all together are one action. Of a propagation that is
+        cancelled, or killed, stays what was found.
+
         Returns:
-            Whether it was done; if cancelled, nothing has changed.
+            Whether it was finished.
 
         Raises:
             ValueError: The object is locked, or nobody has clicked or drawn it anywhere.
@@ -290,19 +306,29 @@ class Case:
             clicks: dict[int, list[Click]] = {}
             for one in placed:
                 clicks.setdefault(one.z, []).append(Click(float(one.y), float(one.x), one.positive))
-        found = computing.propagate(self.pixels, number, window, clicks, by_hand, progress, cancel)
-        if found is None:
-            return False
-        masks, doubtful = found
-        masks = {
-            z: mask for z, mask in masks.items() if z not in by_hand and (mask.any() or self.mark(number, z))
-        }
-        marks = {
-            (number, z): (DOUBTFUL if z in doubtful else PROPAGATED) if mask.any() else ""
-            for z, mask in masks.items()
-        }
-        self._act("propagate", [self._edit(number, z, mask) for z, mask in masks.items()], marks)
-        return True
+        edits: list[Edit] = []
+        marks: dict[tuple[int, int], str] = {}
+        kept_at, has_begun = time.monotonic(), False
+
+        def keep() -> None:
+            nonlocal kept_at, has_begun
+            has_begun |= self._act("propagate", edits, marks, goes_on=has_begun)
+            edits.clear()
+            marks.clear()
+            kept_at = time.monotonic()
+
+        def found(z: int, mask: Mask, is_doubtful: bool) -> None:
+            if mask.any() or self.mark(number, z):
+                edits.append(self._edit(number, z, mask))
+                marks[number, z] = (DOUBTFUL if is_doubtful else PROPAGATED) if mask.any() else ""
+            if time.monotonic() - kept_at > _KEPT_EVERY:
+                keep()
+
+        is_finished = computing.propagate(
+            self.pixels, number, window, clicks, by_hand, found, progress, cancel
+        )
+        keep()
+        return is_finished
 
     def draw(self, number: int, view: str, index: int, pixels: Mask, add: bool) -> None:
         """Add pixels of a view's picture to an object, or take them away.
@@ -386,7 +412,7 @@ class Case:
             action = self.actions[-1]
             self._log.append({"do": "undo", "time": _now()})
             if action.do == "delete":
-                stored = self._log.read(action.start).object("label").values
+                stored = self._log.read(action.starts[0]).object("label").values
                 self._session.change_label(**stored)
             return self._undo()
 
@@ -398,7 +424,8 @@ class Case:
             action = self.undone[-1]
             self._log.append({"do": "redo", "time": _now()})
             if action.do == "delete":
-                self._session.remove_label(int(self._log.read(action.start).object("label").values["number"]))
+                stored = self._log.read(action.starts[0]).object("label").values
+                self._session.remove_label(int(stored["number"]))
             return self._redo()
 
     def set(self, key: str, value: str) -> None:
@@ -452,7 +479,10 @@ class Case:
         marks: Mapping[tuple[int, int], str],
         click: PlacedClick | None = None,
         label: Mapping[str, Any] | None = None,
-    ) -> None:
+        *,
+        goes_on: bool = False,
+    ) -> bool:
+        """Do something, and say whether it changes anything; what goes on is part of the action before it."""
         with self.lock:
             others = self._session.labels
             patches: list[Patch] = []
@@ -467,7 +497,7 @@ class Case:
                 if (before := self._mark_of(number, z)) != after
             ]
             if not patches and not changed and click is None and label is None:
-                return
+                return False
             entry: dict[str, Any] = {"do": do, "time": _now(), "patches": [p.as_json() for p in patches]}
             if label is not None:
                 entry["label"] = label
@@ -476,20 +506,34 @@ class Case:
             if click is not None:
                 window = None if click.window is None else [click.window.level, click.window.width]
                 entry["click"] = {**click._asdict(), "window": window}
+            if goes_on:
+                entry["goes_on"] = True
             start = self._log.append(entry)
-            self.undone.clear()
-            self._make(_action(start, entry["do"], patches, changed, click), patches)
+            self._make(_action(start, do, patches, changed, click), patches, goes_on=goes_on)
+            return True
 
-    def _make(self, action: Action, patches: Sequence[Patch]) -> None:
+    def _make(self, action: Action, patches: Sequence[Patch], *, goes_on: bool) -> None:
+        self.undone.clear()
         self._flip(patches)
+        self._mark_and_revise(action)
+        if goes_on:
+            begun = self.actions.pop()
+            action = begun._replace(
+                starts=begun.starts + action.starts,
+                touched=begun.touched | action.touched,
+                marks=begun.marks + action.marks,
+            )
         self.actions.append(action)
+
+    def _mark_and_revise(self, action: Action) -> int | None:
         for number, z, _, after in action.marks:
             self._set_mark(number, z, after)
-        self._revise(action)
+        return self._revise(action)
 
     def _undo(self) -> int | None:
         action = self.actions.pop()
-        self._flip(self._patches(self._log.read(action.start)))
+        for start in reversed(action.starts):
+            self._flip(self._patches(self._log.read(start)))
         self.undone.append(action)
         for number, z, before, _ in reversed(action.marks):
             self._set_mark(number, z, before)
@@ -497,8 +541,10 @@ class Case:
 
     def _redo(self) -> int | None:
         action = self.undone.pop()
-        self._make(action, self._patches(self._log.read(action.start)))
-        return next(iter(sorted(z for _, z in action.touched)), None)
+        for start in action.starts:
+            self._flip(self._patches(self._log.read(start)))
+        self.actions.append(action)
+        return self._mark_and_revise(action)
 
     def _replay(self, start: int, entry: JsonObject) -> None:
         do = entry.text("do")
@@ -510,12 +556,14 @@ class Case:
             _ = self._undo() if do == "undo" else self._redo()
         else:
             patches = self._patches(entry)
-            self.undone.clear()
+            goes_on = entry.values.get("goes_on") is True
+            if goes_on and not self.actions:
+                raise entry.wrong("goes_on", "possible: there is nothing to go on with")
             marks = entry.values.get("marks", [])
             click = _read_click(entry.object("click")) if "click" in entry.values else None
             if not isinstance(marks, list) or not all(_is_mark(mark, self.pixels.shape[0]) for mark in marks):
                 raise entry.wrong("marks", "a list of changes")
-            self._make(_action(start, do, patches, marks, click), patches)
+            self._make(_action(start, do, patches, marks, click), patches, goes_on=goes_on)
             for number in {patch.object for patch in patches}:
                 self._session.require_label(number)
 
@@ -539,7 +587,7 @@ class Case:
         for action in reversed(self.actions):
             if action.click is not None and (action.click.object, action.click.z) == (number, z):
                 run.append(action.click)
-                for patch in self._patches(self._log.read(action.start)):
+                for patch in self._patches(self._log.read(action.starts[0])):
                     if patch.object == number:
                         _, rows, columns = patch.box
                         bits[rows, columns] ^= patch.bits()[0]
@@ -750,7 +798,7 @@ def _action(
     if click is not None:
         touched.add((click.object, click.z))
     changes = tuple((int(n), int(z), str(before), str(after)) for n, z, before, after in marks)
-    return Action(start, do, touched=frozenset(touched), click=click, marks=changes)
+    return Action((start,), do, touched=frozenset(touched), click=click, marks=changes)
 
 
 def _read_click(entry: JsonObject) -> PlacedClick:

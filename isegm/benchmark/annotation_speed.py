@@ -1,9 +1,9 @@
 """Time what people wait for who annotate: ``isegm annotate`` on a large volume, in headless Chromium.
 
 The command is started as a user starts it, on a generated volume of int16 in an uncompressed NIfTI file.
-Times begin where a button is pressed and end in the frame after the one that painted the result. Memory
-is private resident memory: that of the page's renderer process, and what the server has beyond the
-volume and beyond a process that has only loaded the network.
+Times begin with the browser's own time of a key or a button, and end in the frame after the one that painted
+the result. Memory is what is resident and in no file: that of the page's renderer process, and what the
+server has beyond the volume and beyond a process that has only loaded the network.
 """
 
 import contextlib
@@ -32,43 +32,46 @@ FLAGS = (
 
 _PACKAGES = Path(__file__).resolve().parents[2]
 
-# In the page. `painted` waits for a paint that shows what is asked for, then for the frame after it.
+# In the page. `begin` waits for the next input, then for a paint that shows what is asked for, then for the
+# frame after that one.
 _SCRIPT = """() => {
     const { store, panes, api } = annotate;
     const frame = () => new Promise((done) => requestAnimationFrame(done));
-    const quiet = async () => { while (api.waiting || api.fetching.size) await frame(); };
+    const input = () => new Promise((done) => {
+        for (const kind of ["pointerdown", "keydown"]) {
+            addEventListener(kind, (event) => done(event.timeStamp), { once: true, capture: true });
+        }
+    });
     const painted = (is) => new Promise((done) => {
-        const look = async () => {
+        annotate.onPaint = async () => {
             if (!is(panes[0].shown ?? {})) return;
             annotate.onPaint = undefined;
             await frame();
             done(performance.now());
         };
-        annotate.onPaint = look;
-        look();
     });
-    const press = (row, col, button) => {
-        const { canvas, placement } = panes[0];
-        const box = canvas.getBoundingClientRect();
-        const { x, y } = placement.toScreen(row + 0.5, col + 0.5);
-        const at = { clientX: box.left + x, clientY: box.top + y, button, pointerId: 1, bubbles: true };
-        canvas.dispatchEvent(new PointerEvent("pointerdown", at));
-        canvas.dispatchEvent(new PointerEvent("pointerup", at));
+    const begin = (is) => {
+        const [start, end] = [input(), painted(is)];
+        measure.taken = Promise.all([start, end]).then(([from, to]) => to - from);
     };
     globalThis.measure = {
-        async click(row, col, button) {
-            await quiet();
+        quiet: async () => { while (api.waiting || api.fetching.size) await frame(); },
+        place(row, col) {
+            const { canvas, placement } = panes[0];
+            const box = canvas.getBoundingClientRect();
+            const { x, y } = placement.toScreen(row + 0.5, col + 0.5);
+            return [box.left + x, box.top + y];
+        },
+        placeOfSlice(index) {
+            const box = document.getElementById("strip").getBoundingClientRect();
+            const part = (index + 0.5) / store.info.shape[0];
+            return [box.left + box.width / 2, box.top + box.height * (1 - part)];
+        },
+        click() {
             const before = store.state.revision;
-            const start = performance.now();
-            press(row, col, button);
-            return (await painted((shown) => shown.revision > before)) - start;
+            begin((shown) => shown.revision > before);
         },
-        async slice(index) {
-            await frame();
-            const start = performance.now();
-            annotate.goTo(store.view, index, 1);
-            return (await painted((shown) => shown.index === index)) - start;
-        },
+        slice: (index) => begin((shown) => shown.index === index),
         async drag(frames) {
             const start = performance.now();
             for (let k = 0; k < frames; k += 1) {
@@ -79,9 +82,8 @@ _SCRIPT = """() => {
         },
         async rest(index) {
             annotate.goTo(store.view, index, 1);
-            await new Promise((done) => setTimeout(done, 400));
-            await quiet();
-            while (store.state.network !== "ready") await frame();
+            await new Promise((done) => setTimeout(done, 500));
+            await measure.quiet();
         },
     };
 }"""
@@ -115,7 +117,7 @@ def measure_annotation(checkpoint: Path | None, slices: int, repeats: int) -> di
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         megabytes = write_large_volume(Path(folder) / "patient.nii", slices)
-        base = private_megabytes(_network_process(checkpoint))
+        base = own_megabytes(_network_process(checkpoint))
         start = time.perf_counter()
         with _serving(Path(folder), words) as (process, address), sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
@@ -132,21 +134,22 @@ def measure_annotation(checkpoint: Path | None, slices: int, repeats: int) -> di
                 page.evaluate("(index) => measure.rest(index)", index)
                 row, col = (int(place) for place in random.integers(190, 320, 2))
                 for number, name in enumerate(("first click", "further click", "further click")):
-                    at = [row + 25 * number, col, 2 * (number % 2)]
-                    times[name].append(page.evaluate("(at) => measure.click(...at)", at))
-            times["next slice"] = _slices(page, range(10, 10 + repeats))
-            times["any slice"] = _slices(page, random.permutation(slices)[:repeats])
+                    times[name].append(_click(page, row + 25 * number, col, is_positive=number != 1))
+            page.evaluate("(index) => measure.rest(index)", 10)
+            times["next slice"] = _next_slices(page, 10, repeats)
+            times["any slice"] = _any_slices(page, random.permutation(slices)[:repeats])
             frames = page.evaluate("measure.drag(120)")
+            page.evaluate("(index) => measure.rest(index)", middle)
             page.keyboard.press("p")
-            times["next slice, propagating"] = _slices(page, range(30, 30 + repeats))
-            times["any slice, propagating"] = _slices(page, random.permutation(slices)[:repeats])
+            times["next slice, propagating"] = _next_slices(page, middle, repeats)
+            times["any slice, propagating"] = _any_slices(page, random.permutation(slices)[:repeats])
             job = page.evaluate("annotate.store.state.job")
             figures = {
                 "page usable, s": usable,
                 "network ready, s": ready,
                 "frames a second of a window drag": frames,
                 "page, MB": _renderer_megabytes(process_of=os.getpid()),
-                "server beyond volume and network, MB": private_megabytes(process.pid) - megabytes - base,
+                "server beyond volume and network, MB": own_megabytes(process.pid) - megabytes - base,
                 "propagation was under way": float(bool(job) and not job["outcome"]),
             }
             browser.close()
@@ -175,11 +178,11 @@ def write_large_volume(path: Path, slices: int) -> float:
     return values.nbytes / 1e6
 
 
-def private_megabytes(process: int | subprocess.Popen[str]) -> float:
-    """The private resident memory of a process, in MB; of one that waits to be ended, which then is."""
+def own_megabytes(process: int | subprocess.Popen[str]) -> float:
+    """The memory of a process that no file holds, in MB; of one that waits to be ended, which then is."""
     number = process if isinstance(process, int) else process.pid
     text = Path(f"/proc/{number}/smaps_rollup").read_text(encoding="utf-8")
-    held = sum(int(size) for size in re.findall(r"^Private_\w+:\s+(\d+) kB", text, re.MULTILINE))
+    held = sum(int(size) for size in re.findall(r"^Anonymous:\s+(\d+) kB", text, re.MULTILINE))
     if not isinstance(process, int):
         process.kill()
         process.wait()
@@ -229,12 +232,38 @@ def _serving(folder: Path, words: list[str]) -> Iterator[tuple[subprocess.Popen[
         process.wait()
 
 
-def _slices(page: Any, indices: Any) -> list[float]:  # noqa: ANN401 - Playwright may be missing
-    return [page.evaluate("(index) => measure.slice(index)", int(index)) for index in indices]
+def _click(page: Any, row: int, col: int, *, is_positive: bool) -> float:  # noqa: ANN401 - Playwright may be missing
+    page.mouse.move(*page.evaluate("(place) => measure.place(...place)", [row, col]))
+    page.evaluate("measure.quiet().then(() => measure.click())")
+    page.mouse.click(
+        *page.evaluate("(place) => measure.place(...place)", [row, col]),
+        button="left" if is_positive else "right",
+    )
+    return float(page.evaluate("measure.taken"))
+
+
+def _next_slices(page: Any, first: int, count: int) -> list[float]:  # noqa: ANN401
+    """From a slice on, by the key."""
+    taken = []
+    for index in range(first + 1, first + 1 + count):
+        page.evaluate("(index) => measure.slice(index)", index)
+        page.keyboard.press("ArrowUp")
+        taken.append(page.evaluate("measure.taken"))
+    return taken
+
+
+def _any_slices(page: Any, indices: Any) -> list[float]:  # noqa: ANN401
+    """Anywhere, by the strip beside the slices."""
+    taken = []
+    for index in indices.tolist():
+        page.evaluate("(index) => measure.slice(index)", index)
+        page.mouse.click(*page.evaluate("(index) => measure.placeOfSlice(index)", index))
+        taken.append(page.evaluate("measure.taken"))
+    return taken
 
 
 def _renderer_megabytes(process_of: int) -> float:
-    """The largest renderer's private memory among a process's descendants."""
+    """The memory of the largest renderer among a process's descendants."""
     parents, renderers = {}, []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -247,4 +276,4 @@ def _renderer_megabytes(process_of: int) -> float:
             number = parents.get(number, 0)
         return number == process_of
 
-    return max((private_megabytes(number) for number in renderers if is_ours(number)), default=0.0)
+    return max((own_megabytes(number) for number in renderers if is_ours(number)), default=0.0)

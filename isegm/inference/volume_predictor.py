@@ -45,7 +45,7 @@ from isegm.inference.propagation import (
     stamped,
 )
 from isegm.inference.segmenter import Probability
-from isegm.inference.slice_network import SliceNetwork
+from isegm.inference.slice_network import KEPT_BYTES, SliceNetwork
 from isegm.inference.torch_network import InferenceModel
 from isegm.metrics.overlap import Mask
 from isegm.model.click_maps import DISK_RADIUS
@@ -167,6 +167,7 @@ class VolumePredictor:
         size: Pixels of the network input's shorter side.
         threshold: An object is where the probability is above this.
         overlap: One of ``OVERLAPS``.
+        kept_bytes: Most bytes of what the network computed of slices that are kept for later clicks.
 
     Attributes:
         volume: The volume.
@@ -188,6 +189,7 @@ class VolumePredictor:
         size: int = 384,
         threshold: float = 0.5,
         overlap: str = "later",
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
         if not 0 <= threshold < 1:
             raise ValueError(f"threshold must be at least 0 and below 1, not {threshold}")
@@ -213,7 +215,7 @@ class VolumePredictor:
         sides = (max(1, round(height * row_mm / finest)), max(1, round(width * col_mm / finest)))
         network = InferenceModel(model) if isinstance(model, EMCClick) else model
         inner = input_size(*sides, size, STRIDE)
-        self._network = SliceNetwork(network, self._pictures, inner)
+        self._network = SliceNetwork(network, self._pictures, inner, kept_bytes=kept_bytes)
         # Of the click's disk, as the network sees it, in the slice's pixels.
         self._disk_radii = DISK_RADIUS * height / inner[0], DISK_RADIUS * width / inner[1]
         self._threshold = threshold
@@ -350,7 +352,11 @@ class VolumePredictor:
         self._objects = {**self._objects, self._label: _Object(masks=masks, corrected={})}
 
     def propagate(
-        self, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
+        self,
+        *,
+        progress: Progress | None = None,
+        cancel: Callable[[], bool] | None = None,
+        each: Callable[[int, Mask], None] | None = None,
     ) -> bool:
         """Take the object from the clicked slices to all others.
 
@@ -359,6 +365,7 @@ class VolumePredictor:
         Args:
             progress: Called after every slice.
             cancel: Asked before every slice.
+            each: Given every slice that is computed, and its mask (H, W), as soon as it is there.
 
         Returns:
             Whether it was finished. If cancelled, all is as it was before.
@@ -386,6 +393,8 @@ class VolumePredictor:
                 if cancel is not None and cancel():
                     return False
                 after = after.with_mask(index, mask)
+                if each is not None:
+                    each(index, mask)
                 walked += 1
                 done += 1
                 if progress is not None:

@@ -37,24 +37,22 @@ class Flooding:
             mask = mask | part if click.positive else mask & ~part
         return mask
 
-    def propagate(self, pixels, number, window, clicks, by_hand, progress, cancel):
+    def propagate(self, pixels, number, window, clicks, by_hand, found, progress, cancel):
         """From each slice of a person's outwards, as long as something is left of the mask."""
-        found, doubtful = {}, set()
-        total = pixels.shape[0]
+        done, total = 0, pixels.shape[0]
         for step in (1, -1):
             z = max(by_hand) if step == 1 else min(by_hand)
             mask = by_hand[z]
             while 0 <= z + step < total and mask.any():
                 z += step
                 if cancel():
-                    return None
+                    return False
                 mask = ndimage.binary_erosion(mask)
-                found[z] = mask
                 time.sleep(self.slice_seconds)
-                progress(len(found), total)
-                if mask.sum() < 40:
-                    doubtful.add(z)
-        return found, frozenset(doubtful)
+                done += 1
+                found(z, mask, bool(mask.any()) and mask.sum() < 40)
+                progress(done, total)
+        return True
 
 
 def main():

@@ -5,13 +5,13 @@ import time
 import numpy as np
 import pytest
 
-from isegm.annotate.computing import NetworkComputing, doubtful_slices
+from isegm.annotate.computing import NetworkComputing, differ
 from isegm.annotate.session import Start
 from isegm.errors import InputError
 from isegm.geometry import Click
 from isegm.inference.predictor import Predictor
 from isegm.volumes.windows import Window
-from tests.annotate.conftest import write_volume
+from tests.annotate.conftest import volume_values, write_volume
 from tests.inference.thresholding import Thresholding
 
 WINDOW = Window(40, 350)
@@ -21,6 +21,7 @@ WINDOW = Window(40, 350)
 def network(monkeypatch):
     network = Thresholding()
     monkeypatch.setattr("isegm.inference.load.load_network", lambda path: network)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # without OpenVINO
     return network
 
 
@@ -81,6 +82,12 @@ def test_a_case_is_propagated_as_its_volume_predictor_does(tmp_path, start, thre
     case.undo()
     assert not case.propagate(1, thresholding, lambda *_: None, lambda: True)
     assert case.masks.slices(1).tolist() == [5]
+    # What the predictor has found already is found once more, without the network.
+    marks = {**case.marks}
+    assert case.propagate(1, thresholding, lambda *_: None, lambda: False)
+    np.testing.assert_array_equal(case.masks.stack(1), before)
+    case.undo()
+    assert case.marks == marks
     case.redo()
     np.testing.assert_array_equal(case.masks.stack(1), before)
 
@@ -102,11 +109,24 @@ def test_propagation_begins_from_what_was_drawn(tmp_path, start, thresholding, n
     assert count < len(network.corrected) < 2 * count + 2
 
 
-def test_slices_that_jump_are_doubtful():
+def test_a_slice_that_jumps_is_doubtful(tmp_path, start, thresholding):
+    values = volume_values()
+    values[:20, :, 7:] = -1000  # of the box a part goes on
+    path = write_volume(tmp_path / "patient.nii.gz", values=values)
+    case = start(path, labels=["liver"]).open(0, lambda _: None)
+    case.draw(1, "axial", 5, case.pixels.values[5] == 60, add=True)
+    assert case.propagate(1, thresholding, lambda *_: None, lambda: False)
+    assert case.mark(1, 7) == "doubtful"
+    assert {case.mark(1, z) for z in (2, 3, 4, 6)} == {"propagated"}
+
+
+def test_masks_differ_that_share_little():
     big, small = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
     big[2:9, 2:9], small[2:4, 2:4] = True, True
-    masks = {3: big, 4: big, 5: small, 6: small, 2: big, 1: np.zeros_like(big), 0: small}
-    assert doubtful_slices(masks, {3}) == {5, 0}
+    assert differ(small, big)
+    assert differ(big, np.zeros_like(big))
+    assert not differ(big, big)
+    assert not differ(np.zeros_like(big), big)  # where the object has ended
 
 
 def test_a_checkpoint_that_cannot_be_used_is_said_where_a_click_is_asked_for(tmp_path):
@@ -118,8 +138,31 @@ def test_a_checkpoint_that_cannot_be_used_is_said_where_a_click_is_asked_for(tmp
     computing.close()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_openvino_runs_the_correction_head_where_it_can(fails, monkeypatch, tmp_path):
+    torchs, openvinos = Thresholding(), Thresholding()
+
+    def load(_, backend="torch", threads=None):
+        if backend == "torch":
+            return torchs
+        if fails:
+            raise InputError("it is not for this processor")
+        return openvinos
+
+    monkeypatch.setattr("isegm.inference.load.load_network", load)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "openvino")
+    computing = NetworkComputing(tmp_path / "weights.pth", size=32)
+    computing.close()
+    torchs.corrected.clear()
+    openvinos.corrected.clear()
+    made = computing.click(Start("key", squares, None), [Click(6, 6, True)])
+    assert made[4:12, 4:12].all()
+    assert (len(torchs.corrected), len(openvinos.corrected)) == ((1, 0) if fails else (0, 1))
+    assert openvinos.encoded == 0
+
+
 def test_the_network_loads_while_the_session_begins(monkeypatch, tmp_path):
-    def slow(_):
+    def slow(_, **settings):
         time.sleep(0.2)
         return Thresholding()
 

@@ -143,7 +143,8 @@ def test_an_action_cancels_a_propagation_and_scrolling_goes_on_meanwhile(serve):
     client.click(5, 20, 20)
     before = case_of(client).masks.stack(1)
     client.act(do="propagate")
-    while not json.loads(client.get("/api/cases/0/state")[1])["job"]["done"]:
+    # Slices are there as they are found, before all are.
+    while "propagated" not in json.loads(client.get("/api/cases/0/state", b"label=1")[1])["marks"].values():
         time.sleep(0.01)
     threads = [
         threading.Thread(target=client.get, args=(f"/api/cases/0/{what}/axial/{index}",))
@@ -155,14 +156,23 @@ def test_an_action_cancels_a_propagation_and_scrolling_goes_on_meanwhile(serve):
     for thread in threads:
         thread.join()
     assert json.loads(client.get("/api/cases/0/state")[1])["job"]["outcome"] == ""
-    status, header = client.act(do="clear", z=4)
+    status, header = client.act(do="clear", z=6)
     assert status == 200
     assert header["state"]["job"]["outcome"] == "cancelled"
-    np.testing.assert_array_equal(case_of(client).masks.stack(1), before)
-    client.act(do="propagate")
-    client.act(do="cancel")
+    case = case_of(client)
+    assert [action.do for action in case.actions] == ["click", "propagate", "clear"]
+    assert 0 < len(case.actions[1].touched) < 6
+    # What it has found stays, and is one step to undo.
     client.act(do="undo")
-    assert case_of(client).masks.slices(1).size == 0
+    client.act(do="undo")
+    np.testing.assert_array_equal(case.masks.stack(1), before)
+    # An undo while it is under way takes back what it has found so far.
+    client.act(do="redo")
+    client.act(do="propagate")
+    client.act(do="undo")
+    while len(case.actions) > 1:
+        client.act(do="undo")
+    np.testing.assert_array_equal(case.masks.stack(1), before)
 
 
 def test_a_propagation_that_cannot_be_says_why(serve):

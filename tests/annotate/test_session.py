@@ -153,6 +153,24 @@ def test_propagation_leaves_what_people_made_and_is_one_step_to_undo(volume_case
         case.propagate(2, computing, lambda *_: None, lambda: False)
 
 
+def test_slices_are_kept_as_they_are_found_and_are_one_step_after_a_kill(volume_case, computing, monkeypatch):
+    monkeypatch.setattr("isegm.annotate.session._KEPT_EVERY", -1)
+    case = volume_case
+    case.click(1, (5, 20, 20), True, WINDOW, computing)
+    before, sizes = seen(case), []
+    case.propagate(1, computing, lambda *_: sizes.append(case.masks.slices(1).size), lambda: len(sizes) > 2)
+    assert sizes == [2, 3, 4]
+    assert [action.do for action in case.actions] == ["click", "propagate"]
+    session = case._session
+    session.close()
+    again = open_first(Session(session.cases, session.output))
+    assert seen(again) == seen(case)
+    again.undo()
+    assert seen(again)[:4] == before[:4]
+    again.redo()
+    assert seen(again)[:4] == seen(case)[:4]
+
+
 def test_deleting_an_object_can_be_undone(volume_case, computing):
     case = volume_case
     for z in (4, 5):
@@ -337,12 +355,17 @@ class Everything(RuleBasedStateMachine):
     def edit(self, number, z, what):
         self.case.copy(number, z, z + 1) if what == "copy" else getattr(self.case, what)(number, z)
 
-    @rule(number=st.integers(1, 2))
-    def propagate(self, number):
+    @rule(number=st.integers(1, 2), seconds=st.sampled_from([-1, 9]), last=st.integers(0, 12))
+    def propagate(self, number, seconds, last):
+        """At once, or slice by slice; to its end, or cancelled before."""
         if any(
             owner == number and mark in ("clicked", "edited") for (owner, _), mark in self.case.marks.items()
         ):
-            self.case.propagate(number, self.computing, lambda *_: None, lambda: False)
+            done = []
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("isegm.annotate.session._KEPT_EVERY", seconds)
+                cancel = lambda: len(done) >= last  # noqa: E731
+                self.case.propagate(number, self.computing, lambda *_: done.append(1), cancel)
 
     @rule(z=st.integers(0, 11), checked=st.booleans())
     def check(self, z, checked):

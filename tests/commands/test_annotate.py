@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from isegm.commands.annotate import hosts_of, main
+from isegm.commands.annotate import hosts_of, listen, main
 from tests.annotate.conftest import write_picture, write_volume
 
 
@@ -85,3 +85,10 @@ def test_cases_of_every_layout(tmp_path):
         "decathlon": [("liver_0", "liver_0.nii.gz")],
         "pictures": [("b", "b.png")],
     }
+
+
+def test_a_connection_is_known_as_tcp_so_that_answers_go_out_at_once():
+    with listen("127.0.0.1", 0, None) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.proto == socket.IPPROTO_TCP

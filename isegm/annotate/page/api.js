@@ -81,7 +81,6 @@ export class Api {
   async show(view, index) {
     const { store } = this;
     const wanted = ["pixels", "masks"].filter((what) => !this.has(what, view, index));
-    if (!wanted.length) return;
     await Promise.all(wanted.map((what) => this.once(what, view, index)));
     store.changed("view");
   }
@@ -132,9 +131,7 @@ export class Api {
         const full = { view, index: indices[view], since, label: store.label, ...body };
         const frame = readFrame(await (await this.post(`cases/${of}/actions`, full)).arrayBuffer(), store.info);
         if (of !== store.caseIndex) return null;
-        store.take(frame.state);
-        store.putFrame(frame);
-        store.changed("view");
+        store.take(frame.state, frame);
         return frame;
       } catch (error) {
         if (error instanceof ServerError) this.said(error.message);

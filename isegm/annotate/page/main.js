@@ -3,7 +3,7 @@
 import { Api } from "./api.js";
 import { neediest, packBox, toStack, toVoxel } from "./geometry.js";
 import { listen } from "./input.js";
-import { $, listenToPanels, showCases, showHelp, showState, showStrip, showTools, showWindow } from "./panels.js";
+import { $, listenToPanels, showCases, showHelp, showState, showStrip, showTools, showWindow, write } from "./panels.js";
 import { Pane } from "./rendering.js";
 import { Store } from "./state.js";
 
@@ -154,7 +154,11 @@ class App {
   paint() {
     const { store } = this;
     if (!store.info) return;
-    for (const pane of this.shown) pane.draw();
+    for (const pane of this.shown) {
+      pane.draw();
+      this.showWhere(pane);
+    }
+    $("checked").setAttribute("aria-pressed", store.state.checked.includes(store.slice()));
     showStrip(store);
     showWindow(this);
     this.onPaint?.();
@@ -169,18 +173,22 @@ class App {
       ["left", "right", "top", "bottom"].forEach((side, place) => {
         pane.element.querySelector(`.${side}`).textContent = sides[place];
       });
-      const { count } = store.size(pane.view);
-      const where = pane.element.querySelector(".where");
-      const last = pane === this.panes[0] ? ` / ${count - 1}` : "";
-      where.textContent = count > 1 ? `${pane.view} ${store.indices[pane.view]}${last}` : "";
       pane.element.classList.toggle("active", pane.view === store.view);
       pane.element.classList.toggle("brushing", store.tool !== "click");
     }
   }
 
+  // Which picture it is that is seen, as soon as it is seen.
+  showWhere(pane) {
+    const { store } = this;
+    const { count } = store.size(pane.view);
+    const last = pane === this.panes[0] ? ` / ${count - 1}` : "";
+    write(pane.element.querySelector(".where"), count > 1 && pane.shown ? `${pane.view} ${pane.shown.index}${last}` : "");
+  }
+
+  // Have what is to be seen, and draw when it is there.
   show() {
     const { store, api } = this;
-    this.showFrame();
     return Promise.all(this.shown.map((pane) => api.show(pane.view, store.indices[pane.view])));
   }
 
@@ -219,21 +227,21 @@ class App {
     if (store.indices[view] === index) return;
     store.indices[view] = index;
     store.pending = null;
-    showState(this);
-    this.show();
-    store.changed("view");
     this.ahead(direction);
   }
 
-  // What is likely to be wanted next: neighbouring pictures, and what the network can compute before a click.
+  // What is likely to be wanted next: neighbouring pictures, and once a picture was looked at for a while, what the
+  // network can compute before a click.
   ahead(direction) {
     const { store, api } = this;
+    // Not before this one is painted.
+    const next = () => setTimeout(() => api.ahead(store.view, store.indices[store.view], direction));
+    this.show().then(() => requestAnimationFrame(next));
     clearTimeout(this.soon);
     this.soon = setTimeout(() => {
-      api.ahead(store.view, store.indices[store.view], direction).catch(() => {});
       this.prepare();
       this.keepSeen();
-    }, 60);
+    }, 100);
   }
 
   prepare() {
@@ -273,7 +281,6 @@ class App {
     store.view = view;
     store.cursor = null;
     this.arrange();
-    this.show();
     this.ahead(1);
   }
 

@@ -8,8 +8,7 @@ const MARKS = { clicked: "#3ddc84", edited: "#5aa9ff", propagated: "#5d6b82", gi
 export const $ = (id) => document.getElementById(id);
 
 // What is written again as it is costs a layout.
-function write(id, text) {
-  const element = $(id);
+export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -117,7 +116,7 @@ export function showWindow(app) {
   $("window-text").hidden = !window;
   if (!window) return;
   const digits = window.width < 20 ? 2 : 0;
-  write("window-text", `Level ${window.level.toFixed(digits)}, width ${window.width.toFixed(digits)}`);
+  write($("window-text"), `Level ${window.level.toFixed(digits)}, width ${window.width.toFixed(digits)}`);
   store.session.windows.forEach((each, place) => {
     const chosen = each.level === window.level && each.width === window.width;
     presets.children[place].setAttribute("aria-pressed", chosen);
@@ -135,20 +134,19 @@ export function showState(app) {
   $("redo").disabled = !state.canRedo || !mine;
   $("save").disabled = !mine;
   $("done").setAttribute("aria-pressed", state.isDone);
-  write("saved", state.isSaved ? (state.revision ? "masks saved" : "") : "masks not saved yet");
+  write($("saved"), state.isSaved ? (state.revision ? "masks saved" : "") : "masks not saved yet");
   $("saved").title = "Every action is kept at once; saving writes the mask files";
   const network = $("network");
   network.hidden = state.network === "ready";
-  write("network", state.network === "loading" ? "loading the network…" : state.network);
+  write($("network"), state.network === "loading" ? "loading the network…" : state.network);
   network.classList.toggle("bad", state.network !== "loading");
   network.title = network.textContent;
-  write("case-name", info.name);
+  write($("case-name"), info.name);
   const { cases } = store.session;
-  write("case-place", cases.length > 1 ? `${store.caseIndex + 1} / ${cases.length}` : "");
+  write($("case-place"), cases.length > 1 ? `${store.caseIndex + 1} / ${cases.length}` : "");
   $("previous").disabled = store.caseIndex === 0;
   $("next").disabled = store.caseIndex >= cases.length - 1;
-  $("checked").setAttribute("aria-pressed", state.checked.includes(store.slice()));
-  write("command", state.command);
+  write($("command"), state.command);
   showBanner(store, state);
   showJob(state.job);
   const labels = JSON.stringify([state.labels, store.label]);
@@ -162,18 +160,18 @@ function showBanner(store, state) {
   const banner = $("banner");
   banner.hidden = store.online && state.lease === "yours";
   banner.classList.toggle("note", store.online);
-  write("banner-text", store.online
+  write($("banner-text"), store.online
     ? "This case is open in another tab or window; here it can only be looked at."
     : "The server is gone. All that was done is kept; this page goes on when the same command runs again.");
   $("banner-button").hidden = !store.online;
-  write("banner-button", "Work here instead");
+  write($("banner-button"), "Work here instead");
 }
 
 function showJob(job) {
   const running = job && !job.outcome;
   $("job").hidden = !running;
   if (!running) return;
-  write("job-text", job.total ? `Propagating: ${job.done} of ${job.total} slices` : "Propagating…");
+  write($("job-text"), job.total ? `Propagating: ${job.done} of ${job.total} slices` : "Propagating…");
   if (job.total) $("job-bar").value = job.done / job.total;
   else $("job-bar").removeAttribute("value");
 }

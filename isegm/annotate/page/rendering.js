@@ -80,6 +80,7 @@ export class Pane {
     this.stroke = null; // of the brush, not sent yet: {bits, add}
     this.pointer = null;
     this.placement = null;
+    this.shown = null; // {index, revision} of what is drawn
   }
 
   // The pane's size on the screen, or another case or view in it.
@@ -98,6 +99,7 @@ export class Pane {
       this.placement = new Placement(this.store.size(this.view), pixelSides(info.spacing, view), screen);
       this.drawn = "";
       this.masked = null;
+      this.shown = null;
     }
   }
 

@@ -85,13 +85,14 @@ export class Store extends EventTarget {
   }
 
   // Take in the server's state; answers may come in another order than they were made.
-  take(state) {
+  take(state, frame = null) {
     if (this.state && state.revision < this.state.revision) return;
     for (const z of state.changed) this.stale.set(z, state.revision);
     if (state.changed.length) {
       this.staleElsewhere = state.revision;
       for (const [key, frame] of this.frames) if (!this.isFresh(frame)) this.frames.delete(key);
     }
+    if (frame) this.putFrame(frame);
     this.state = state;
     if (!state.labels.some((label) => label.number === this.label)) this.label = state.labels[0].number;
     this.changed("state");

@@ -31,7 +31,7 @@ from isegm.model.click_maps import DISK_RADIUS, NO_CLICK, first_click_disk, is_c
 from isegm.model.correction.head import ATTENTION_HEADS, CorrectionHead
 from isegm.model.correction.templates import STRIDE, best_templates, click_indices
 from isegm.model.emc_click import EMCClick, check_size
-from isegm.model.layers import DepthwiseSeparableBlock, attend, to_map, to_pixels
+from isegm.model.layers import DepthwiseSeparableBlock, attend, resize, to_map, to_pixels
 
 IMAGE_CHANNELS = 3 * STRIDE**2
 """Channels of an image whose blocks of STRIDE x STRIDE pixels have become channels."""
@@ -70,7 +70,7 @@ class InferenceModel(nn.Module):
         self.name = model.name
         self.click_embedding = model.maps_transform
         self.first_stage = model.feature_extractor
-        self.head = InferenceHead(model.refiner)
+        self.head = InferenceHead(model.refiner, portable=portable)
         self._compiled_head: Callable[[Tensor, Encoded, Tensor], Tensor] | None = None
         self.requires_grad_(False).eval()
         if not portable:
@@ -121,7 +121,8 @@ class InferenceModel(nn.Module):
         allow_tf32(self.tf32)
         check_size(image)
         image = image.contiguous(memory_format=torch.channels_last)
-        return self.head.image_share(unshuffle(image)), *self.first_stage.image_part(image)
+        blocks = to_blocks(image).permute(0, 3, 1, 2)  # (B, 48, h, w)
+        return self.head.image_share(blocks), *self.first_stage.image_part(image)
 
     def click_part(self, maps: tuple[Tensor, ...], points: Tensor) -> Encoded:
         """Compute the rest of what :meth:`encode` gives.
@@ -161,10 +162,12 @@ class InferenceHead(nn.Module):
 
     Args:
         head: With its BatchNorms folded.
+        portable: Say it as other runtimes than torch are fast at.
     """
 
-    def __init__(self, head: CorrectionHead) -> None:
+    def __init__(self, head: CorrectionHead, *, portable: bool) -> None:
         super().__init__()
+        self.portable = portable
         width, templates = head.refine_pred.in_channels, head.templates
         self.templates = templates
         first, fusion, fused = (
@@ -186,14 +189,22 @@ class InferenceHead(nn.Module):
         self.correlated_share = Share(head.all_fusion, width, None)
         self.decoding_block1 = Share(head.refine_fusion1)
         self.decoding_block2 = Share(head.refine_fusion2)
-        self.predict = NarrowConv(head.refine_pred)
+        self.predict: nn.Module = TapsConv(head.refine_pred)
+        if portable:
+            narrow = head.refine_pred.out_channels == 1
+            self.predict = NarrowConv(head.refine_pred) if narrow else head.refine_pred
         self.shuffle = head.shuffle
 
     def forward(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
         """Correct the previous mask; see :meth:`InferenceModel.correct`."""
-        mask = enlarge(previous, STRIDE // self.shuffle.upscale_factor).sigmoid()  # (B, 1, H, W)
-        maps = torch.cat([draw_disks(points, *mask.shape[2:]).to(mask.dtype), mask], dim=1)  # (B, 3, H, W)
-        current = self.mask_block(self.mask_share(unshuffle(maps), encoded.image).relu_()).relu_()
+        size = (encoded.image.shape[2], encoded.image.shape[3])
+        if self.portable:
+            mask = enlarge(previous, STRIDE // self.shuffle.upscale_factor)  # (B, 1, H, W)
+        else:
+            mask = resize(previous, (STRIDE * size[0], STRIDE * size[1]))
+        blocks = [draw_disks(points, size).to(mask.dtype), to_blocks(mask.sigmoid())]
+        maps = torch.cat(blocks, dim=3).permute(0, 3, 1, 2)  # (B, 48, h, w)
+        current = self.mask_block(self.mask_share(maps, encoded.image).relu_()).relu_()
         features = self.fused_block(self.current_share(current, encoded.features).relu_()).relu_()
         chosen = self.choose(features, points)  # (B, 2K, M)
         correlated = self.correlate(features, chosen)
@@ -305,10 +316,11 @@ class PointwiseConv(nn.Linear):
         return to_map(super().forward(to_pixels(x)), x.shape[2:])
 
 
-class NarrowConv(nn.Module):
+class TapsConv(nn.Module):
     """A 3x3 convolution to few channels: what each of its 9 taps makes of a pixel, then their sum in place.
 
-    Reading its input once instead of 9 times, it is several times faster.
+    Reading its input once instead of 9 times, and computing nothing for channels that there are not, it is
+    several times as fast.
 
     Args:
         conv: From some channels to fewer, padded by 1.
@@ -316,12 +328,31 @@ class NarrowConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        out = conv.out_channels
-        self.taps = nn.Conv2d(conv.in_channels, 9 * out, 1, bias=False)
-        taps = conv.weight.data.flatten(2).transpose(1, 2).flatten(0, 1)  # (9 out, in)
-        self.taps.weight.data = taps[:, :, None, None].clone()
-        self.gather = nn.Conv2d(9 * out, out, 3, padding=1, groups=out)
-        self.gather.weight.data = torch.eye(9).to(taps).view(1, 9, 3, 3).repeat(out, 1, 1, 1)
+        # What a pixel gives to a neighbour is what that one takes from the opposite side.
+        given = conv.weight.data.flip(2, 3).permute(0, 2, 3, 1)  # (out, 3, 3, in)
+        self.weight = nn.Parameter(given.flatten(0, 2).clone())  # (9 out, in)
+        self.bias = conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the convolution, (B, in, h, w) -> (B, out, h, w)."""
+        taps = self.weight @ to_pixels(x).transpose(1, 2)  # (B, 9 out, h*w)
+        gathered = F.fold(taps, (x.shape[2], x.shape[3]), 3, padding=1)
+        return gathered if self.bias is None else gathered.add_(self.bias[:, None, None])
+
+
+class NarrowConv(nn.Module):
+    """A 3x3 convolution to one channel as :class:`TapsConv`, as two convolutions.
+
+    Args:
+        conv: To one channel, padded by 1.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.taps = nn.Conv2d(conv.in_channels, 9, 1, bias=False)
+        self.taps.weight.data = conv.weight.data.flatten(2).transpose(1, 2)[0, :, :, None, None].clone()
+        self.gather = nn.Conv2d(9, 1, 3, padding=1)
+        self.gather.weight.data = torch.eye(9).to(conv.weight).view(1, 9, 3, 3)
         _set_bias(self.gather, conv.bias)
 
     @property
@@ -330,7 +361,7 @@ class NarrowConv(nn.Module):
         return self.taps.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the convolution, (B, in, h, w) -> (B, out, h, w)."""
+        """Apply the convolution, (B, in, h, w) -> (B, 1, h, w)."""
         return self.gather(self.taps(x))
 
 
@@ -356,27 +387,38 @@ def _set_bias(module: nn.Linear | nn.Conv2d, bias: Tensor | None, part: slice = 
         module.bias.data = bias.data[part].clone()
 
 
-def draw_disks(points: Tensor, height: int, width: int) -> Tensor:
-    """The disk maps, (B, 2, H, W), drawn around each click rather than looked for in the whole picture.
+def draw_disks(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """The disk maps' blocks, drawn around each click rather than looked for in the whole picture.
 
     Args:
         points: (B, 2N, 3), in network-input pixels.
-        height: H.
-        width: W.
+        size: (h, w).
+
+    Returns:
+        What :func:`to_blocks` makes of the disk maps, (B, h, w, 2 * STRIDE**2).
     """
+    (height, width), channels = size, 2 * STRIDE**2
     reach = torch.arange(-int(DISK_RADIUS), int(DISK_RADIUS) + 1, device=points.device)
     rows = points[..., 0].round().long().unsqueeze(2) + reach  # (B, 2N, 11)
     cols = points[..., 1].round().long().unsqueeze(2) + reach
     squared = (rows - points[..., 0:1]).square().unsqueeze(3) + (cols - points[..., 1:2]).square().unsqueeze(
         2
     )
-    seen = ((rows >= 0) & (rows < height)).unsqueeze(3) & ((cols >= 0) & (cols < width)).unsqueeze(2)
+    seen = ((rows >= 0) & (rows < STRIDE * height)).unsqueeze(3) & (
+        (cols >= 0) & (cols < STRIDE * width)
+    ).unsqueeze(2)
     drawn = seen & (squared <= DISK_RADIUS**2) & is_click(points)[..., None, None]  # (B, 2N, 11, 11)
+    # A row and a column of the picture each have a share in the place in memory of a pixel of it.
+    along_rows = (rows // STRIDE) * (width * channels) + (rows % STRIDE) * STRIDE
+    along_cols = (cols // STRIDE) * channels + cols % STRIDE
+    places = torch.unflatten(along_rows.unsqueeze(3) + along_cols.unsqueeze(2), 1, (2, -1))
+    polarity = torch.arange(2, device=points.device).view(2, 1, 1, 1) * STRIDE**2
+    places = (places + polarity).flatten(1, 2)  # (B, 2N, 11, 11)
     # What is not drawn goes to a place behind the picture.
-    index = torch.where(drawn, rows.unsqueeze(3) * width + cols.unsqueeze(2), height * width)
-    maps = points.new_zeros(points.shape[0], 2, height * width + 1)
-    maps.scatter_(2, index.view(points.shape[0], 2, -1), 1.0)
-    return torch.unflatten(maps[..., :-1], 2, (height, width))
+    behind = height * width * channels
+    maps = points.new_zeros(points.shape[0], behind + 1)
+    maps.scatter_(1, torch.where(drawn, places, behind).flatten(1), 1.0)
+    return maps[:, :-1].reshape(-1, height, width, channels)
 
 
 def relative_distances(points: Tensor, size: tuple[int, int]) -> Tensor:
@@ -430,7 +472,7 @@ def mask_unused(similarity: Tensor, points: Tensor) -> Tensor:
 def enlarge(x: Tensor, factor: int) -> Tensor:
     """Resize maps to ``factor`` times their height and width as ``resize`` does, by two matrix products.
 
-    Of all the ways to say it, the one that every runtime is fast at.
+    Of all the ways to say it, the one that runtimes other than torch are fast at.
     """
     down, across = (_interpolation(side, factor, x) for side in x.shape[2:])  # (H, h) and (W, w)
     return down @ x @ across.t()
@@ -445,11 +487,10 @@ def _interpolation(side: int, factor: int, like: Tensor) -> Tensor:
     return (1 - (at.unsqueeze(1) - coarse).abs()).clamp_min(0).to(like.dtype)
 
 
-def unshuffle(x: Tensor) -> Tensor:
-    """Turn blocks of STRIDE x STRIDE pixels into channels, (B, C, H, W) -> (B, 16C, h, w), channels_last."""
+def to_blocks(x: Tensor) -> Tensor:
+    """Turn blocks of STRIDE x STRIDE pixels into channels, (B, C, H, W) -> (B, h, w, 16C)."""
     blocks = torch.unflatten(torch.unflatten(x, 3, (-1, STRIDE)), 2, (-1, STRIDE))  # (B, C, h, 4, w, 4)
-    pixels = blocks.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (B, h, w, 16C)
-    return pixels.permute(0, 3, 1, 2)
+    return blocks.permute(0, 2, 4, 1, 3, 5).flatten(3)
 
 
 def fold_batch_norms(model: nn.Module) -> None:

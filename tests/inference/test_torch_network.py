@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -13,7 +14,14 @@ from torchvision.ops import FrozenBatchNorm2d
 from isegm.benchmark.clicked_pictures import masks_of
 from isegm.geometry import Click
 from isegm.inference.predictor import Predictor
-from isegm.inference.torch_network import InferenceModel, draw_disks, fold_batch_norms, relative_distances
+from isegm.inference.torch_network import (
+    InferenceModel,
+    NarrowConv,
+    TapsConv,
+    draw_disks,
+    fold_batch_norms,
+    relative_distances,
+)
 from isegm.model.build import PRESETS
 from isegm.model.click_maps import disks, encode_clicks, squared_distances
 from isegm.model.correction.templates import relative_distance
@@ -142,8 +150,19 @@ clicks = st.lists(st.builds(Click, positions, positions, st.booleans()), max_siz
 @settings(deadline=None)
 @given(clicks, st.integers(1, 20), st.integers(1, 20))
 def test_disks_that_are_drawn_are_those_that_are_measured(placed, rows, cols):
-    points, size = encode_clicks(placed)[None], (4 * rows, 4 * cols)
-    torch.testing.assert_close(draw_disks(points, *size), disks(squared_distances(points, *size)))
+    points = encode_clicks(placed)[None]
+    measured = disks(squared_distances(points, 4 * rows, 4 * cols))  # (1, 2, 4 * rows, 4 * cols)
+    expected = F.pixel_unshuffle(measured, 4).permute(0, 2, 3, 1)  # (1, rows, cols, 32)
+    torch.testing.assert_close(draw_disks(points, (rows, cols)), expected)
+
+
+@pytest.mark.parametrize("out", [1, 4])
+def test_a_convolution_by_taps_is_the_convolution(out):
+    conv = nn.Conv2d(5, out, 3, padding=1).double()
+    x = torch.randn(2, 5, 7, 9, dtype=torch.float64)
+    torch.testing.assert_close(TapsConv(conv)(x), conv(x))
+    if out == 1:
+        torch.testing.assert_close(NarrowConv(conv).double()(x), conv(x))
 
 
 @settings(deadline=None)

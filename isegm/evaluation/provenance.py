@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torchvision
 
 from isegm._version import __version__
 from isegm.distributed import Processes
@@ -65,7 +64,7 @@ def describe_run(
             "isegm": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
-            **{module.__name__: module.__version__ for module in (torch, torchvision, np, cv2)},
+            **{module.__name__: module.__version__ for module in (torch, np, cv2)},
             **_runtime_version(plan.protocol.backend),
         },
     }

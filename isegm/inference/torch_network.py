@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
-from torchvision.ops import FrozenBatchNorm2d
 
 from isegm.inference.precision import allow_tf32
 from isegm.model.click_maps import DISK_RADIUS, NO_CLICK, first_click_disk, is_click
@@ -80,12 +79,12 @@ class InferenceModel(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.head.predict.weight.device
+        return self.head.query.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
         """What it computes in."""
-        return self.head.predict.weight.dtype
+        return self.head.query.weight.dtype
 
     def compiled(self) -> "InferenceModel":
         """Let ``torch.compile`` make code of the correction head when it is first run, and return itself.
@@ -355,11 +354,6 @@ class NarrowConv(nn.Module):
         self.gather.weight.data = torch.eye(9).to(conv.weight).view(1, 9, 3, 3)
         _set_bias(self.gather, conv.bias)
 
-    @property
-    def weight(self) -> Tensor:
-        """The taps' weights."""
-        return self.taps.weight
-
     def forward(self, x: Tensor) -> Tensor:
         """Apply the convolution, (B, in, h, w) -> (B, 1, h, w)."""
         return self.gather(self.taps(x))
@@ -504,14 +498,15 @@ def fold_batch_norms(model: nn.Module) -> None:
     """
     before: tuple[str, nn.Module] = "", model
     for name, module in list(model.named_modules()):
-        if isinstance(module, _BatchNorm | FrozenBatchNorm2d):
+        # torchvision's and detectron2's frozen norms are no subclass; torchvision takes a second to import.
+        if isinstance(module, _BatchNorm) or type(module).__name__ == "FrozenBatchNorm2d":
             model.set_submodule(before[0], _fold(name, before[1], module))
             model.set_submodule(name, nn.Identity())
         elif not isinstance(module, nn.Sequential):
             before = name, module
 
 
-def _fold(name: str, layer: nn.Module, norm: Any) -> nn.Module:  # noqa: ANN401 - torchvision has no types
+def _fold(name: str, layer: nn.Module, norm: Any) -> nn.Module:  # noqa: ANN401 - a frozen norm has no class here
     if norm.running_mean is None:
         raise ValueError(f"{name}: a BatchNorm without running statistics cannot be folded")
     if isinstance(layer, _ConvNd) and layer.out_channels == len(norm.running_mean):

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from isegm.benchmark.clicked_pictures import masks_of
 from isegm.geometry import Click
@@ -28,6 +27,20 @@ from isegm.model.correction.templates import relative_distance
 from isegm.model.emc_click import EMCClickState
 
 HEIGHT, WIDTH = 64, 48
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """As torchvision and detectron2 have it: nothing of it is learned, and its class is no BatchNorm."""
+
+    def __init__(self, channels, eps=1e-5):
+        super().__init__()
+        self.eps = eps
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, torch.ones(channels))
+
+    def forward(self, x):
+        parts = self.running_mean, self.running_var, self.weight, self.bias
+        return F.batch_norm(x, *parts, training=False, eps=self.eps)
 
 
 def points_of(*pictures):

@@ -245,7 +245,7 @@ def test_training_mode_is_random_and_evaluation_mode_is_not(picture, untrained):
 
 def test_drop_path_rises_linearly_to_a_tenth():
     rates = [
-        block.drop_path.p
+        block.drop_path.rate
         for stage in range(1, 5)
         for block in getattr(build_model(PRESETS["segb0"]).feature_extractor.backbone, f"block{stage}")
     ]

@@ -15,8 +15,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
-from torchvision.ops import Conv2dNormActivation
 
 from isegm.model.backbones.first_stage import FirstStage, FirstStageConfig, FirstStageOutput
 from isegm.model.layers import AbsoluteScale, resize
@@ -83,12 +81,58 @@ class HRNetConfig(FirstStageConfig):
         return None if name.startswith((*self.full_rate, "cls_head.", "aux_head.")) else name
 
 
+def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
+
+
 def _conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return Conv2dNormActivation(in_channels, out_channels, kernel, stride, activation_layer=None)
+    return nn.Sequential(_conv(in_channels, out_channels, kernel, stride), nn.BatchNorm2d(out_channels))
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    return Conv2dNormActivation(in_channels, out_channels, 3, stride)
+    return nn.Sequential(*_conv_bn(in_channels, out_channels, 3, stride), nn.ReLU(inplace=True))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, added to their input, (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(channels, channels, 3)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = _conv(channels, channels, 3)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        inner = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(inner)) + x, inplace=True)
+
+
+class Bottleneck(nn.Module):
+    """A 3x3 convolution between 1x1 ones that narrow and widen, added to their input.
+
+    Args:
+        in_channels: Of the input.
+        width: Channels of the 3x3 convolution; the result has four times as many.
+        downsample: Brings the input to the result's channels, where it has others.
+    """
+
+    def __init__(self, in_channels: int, width: int, downsample: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv1 = _conv(in_channels, width, 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv(width, width, 3)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = _conv(width, 4 * width, 1)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.downsample = nn.Identity() if downsample is None else downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block, (B, in, H, W) -> (B, 4 * width, H, W)."""
+        inner = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        inner = F.relu(self.bn2(self.conv2(inner)), inplace=True)
+        return F.relu(self.bn3(self.conv3(inner)) + self.downsample(x), inplace=True)
 
 
 class HighResolutionModule(nn.Module):
@@ -102,7 +146,7 @@ class HighResolutionModule(nn.Module):
     def __init__(self, widths: tuple[int, ...], blocks: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(width, width) for _ in range(blocks))) for width in widths
+            nn.Sequential(*(BasicBlock(width) for _ in range(blocks))) for width in widths
         )
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(self._path(widths, source, target) for source in range(len(widths)))

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from isegm.model.backbones.first_stage import FirstStage, FirstStageConfig, FirstStageOutput
 from isegm.model.layers import attend, resize, to_map, to_pixels
@@ -138,6 +137,27 @@ class MixFeedForward(nn.Module):
         return self.fc2(F.gelu(self.dwconv(self.fc1(tokens), size)))
 
 
+class DropPath(nn.Module):
+    """Leave out a residual branch of some pictures in training, and make up for it in the others.
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
+
+    Args:
+        rate: How often it is left out.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` (B, ...) with some of its pictures zero."""
+        if not self.training or self.rate == 0:
+            return x
+        kept = x.new_empty(len(x), *[1] * (x.ndim - 1)).bernoulli_(1 - self.rate)
+        return x * kept.div_(1 - self.rate)
+
+
 class TransformerBlock(nn.Module):
     """Attention and feed-forward, each with a LayerNorm before it and a residual connection around it."""
 
@@ -145,7 +165,7 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(channels, eps=1e-6)
         self.attn = EfficientSelfAttention(channels, heads, reduction)
-        self.drop_path = StochasticDepth(drop_path, mode="row")
+        self.drop_path = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
         self.mlp = MixFeedForward(channels)
 

@@ -1,5 +1,7 @@
 """How numbers and lists are written in messages and read from arguments."""
 
+import re
+
 
 def counted(number: int, noun: str) -> str:
     """A number of things in words: ``1 volume``, ``3 volumes``."""
@@ -9,3 +11,8 @@ def counted(number: int, noun: str) -> str:
 def names(text: str) -> list[str]:
     """Split a comma-separated list; empty parts count for nothing."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def with_options(message: str) -> str:
+    """A message of the library's, which has settings in backticks, with options for them: ``--force``."""
+    return re.sub("`([a-z_]+)`", lambda setting: f"--{setting[1].replace('_', '-')}", message)

@@ -6,7 +6,7 @@ view is a :class:`SlicePlan` of that stack: one object says how pictures are tak
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,19 @@ class CaseFiles:
         path: The picture, volume, or folder of a DICOM series.
         is_picture: Whether it is a picture rather than a volume.
         masks: Masks to begin with, if any.
+        series: Which series of DICOM is meant; None for the only CT volume.
     """
 
     name: str
     path: Path
     is_picture: bool
     masks: Path | None = None
+    series: str | None = None
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether it is DICOM: a folder of a series' files, or a file."""
+        return not self.is_picture and not is_volume(self.path)
 
 
 @dataclass(frozen=True)
@@ -106,17 +113,20 @@ class Pixels:
         return place[0], place[1], place[2]
 
 
-def find_cases(paths: Sequence[Path], masks: Path | None = None) -> list[CaseFiles]:
+def find_cases(
+    paths: Sequence[Path], masks: Path | None = None, series: str | None = None
+) -> list[CaseFiles]:
     """The cases at some paths, in the order of their names within each.
 
     Args:
         paths: Pictures, NIfTI volumes, DICOM series, and folders of these. A folder with ``imagesTr`` or
             ``images`` in it stands for that one, and nnU-Net's ``_0000`` is no part of a name.
         masks: Masks to begin with, a file or a folder, matched by their names without suffix.
+        series: Of folders of DICOM files the number, description or UID of the series that is meant.
 
     Raises:
-        InputError: A path is missing or holds nothing that can be annotated, two cases have one name, or no
-            mask matches.
+        InputError: A path is missing or holds nothing that can be annotated, two cases have one name, no mask
+            matches, or a series is named and nothing is DICOM.
     """
     found: dict[str, CaseFiles] = {}
     for case in (case for path in paths for case in _cases_at(path)):
@@ -124,6 +134,10 @@ def find_cases(paths: Sequence[Path], masks: Path | None = None) -> list[CaseFil
             other = found[case.name].path
             raise InputError(f"{case.path}: {other} has the same name without suffix; annotate them apart")
         found[case.name] = case
+    if series is not None:
+        found |= {name: replace(case, series=series) for name, case in found.items() if case.is_dicom}
+        if not any(case.is_dicom for case in found.values()):
+            raise InputError(f"{paths[0]}: no DICOM, which `series` is for; leave it out")
     if masks is None:
         return list(found.values())
     return _with_masks(list(found.values()), masks)
@@ -139,7 +153,7 @@ def read_case(case: CaseFiles, progress: Callable[[float], None]) -> Pixels:
     Raises:
         InputError: It cannot be read, holds NaN, or has a singular affine.
     """
-    return _read_picture(case.path) if case.is_picture else _read_volume(case.path, progress)
+    return _read_picture(case.path) if case.is_picture else _read_volume(case, progress)
 
 
 def read_masks(case: CaseFiles, pixels: Pixels) -> dict[int, npt.NDArray[np.bool_]]:
@@ -221,11 +235,11 @@ def _name(text: str) -> str:
 
 def _with_masks(cases: list[CaseFiles], masks: Path) -> list[CaseFiles]:
     if masks.is_file() and len(cases) == 1:
-        return [CaseFiles(cases[0].name, cases[0].path, cases[0].is_picture, masks)]
+        return [replace(cases[0], masks=masks)]
     if not masks.is_dir():
         raise InputError(f"{masks}: no such folder of masks; check --masks")
     by_name = {mask_name(entry): entry for entry in sorted(masks.iterdir()) if not entry.name.startswith(".")}
-    found = [CaseFiles(case.name, case.path, case.is_picture, by_name.get(case.name)) for case in cases]
+    found = [replace(case, masks=by_name.get(case.name)) for case in cases]
     if not any(case.masks for case in found):
         raise InputError(f"{masks}: no mask is named after a case, as {cases[0].name} is; check --masks")
     return found
@@ -244,10 +258,10 @@ def _read_picture(path: Path) -> Pixels:
     return Pixels(colours[np.newaxis, ..., 0] if is_grey else colours[np.newaxis], view)
 
 
-def _read_volume(path: Path, progress: Callable[[float], None]) -> Pixels:
-    volume = open_volume(path)
+def _read_volume(case: CaseFiles, progress: Callable[[float], None]) -> Pixels:
+    volume = open_volume(case.path, case.series)
     plan = upright(common_grid(volume, volume).affine)
-    check = HuCheck(path)
+    check = HuCheck(case.path)
     values = _read_stack(volume, plan, np.uint8 if volume.is_8bit else np.int16, check, progress)
     is_hu = not volume.is_8bit and not check.reason()
     window = None if volume.is_8bit else WINDOWS["abdomen"] if is_hu else _spread(values)

@@ -22,7 +22,6 @@ from isegm.annotate.cases import CaseFiles
 from isegm.annotate.session import Case, Session
 from isegm.pictures import write_image
 from isegm.storage import whole_file, write_text
-from isegm.volumes.files import is_volume
 from isegm.volumes.mask_writing import write_mask
 from isegm.volumes.nifti import nifti_files
 
@@ -59,11 +58,11 @@ def save_case(session: Session, case: Case) -> list[Path]:
         array = case.pixels.plan.array(labels)
         written = [output / "labelsTr" / f"{name}.nii.gz"]
         write_mask(written[0], volume, array)
-        if not is_volume(case.files.path) and labels.any():
+        if case.files.is_dicom and labels.any():
             written.append(output / "dicom_seg" / f"{name}.dcm")
             names = {number: label.name for number, label in session.labels.items()}
             write_mask(written[1], volume, array, names)
-        _link_volume(case.files, output / "imagesTr")
+        _link_volume(case, output / "imagesTr")
     case.set("saved", str(revision))
     return written
 
@@ -131,17 +130,19 @@ def _clicks(session: Session, index: int, case: CaseFiles) -> Iterator[dict[str,
         yield {**click, "undone": id(click) not in standing}
 
 
-def _link_volume(case: CaseFiles, folder: Path) -> None:
-    source, name = case.path, case.name
-    if is_volume(source):
-        for file in dict.fromkeys(nifti_files(source)):
+def _link_volume(case: Case, folder: Path) -> None:
+    name, volume = case.files.name, case.pixels.volume
+    if not case.files.is_dicom:
+        for file in dict.fromkeys(nifti_files(case.files.path)):
             suffix = "".join(file.suffixes[-2:]) if file.suffix.lower() == ".gz" else file.suffix
             _link(file, folder / f"{name}{suffix}")
-    elif source.is_file():
-        _link(source, folder / f"{name}.dcm")
-    elif not (folder / name).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(source.resolve(), target_is_directory=True)
+        return
+    from isegm.volumes.dicom import DicomVolume  # pydicom is an extra
+
+    if isinstance(volume, DicomVolume):
+        # The files of this series alone, whatever lies beside them.
+        for number, file in enumerate(dict.fromkeys(frame.path for frame in volume.frames)):
+            _link(file, folder / name / f"{number:04d}.dcm")
 
 
 def _link(source: Path, target: Path) -> None:

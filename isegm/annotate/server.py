@@ -71,6 +71,7 @@ from isegm.errors import describe
 from isegm.json_object import JsonObject, read_json_object
 from isegm.metrics.overlap import Mask
 from isegm.volumes.windows import WINDOWS, Window
+from isegm.wording import with_options
 
 LEASE_SECONDS = 12.0
 """How long a tab keeps a case without a sign of life."""
@@ -569,7 +570,7 @@ def _watched(future: Future[Case]) -> asyncio.Future[Case]:
 
 
 def _said(error: ValueError | OSError) -> str:
-    return describe(error) if isinstance(error, OSError) else str(error)
+    return describe(error) if isinstance(error, OSError) else with_options(str(error))
 
 
 async def _body(request: Request) -> JsonObject:

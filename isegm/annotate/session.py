@@ -203,6 +203,8 @@ class Case:
         self._standing: tuple[int, tuple[PlacedClick, ...]] = (-1, ())
         is_new = not journal.exists() or not journal.stat().st_size
         header = {"journal": 1, "shape": list(pixels.shape), "case": str(files.path.resolve())}
+        if files.series is not None:
+            header["series"] = files.series
         self._log = ActionLog(journal, header)
         with self._problems_named():
             for start, entry in self._log.entries():

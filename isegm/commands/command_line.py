@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO
 
 from isegm.errors import InputError, InputWarning, SettingError, describe, is_out_of_memory
-from isegm.wording import names
+from isegm.wording import names, with_options
 
 EXIT_PARTIAL = 1
 EXIT_USAGE = 2
@@ -196,10 +196,9 @@ def print_line(line: str) -> None:
     """Print one line on stderr, one line whatever is in it.
 
     A file's name may have line breaks and a terminal's control characters in it: these are escaped. What is
-    too long for anybody to read is cut. The library's messages have settings in backticks, which are options
-    here: `force` is shown as --force.
+    too long for anybody to read is cut.
     """
-    line = re.sub("`([a-z_]+)`", lambda setting: f"--{setting[1].replace('_', '-')}", line)
+    line = with_options(line)
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     if len(shown) > _LONGEST_LINE:
         shown = f"{shown[:_LONGEST_LINE]}..."
@@ -218,16 +217,21 @@ def _let_the_first_speak() -> None:
 
 def add_dicom_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of tools that read DICOM series: which one, and what is done about a tilted gantry."""
+    add_series_option(parser)
+    parser.add_argument(
+        "--untilt",
+        action="store_true",
+        help="resample DICOM slices of a tilted gantry so that they lie straight above each other",
+    )
+
+
+def add_series_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which DICOM series is meant."""
     parser.add_argument(
         "--series",
         metavar="S",
         help="of DICOM with several series: number, description or UID of the one meant (default: the only "
         "CT volume; where there are several, they are listed)",
-    )
-    parser.add_argument(
-        "--untilt",
-        action="store_true",
-        help="resample DICOM slices of a tilted gantry so that they lie straight above each other",
     )
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from isegm.annotate.saving import save_case, training_command
 from isegm.commands.train import build_parser
+from isegm.errors import InputError
 from isegm.training.sources import open_mixture
 from isegm.volumes.files import open_volume
 from isegm.volumes.windows import Window
-from tests.annotate.conftest import write_picture, write_volume
+from tests.annotate.conftest import volume_values, write_picture, write_volume
+from tests.dicom_files import stored_values, write_series
 
 WINDOW = Window(40, 350)
 
@@ -23,11 +25,16 @@ def words_of(command):
     return build_parser().parse_args(words)
 
 
-@pytest.mark.parametrize("kind", ["a volume", "volumes with one name each", "pictures"])
+@pytest.mark.parametrize(
+    "kind", ["a volume", "volumes with one name each", "pictures", "a series", "patients' series"]
+)
 def test_the_command_that_is_shown_finds_what_was_saved(kind, tmp_path, start, computing):
     folder = tmp_path / "in put"
-    for name in ["a"] if kind == "a volume" else ["a", "b"]:
-        if kind == "pictures":
+    for name in ["a"] if kind in ("a volume", "a series") else ["a", "b"]:
+        if "series" in kind:
+            values = volume_values().transpose(2, 1, 0) + 1024
+            write_series(folder / name, values, StudyInstanceUID=f"1.2.{ord(name)}")
+        elif kind == "pictures":
             write_picture(tmp_path / "in put" / f"{name}.png")
         else:
             write_volume(folder / f"{name}.nii.gz")
@@ -46,6 +53,30 @@ def test_the_command_that_is_shown_finds_what_was_saved(kind, tmp_path, start, c
     np.testing.assert_array_equal(scene.labels == 1, expected)
 
 
+def test_a_series_among_several_is_the_one_that_is_named_also_in_the_command(tmp_path, start, computing):
+    folder = tmp_path / "study"
+    for number in (3, 5):
+        shape = (4, 12 + number, 40)
+        write_series(
+            folder / str(number), stored_values(shape), SeriesNumber=number, SeriesInstanceUID=f"1.2.{number}"
+        )
+    with pytest.raises(InputError, match="holds several CT volumes; name one of its series by `series`"):
+        start(folder).open(0, lambda _: None)
+    session = start(folder, series="5", labels=["liver"])
+    case = session.open(0, lambda _: None)
+    assert case.pixels.shape == (4, 17, 40)
+    stroke = np.zeros((17, 40), bool)
+    stroke[3:12, 5:30] = True
+    case.draw(1, "axial", 2, stroke, add=True)
+    save_case(session, case)
+    args = words_of(training_command(session, case, Path("weights/a.pth"), ""))
+    scene = open_mixture(tuple(args.sources), tmp_path / "cache").sources[0].draw(np.random.default_rng(0))
+    np.testing.assert_array_equal(scene.labels == 1, stroke)
+    # Another series of that folder is another case.
+    with pytest.raises(InputError, match="was begun on another"):
+        start(folder, series="3").open(0, lambda _: None)
+
+
 def test_dicom_is_saved_as_nifti_and_seg(tmp_path, start, computing, shared):
     series = shared / "data" / "volumes" / "totalsegmentator" / "dicom20"
     session = start(series, labels=["liver"])
@@ -59,4 +90,7 @@ def test_dicom_is_saved_as_nifti_and_seg(tmp_path, start, computing, shared):
     for z, slab in read.slabs():
         found[:, :, z : z + slab.stored.shape[2]] = slab.labels() == 1
     np.testing.assert_array_equal(found, expected)
-    assert (session.output / "imagesTr" / "dicom20").resolve() == series.resolve()
+    linked = session.output / "imagesTr" / "dicom20"
+    assert {file.read_bytes() for file in linked.iterdir()} == {
+        file.read_bytes() for file in series.iterdir()
+    }

@@ -24,6 +24,7 @@ def line_of(words, capsys):
         (["a.png", "sub"], "sub/a.png: a.png has the same name without suffix; annotate them apart"),
         (["a.png", "--masks=empty"], "empty: no mask is named after a case, as a is; check --masks"),
         (["a.png", "--masks=nowhere"], "nowhere: no such folder of masks; check --masks"),
+        (["a.png", "--series=3"], "a.png: no DICOM, which --series is for; leave it out"),
         (["a.png", "--checkpoint=b.pth"], "b.pth: no such checkpoint; check --checkpoint"),
         (
             ["a.png", "--labels", "a\nb"],

@@ -70,6 +70,7 @@ from isegm.annotate.session import Case, Computing, Session
 from isegm.errors import describe
 from isegm.json_object import JsonObject, read_json_object
 from isegm.metrics.overlap import Mask
+from isegm.volumes.orientation import SlicePlan
 from isegm.volumes.windows import WINDOWS, Window
 from isegm.wording import with_options
 
@@ -234,17 +235,8 @@ class Server:
             return JSONResponse({"loading": self._progress.get(index, 0.0)}, 202)
         case = await self._case(request)
         pixels = case.pixels
-        views = {
-            name: {
-                "axis": view.plan.axis,
-                "rowAxis": view.plan.row_axis,
-                "colAxis": view.plan.col_axis,
-                "flipRows": view.plan.flip_rows,
-                "flipCols": view.plan.flip_cols,
-                "sides": view.sides,
-            }
-            for name, view in pixels.views.items()
-        }
+        views = {name: {**_plan(view.plan), "sides": view.sides} for name, view in pixels.views.items()}
+        volume = pixels.volume and {"shape": pixels.volume.shape, **_plan(pixels.plan)}
         described = {
             "name": case.files.name,
             "shape": pixels.shape,
@@ -253,16 +245,7 @@ class Server:
             "unit": pixels.unit,
             "window": None if pixels.window is None else asdict(pixels.window),
             "views": views,
-            "volume": None
-            if pixels.volume is None
-            else {
-                "shape": pixels.volume.shape,
-                "axis": pixels.plan.axis,
-                "rowAxis": pixels.plan.row_axis,
-                "colAxis": pixels.plan.col_axis,
-                "flipRows": pixels.plan.flip_rows,
-                "flipCols": pixels.plan.flip_cols,
-            },
+            "volume": volume,
             "view": case.settings.get("view", ""),
             "note": case.settings.get("note", ""),
             "state": self._state_of(index, case, tab, -1, 0),
@@ -536,7 +519,7 @@ class _Guard:
 def _give_way() -> None:
     """Let this thread run only where nobody else wants the processor."""
     if sys.platform == "linux":  # where threads have priorities of their own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -605,6 +588,12 @@ def _integer(text: str) -> int:
     if not text.removeprefix("-").isdecimal() or len(text) > 16:
         raise _Refused(400, "not a whole number")
     return int(text)
+
+
+def _plan(plan: SlicePlan) -> dict[str, int | bool]:
+    """How pictures are taken, as the page has it."""
+    words = {"axis": plan.axis, "rowAxis": plan.row_axis, "colAxis": plan.col_axis}
+    return {**words, "flipRows": plan.flip_rows, "flipCols": plan.flip_cols}
 
 
 def _picture(case: Case, request: Request) -> tuple[Any, int]:

@@ -368,6 +368,32 @@ def test_click_undo_redo_propagate_save_reload(tmp_path, served, tab):
     np.testing.assert_array_equal(labels, case.pixels.plan.array(label_stack(case)))
 
 
+def test_a_propagation_is_seen_as_it_goes_on_and_what_was_found_stays(tmp_path, served, tab):
+    up = served(labels=["liver"], computing=Flooding(Path("w.pth"), slice_seconds=0.4))
+    page = tab(up.address)
+    case = up.case()
+    page.evaluate("annotate.goToSlice(5)")
+    settle(page)
+    click(page, 20, 20)
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("p")
+    until(page, "annotate.store.state.marks[6] === 'propagated' && annotate.panes[0].shown.index === 6")
+    assert page.evaluate("annotate.store.state.job.outcome") == ""
+    seen = drawn(page, "#4cc9f0")
+    assert seen.any()
+    np.testing.assert_array_equal(seen, case.masks.stack(1)[6])
+    page.keyboard.press("Escape")
+    until(page, "annotate.store.state.job.outcome === 'cancelled'")
+    assert "stopped" in page.inner_text("#said")
+    settle(page)
+    found = case.masks.slices(1).tolist()
+    assert found[:2] == [5, 6]
+    assert page.evaluate("Object.keys(annotate.store.state.marks).map(Number)") == found
+    page.keyboard.press("Control+z")
+    settle(page)
+    assert case.masks.slices(1).tolist() == [5]
+
+
 def test_a_click_in_the_side_views_marks_the_voxel_seen_there(served, tab):
     up = served(labels=["liver"])
     page = tab(up.address)

@@ -155,13 +155,15 @@ export class Api {
 
   // A sign of life now and then, by which the page learns that the server is gone, or back.
   async beat() {
-    const busy = this.store.state?.job && !this.store.state.job.outcome;
+    clearTimeout(this.next);
     try {
       if (this.store.info) await this.refresh();
     } catch (error) {
       if (error instanceof ServerError) this.said(error.message);
     }
-    const soon = busy || !this.store.online || this.store.state?.network === "loading";
-    setTimeout(this.beat, soon ? FAST_BEAT : BEAT);
+    const { state, online } = this.store;
+    const soon = (state?.job && !state.job.outcome) || !online || state?.network === "loading";
+    clearTimeout(this.next);
+    this.next = setTimeout(this.beat, soon ? FAST_BEAT : BEAT);
   }
 }

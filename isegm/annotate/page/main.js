@@ -9,6 +9,8 @@ import { Store } from "./state.js";
 
 const VIEWS = ["axial", "coronal", "sagittal"];
 
+const OUTCOMES = { done: "propagated", cancelled: "stopped; what was found stays, Ctrl+Z takes it back" };
+
 class App {
   constructor() {
     this.store = new Store();
@@ -125,7 +127,7 @@ class App {
     if (what === "state" || what === "session") {
       showState(this);
       const job = this.store.state?.job;
-      if (job?.outcome && this.jobTold !== job.outcome && this.jobRan) this.say(job.outcome === "done" ? "propagated" : job.outcome);
+      if (this.jobRan && job?.outcome) this.say(OUTCOMES[job.outcome] ?? job.outcome);
       this.jobRan = Boolean(job) && !job.outcome;
       if (this.store.info) this.show();
     }
@@ -269,10 +271,7 @@ class App {
   activate(view) {
     const { store } = this;
     if (store.view === view) return;
-    store.view = view;
-    store.cursor = null;
-    this.showFrame();
-    store.changed("view");
+    this.display({ view, cursor: null });
   }
 
   setView(view) {
@@ -332,28 +331,27 @@ class App {
     return window && [window.level, window.width];
   }
 
-  setOpacity(value) {
-    this.store.opacity = Math.min(1, Math.max(0, value));
+  // Change how it is drawn, or with what.
+  display(changes) {
+    Object.assign(this.store, changes);
     this.showFrame();
     this.store.changed("view");
+  }
+
+  setOpacity(value) {
+    this.display({ opacity: Math.min(1, Math.max(0, value)) });
   }
 
   setRadius(value) {
-    this.store.radius = Math.min(40, Math.max(0.5, value));
-    this.showFrame();
-    this.store.changed("view");
+    this.display({ radius: Math.min(40, Math.max(0.5, value)) });
   }
 
   toggleFill() {
-    this.store.fill = !this.store.fill;
-    this.showFrame();
-    this.store.changed("view");
+    this.display({ fill: !this.store.fill });
   }
 
   choose(tool) {
-    this.store.tool = tool;
-    this.showFrame();
-    this.store.changed("view");
+    this.display({ tool });
   }
 
   help() {
@@ -471,18 +469,7 @@ class App {
   propagate() {
     if (!this.store.info.volume || !this.ready()) return;
     this.jobRan = true;
-    this.api.act({ do: "propagate" }).then(() => this.api.refresh().catch(() => {}));
-    this.watch();
-  }
-
-  // While the volume is propagated, its progress is asked for.
-  async watch() {
-    clearTimeout(this.watching);
-    this.watching = setTimeout(async () => {
-      await this.api.refresh().catch(() => {});
-      const job = this.store.state?.job;
-      if (job && !job.outcome) this.watch();
-    }, 200);
+    this.api.act({ do: "propagate" }).then(() => this.api.beat());
   }
 
   cancel() {

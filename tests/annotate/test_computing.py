@@ -142,17 +142,18 @@ def test_a_checkpoint_that_cannot_be_used_is_said_where_a_click_is_asked_for(tmp
 def test_openvino_runs_the_correction_head_where_it_can(fails, monkeypatch, tmp_path):
     torchs, openvinos = Thresholding(), Thresholding()
 
-    def load(_, backend="torch", threads=None):
-        if backend == "torch":
-            return torchs
+    def run(pair, threads):
         if fails:
-            raise InputError("it is not for this processor")
-        return openvinos
+            raise RuntimeError("it is not for this processor")
+        return {"the pair": openvinos}[pair]
 
-    monkeypatch.setattr("isegm.inference.load.load_network", load)
+    monkeypatch.setattr("isegm.inference.load.load_network", lambda path: torchs)
+    monkeypatch.setattr("isegm.model.checkpoint.load_model", {tmp_path / "weights.pth": "a model"}.get)
+    monkeypatch.setattr("isegm.inference.onnx_pair.export_pair", {"a model": "the pair"}.get)
+    monkeypatch.setattr("isegm.inference.runtimes.OpenVinoNetwork", run)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "openvino")
     computing = NetworkComputing(tmp_path / "weights.pth", size=32)
-    computing.close()
+    computing._thread.join()
     torchs.corrected.clear()
     openvinos.corrected.clear()
     made = computing.click(Start("key", squares, None), [Click(6, 6, True)])

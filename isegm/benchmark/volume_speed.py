@@ -9,7 +9,7 @@ a volume:
 - *further click*: on the same slice, until its mask is corrected.
 - *volume*: propagating, until all slices are done; *slices done* are those that were computed.
 - *correction*: a click ten slices on, and propagating what depends on it.
-- *cancelling*: of a propagation, from the call that says so until it has stopped.
+- *cancelling*: the longest that propagation went on without asking whether to stop.
 
 Memory is the process's largest resident set, above what it was with the network loaded and above the
 volume's own bytes, one a voxel.
@@ -41,7 +41,7 @@ LEAST_SLICES = 24
 
 _SIDE, _MAGNIFIED = 128, 4
 _ACROSS_MM = 409.6
-_TURNS = ("open", "first click", "further click", "volume", "correction", "cancelling")
+_TURNS = ("open", "first click", "further click", "volume", "cancelling", "correction")
 
 
 def measure_volumes(checkpoint: Path, slices: int, repeats: int, threads: int) -> dict[str, Any]:
@@ -88,19 +88,16 @@ def _one_turn(network: Network, path: Path, liver: Mask) -> tuple[dict[str, floa
     (i, j), further = _deepest(liver[..., middle]), _deepest(liver[..., middle + 10])
     timed("first click", lambda: predictor.click((i, j, middle)))
     timed("further click", lambda: predictor.click((i + _MAGNIFIED, j, middle)))
-    done: list[int] = []
-    timed("volume", lambda: predictor.propagate(progress=lambda number, _: done.append(number)))
-    timed("correction", lambda: predictor.click((*further, middle + 10)), predictor.propagate)
-    predictor.click((i, j, middle))
     asked: list[float] = []
 
-    def cancel() -> bool:
+    def go_on() -> bool:
         asked.append(time.perf_counter())
-        return len(asked) == 2
+        return False
 
-    predictor.propagate(cancel=cancel)
-    seconds["cancelling"] = time.perf_counter() - asked[-1]
-    return seconds, done[-1]
+    timed("volume", lambda: predictor.propagate(cancel=go_on))
+    seconds["cancelling"] = float(np.diff(asked).max())
+    timed("correction", lambda: predictor.click((*further, middle + 10)), predictor.propagate)
+    return seconds, len(asked)
 
 
 def write_liver_volume(path: Path, slices: int) -> Mask:

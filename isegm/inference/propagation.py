@@ -93,6 +93,22 @@ def parts_mostly_in(mask: Mask, other: Mask) -> Mask:
     return np.asarray((2 * covered > np.bincount(parts[mask], minlength=count))[parts])
 
 
+def bulk_of(change: Mask) -> tuple[Mask, float]:
+    """What a click was meant to change, (H, W), and how deep it is, in pixels.
+
+    It is without what is less than half as wide as the widest place: outlines come along with most changes,
+    where the network draws them a little otherwise.
+    """
+    depths = _depths(change)
+    depth = float(depths.max())
+    return change & widened(depths > depth / 2, round(depth / 2)), depth
+
+
+def widened(mask: Mask, margin: int) -> Mask:
+    """A mask (H, W) with all pixels that are so few rows and columns away."""
+    return np.asarray(cv2.dilate(mask.view(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8))) > 0
+
+
 def anchors(mask: Mask, known: Sequence[Click]) -> list[Click]:
     """Positive clicks well inside a mask's parts, the largest part's first.
 

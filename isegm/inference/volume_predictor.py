@@ -37,12 +37,14 @@ from isegm.inference.progressive_merge import merge_change
 from isegm.inference.propagation import (
     Appearance,
     anchors,
+    bulk_of,
     denied,
     freed,
     has_ended,
     parts_meeting,
     parts_mostly_in,
     stamped,
+    widened,
 )
 from isegm.inference.segmenter import Probability
 from isegm.inference.slice_network import KEPT_BYTES, SliceNetwork
@@ -71,6 +73,12 @@ _NEAR_MM = 8.0
 
 _VOUCHED_MM = 25.0
 """How far a positive click speaks against a mask's being false as a whole, in millimetres."""
+
+_MOVED = 0.25
+"""How far a correction's outline may move from slice to slice, by the correction's depth."""
+
+_REACH = 2.0
+"""How far a correction goes on, by its depth in its own slice: faults are about as long as they are wide."""
 
 Progress = Callable[[int, int], None]
 """Told the slices that are done and those that there may be in all; their number can only fall."""
@@ -280,7 +288,9 @@ class VolumePredictor:
             last = _Clicked(inside, (), None, merges=bool(mask.any()))
         clicked = last._replace(placed=(*last.placed, click))
         vouching = self._known(before, index, _VOUCHED_MM)
-        part = denied(mask, click, vouching) if clicked.merges and not click.positive else None
+        # What another tool has found is mostly right: a click means a piece of it.
+        can_be_false = clicked.merges and not click.positive and before.corrected is None
+        part = denied(mask, click, vouching) if can_be_false else None
         if part is not None and part.any() and not any(part[round(c.row), round(c.col)] for c in last.placed):
             made = mask & ~part
             left = tuple(a for a in last.anchors if not part[round(a.row), round(a.col)])
@@ -568,24 +578,30 @@ class VolumePredictor:
         corrected = before.corrected or {}
         packed = corrected[way.start]
         was = np.zeros(self._shape, np.bool_) if packed is None else packed.mask()
-        now, last = self._own_mask(before, way.start), way.start
-        for index in way.slices:
+        meant, depth = bulk_of(was != self._own_mask(before, way.start))
+        margin = 1 + round(_MOVED * depth)  # 1 for the rim, whose smoothed greys are mixed
+        row_mm, col_mm = (self.volume.spacing_mm[axis] for axis in (self.plan.row_axis, self.plan.col_axis))
+        reach = _REACH * depth * math.sqrt(row_mm * col_mm) / self.volume.spacing_mm[self.plan.axis]
+        now, last = was ^ meant, way.start
+        for index in way.slices[: max(1, round(reach))]:
             mask = self._own_mask(after, index)
             added, removed = now & ~was & ~mask, was & ~now & mask
-            removed |= parts_mostly_in(mask, removed)
             if added.any():
                 added = Appearance.of(self._pictures[last], now).seen_in(self._pictures[index], added)
+            if removed.any():
+                false = Appearance.of(self._pictures[last], was & ~now)
+                removed = false.seen_in(self._pictures[index], removed)
+                removed |= parts_mostly_in(mask, removed)
             if has_ended(was != now, added | removed):
                 return
             places = [*anchors(added, ()), *(replace(at, positive=False) for at in anchors(removed, ()))]
             clicks = [*anchors(mask & ~removed, self._known(before, index)), *places]
-            unknown = added | removed
-            for place in places:
-                unknown |= freed(mask, place, clicks) == 0.5
-            previous = np.where(unknown, np.float32(0.5), mask)
+            # A change may have moved a little, but must not grow from slice to slice.
+            may_come, may_go = widened(added, margin) & ~mask, widened(removed, margin) & mask
+            previous = np.where(may_come | may_go, np.float32(0.5), mask)
             probability, _ = self._network.correct(index, clicks, previous)
-            changed = unknown & ((probability > self._threshold) != mask)
-            was, now, last = mask, mask ^ parts_meeting(changed, added | removed), index
+            made = probability > self._threshold
+            was, now, last = mask, (mask | (may_come & made)) & ~(may_go & ~made), index
             yield index, now
 
     def _appearance(self, one: _Object) -> Appearance | None:

@@ -8,12 +8,14 @@ from isegm.inference.propagation import (
     MOST_ANCHORS,
     Appearance,
     anchors,
+    bulk_of,
     denied,
     freed,
     has_ended,
     parts_meeting,
     parts_mostly_in,
     stamped,
+    widened,
 )
 
 
@@ -132,3 +134,19 @@ def test_a_click_s_disk_is_put_in_or_taken_away():
     disk = ((rows - 20) / 6) ** 2 + ((cols - 24) / 3) ** 2 <= 1
     np.testing.assert_array_equal(stamped(mask, inside(20, 24), (6, 3)), mask | disk)
     np.testing.assert_array_equal(stamped(mask, Click(20, 24, positive=False), (6, 3)), mask & ~disk)
+
+
+def test_what_a_change_means_is_without_the_outlines_that_come_along():
+    rim = mask_of(((10, 12), (25, 58)))  # two pixels wide, from the square's side on
+    bulk, depth = bulk_of(mask_of(LARGE) | rim)
+    assert depth == 11
+    assert not (bulk & rim)[:, 30:].any()
+    np.testing.assert_array_equal(bulk & mask_of(LARGE), mask_of(LARGE))
+    assert not (bulk & ~(mask_of(LARGE) | rim)).any()
+
+
+def test_a_mask_is_widened_by_whole_pixels():
+    mask = mask_of(((10, 11), (20, 21)))
+    rows, cols = np.nonzero(widened(mask, 2))
+    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (8, 12, 18, 22)
+    assert not widened(np.zeros_like(mask), 2).any()

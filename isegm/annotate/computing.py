@@ -27,9 +27,9 @@ if TYPE_CHECKING:  # torch takes seconds to import; pictures are shown meanwhile
     from isegm.inference.volume_predictor import VolumePredictor
 
 # Slices whose features are kept for further clicks: some 10 MB each at the usual size.
-_MOST_KEPT = 8
+_MOST_KEPT = 4
 # Features that are kept for the next propagation, which begins near the slices that were clicked last.
-_KEPT_BYTES = 2**26
+_KEPT_BYTES = 2**25
 
 _logger = logging.getLogger(__name__)
 # Neighbouring slices of an object overlap by this Dice at least, or one of them is doubtful.
@@ -119,14 +119,16 @@ class NetworkComputing:
             if kept.given.get(z) != given[z]:
                 kept.predictor.set_mask(z, mask, clicks.get(z, ()))
         kept.given = given
-        told: dict[int, Mask] = {}
+        told: set[int] = set()
+        last = np.empty(0, np.bool_)
 
         def each(z: int, mask: Mask) -> None:
+            nonlocal last
             # Slices come one after the other, away from one that a person made.
-            beside = [by_hand[at] for at in (z - 1, z + 1) if at in by_hand]
-            before = beside[0] if beside else next(reversed(told.values()))
+            before = by_hand.get(z - 1, by_hand.get(z + 1, last))
             (kept.doubtful.add if differ(mask, before) else kept.doubtful.discard)(z)
-            told[z] = mask
+            told.add(z)
+            last = mask
             found(z, mask, z in kept.doubtful)
 
         if cancel() or not kept.predictor.propagate(progress=progress, cancel=cancel, each=each):

@@ -8,6 +8,7 @@ GET     ``/api/session``                        cases with what is done, presets
 POST    ``/api/cases/<n>/open``                 lease a case to a tab and read it; 202 until it is read
 GET     ``/api/cases/<n>/pixels/<view>/<i>``    a picture's values, little-endian, row by row
 GET     ``/api/cases/<n>/masks/<view>/<i>``     a picture's masks and clicks: a *frame*
+GET     ``/api/cases/<n>/whole/<view>/<i>``     both in one answer, the values last
 GET     ``/api/cases/<n>/state``                all else that is shown; ``since`` tells what is known
 POST    ``/api/cases/<n>/actions``              one action; the answer is a frame with the state in it
 ======  ======================================  ========================================================
@@ -155,6 +156,7 @@ class Server:
             Route("/api/cases/{case:int}/open", self._open, methods=["POST"]),
             Route("/api/cases/{case:int}/pixels/{view}/{index:int}", self._pixels),
             Route("/api/cases/{case:int}/masks/{view}/{index:int}", self._masks),
+            Route("/api/cases/{case:int}/whole/{view}/{index:int}", self._whole),
             Route("/api/cases/{case:int}/state", self._state),
             Route("/api/cases/{case:int}/actions", self._act, methods=["POST"]),
         ]
@@ -254,25 +256,18 @@ class Server:
 
     async def _pixels(self, request: Request) -> Response:
         case = await self._case(request)
-        plan, index = _picture(case, request)
-
-        def read() -> bytes:
-            picture = (
-                plan.pictures(case.pixels.values)[index]
-                if case.pixels.values.ndim == 3
-                else case.pixels.values[0]
-            )
-            little = picture.dtype.newbyteorder("<")
-            return np.ascontiguousarray(picture, little).tobytes()
-
-        content = await run_in_threadpool(read)
+        content = await run_in_threadpool(_values, case, *_picture(case, request))
         return Response(content, media_type="application/octet-stream")
 
     async def _masks(self, request: Request) -> Response:
         case = await self._case(request)
-        _picture(case, request)
-        view, index = request.path_params["view"], request.path_params["index"]
+        view, index = _picture(case, request)
         return await run_in_threadpool(_frame, case, view, index, {})
+
+    async def _whole(self, request: Request) -> Response:
+        case = await self._case(request)
+        view, index = _picture(case, request)
+        return await run_in_threadpool(lambda: _frame(case, view, index, {}, _values(case, view, index)))
 
     async def _state(self, request: Request) -> Response:
         index, case = self._index(request), await self._case(request)
@@ -596,18 +591,24 @@ def _plan(plan: SlicePlan) -> dict[str, int | bool]:
     return {**words, "flipRows": plan.flip_rows, "flipCols": plan.flip_cols}
 
 
-def _picture(case: Case, request: Request) -> tuple[Any, int]:
+def _picture(case: Case, request: Request) -> tuple[str, int]:
     view, index = request.path_params["view"], int(request.path_params["index"])
     if view not in case.pixels.views:
         raise _Refused(404, "there is no such view")
-    plan = case.pixels.views[view].plan
-    if not index < case.pixels.shape[plan.axis]:
+    if not index < case.pixels.shape[case.pixels.views[view].plan.axis]:
         raise _Refused(404, "there is no such picture")
-    return plan, index
+    return view, index
 
 
-def _frame(case: Case, view: str, index: int, more: Mapping[str, Any]) -> Response:
-    """The masks and clicks of a picture."""
+def _values(case: Case, view: str, index: int) -> bytes:
+    """A picture's values."""
+    values = case.pixels.values
+    picture = case.pixels.views[view].plan.pictures(values)[index] if values.ndim == 3 else values[0]
+    return np.ascontiguousarray(picture, picture.dtype.newbyteorder("<")).tobytes()
+
+
+def _frame(case: Case, view: str, index: int, more: Mapping[str, Any], values: bytes = b"") -> Response:
+    """The masks and clicks of a picture, and its values if they are wanted."""
     plan = case.pixels.views[view].plan
     masks, objects = [], []
     with case.lock:
@@ -629,6 +630,5 @@ def _frame(case: Case, view: str, index: int, more: Mapping[str, Any]) -> Respon
             "clicks": clicks,
         }
     content = json.dumps({**header, **more}).encode()
-    return Response(
-        struct.pack("<I", len(content)) + content + b"".join(masks), media_type="application/octet-stream"
-    )
+    head = struct.pack("<I", len(content))
+    return Response(b"".join([head, content, *masks, values]), media_type="application/octet-stream")

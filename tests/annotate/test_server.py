@@ -24,6 +24,7 @@ ROUTES = [
     ("POST", "/api/cases/0/open"),
     ("GET", "/api/cases/0/pixels/axial/3"),
     ("GET", "/api/cases/0/masks/axial/3"),
+    ("GET", "/api/cases/0/whole/axial/3"),
     ("GET", "/api/cases/0/state"),
     ("POST", "/api/cases/0/actions"),
 ]
@@ -95,6 +96,8 @@ def test_a_frame_has_the_masks_that_are_saved(serve):
     for name, view in case.pixels.views.items():
         for index in (4, 5, 20)[: 3 if name != "axial" else 2]:
             _, frame = client.get(f"/api/cases/0/masks/{name}/{index}")
+            _, values = client.get(f"/api/cases/0/pixels/{name}/{index}")
+            assert client.get(f"/api/cases/0/whole/{name}/{index}")[1] == frame + values
             (length,) = struct.unpack_from("<I", frame)
             expected = view.plan.pictures(case.masks.stack(1))[index]
             packed = np.frombuffer(frame[4 + length :], np.uint8)
@@ -103,7 +106,6 @@ def test_a_frame_has_the_masks_that_are_saved(serve):
                 continue
             packed = packed.reshape(expected.shape[0], -1)
             np.testing.assert_array_equal(np.unpackbits(packed, axis=1, count=expected.shape[1]), expected)
-            _, values = client.get(f"/api/cases/0/pixels/{name}/{index}")
             np.testing.assert_array_equal(
                 np.frombuffer(values, "<i2").reshape(expected.shape),
                 view.plan.pictures(case.pixels.values)[index],

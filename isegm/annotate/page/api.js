@@ -1,7 +1,7 @@
 // Everything that is asked of the server. Actions go one after the other; where the server is gone they are
 // refused until it is back, so that nothing seems to be kept that is not.
 
-import { readFrame } from "./state.js";
+import { bytesOf, readFrame } from "./state.js";
 
 const BEAT = 3000;
 const FAST_BEAT = 250;
@@ -80,13 +80,16 @@ export class Api {
   // Have a picture and its masks, and draw when they are there.
   async show(view, index) {
     const { store } = this;
-    const wanted = ["pixels", "masks"].filter((what) => !this.has(what, view, index));
-    await Promise.all(wanted.map((what) => this.once(what, view, index)));
+    await this.have(view, index);
     store.changed("view");
   }
 
-  has(what, view, index) {
-    return what === "pixels" ? this.store.pixels.has(`${view}:${index}`) : Boolean(this.store.frame(view, index));
+  // Fetch what there is not of a picture.
+  have(view, index) {
+    const { store } = this;
+    const [pixels, masks] = [store.pixels.has(`${view}:${index}`), store.frame(view, index)];
+    if (pixels && masks) return null;
+    return this.once(pixels ? "masks" : masks ? "pixels" : "whole", view, index);
   }
 
   once(what, view, index) {
@@ -98,8 +101,10 @@ export class Api {
         .then((response) => response.arrayBuffer())
         .then((buffer) => {
           if (of !== store.caseIndex) return;
-          if (what === "pixels") store.putPixels(view, index, buffer);
-          else store.putFrame(readFrame(buffer, store.info));
+          // Of the values that end the whole nothing is kept but themselves.
+          const end = what === "pixels" ? 0 : buffer.byteLength - (what === "whole" ? bytesOf(store.info, view) : 0);
+          if (end) store.putFrame(readFrame(buffer.slice(0, end), store.info));
+          if (end < buffer.byteLength) store.putPixels(view, index, buffer.slice(end));
         })
         .catch(() => {})
         .finally(() => fetching.delete(key));
@@ -114,8 +119,7 @@ export class Api {
     for (let next = 1; next <= 3; next += 1) {
       const at = index + step * next;
       if (at < 0 || at >= count || this.store.indices[view] !== index) return;
-      // Nothing is painted for these.
-      await Promise.all(["pixels", "masks"].map((what) => this.has(what, view, at) || this.once(what, view, at)));
+      await this.have(view, at); // nothing is painted for these
     }
   }
 

@@ -2,10 +2,11 @@
 
 import { pictureSize, toPicture } from "./geometry.js";
 
-const MOST_PIXELS = 64 * 2 ** 20; // bytes of pictures kept
+const MOST_PIXELS = 32 * 2 ** 20; // bytes of pictures kept
 const MOST_FRAMES = 96;
 
 const TYPES = { int16: Int16Array, uint8: Uint8Array, float32: Float32Array, rgb: Uint8Array };
+const BYTES = { int16: 2, uint8: 1, float32: 4, rgb: 3 };
 
 export class Store extends EventTarget {
   constructor() {
@@ -165,4 +166,10 @@ export function readFrame(buffer, info) {
     header.masks.set(number, new Uint8Array(buffer, 4 + length + place * bytes, bytes));
   });
   return header;
+}
+
+// Of a picture's values.
+export function bytesOf(info, view) {
+  const { rows, cols } = pictureSize(info.shape, info.views[view]);
+  return rows * cols * BYTES[info.type];
 }

@@ -4,7 +4,8 @@ Letters: V views of the picture (itself, or itself and its mirror image), H and 
 width, H' and W' those of the network's input, h and w those of a mask's logits.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,29 @@ from isegm.model.emc_click import MASK_LOGIT, EMCClick
 from isegm.model.layers import resize
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let the calling thread compute by itself what is not worth sharing out.
+
+    Threads of torch wait for more to do in a loop, for some milliseconds: they would take the processor from
+    whatever runs the network by threads of its own.
+    """
+    threads = torch.get_num_threads()
+    if threads > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if threads > 1:
+            torch.set_num_threads(threads)
+
+
 def exact_type(network: Network) -> torch.dtype:
     """What is computed in apart from the network: coordinates and pictures suffer in half precision."""
     return torch.promote_types(network.dtype, torch.float32)
 
 
+@one_thread()
 def image_input(
     image: npt.NDArray[np.uint8], size: tuple[int, int], network: Network, *, flip: bool
 ) -> Tensor:
@@ -49,6 +68,7 @@ def points_input(
     return points.to(network.device, exact_type(network))
 
 
+@one_thread()
 def mask_input(mask: Mask | Probability, like: Tensor) -> Tensor:
     """A mask (H, W) as the logits of a previous mask, of the shape of ``like`` (V, 1, h, w).
 
@@ -59,6 +79,7 @@ def mask_input(mask: Mask | Probability, like: Tensor) -> Tensor:
     return torch.cat([logits, logits.flip(3)]) if like.shape[0] == 2 else logits
 
 
+@one_thread()
 def probability_of(logits: Tensor, size: tuple[int, int], shape: tuple[int, int]) -> Probability:
     """From low-resolution logits (V, 1, h, w) of all views to one probability map of the picture's (H, W)."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

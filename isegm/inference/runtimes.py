@@ -1,7 +1,13 @@
-"""Networks run by ONNX Runtime or OpenVINO, on the CPU, from a pair of ONNX files."""
+"""Networks run by ONNX Runtime or OpenVINO, on the CPU, from a pair of ONNX files.
+
+A picture of a batch, or its mirror image, is computed by itself, several at once, each by its share of the
+threads: threads that compute one picture each need not wait for each other at every layer.
+"""
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,6 +26,9 @@ if TYPE_CHECKING:
     import onnxruntime
     import openvino
 
+_USUAL_BATCH = 2
+"""A picture and its mirror image."""
+
 _HEADS_KEPT = 8
 """Sizes of input for which OpenVINO's correction head is kept ready."""
 
@@ -32,9 +41,11 @@ _Array = npt.NDArray[np.float32]
 class _RuntimeNetwork(ABC):
     """What both runtimes' networks share; :class:`isegm.inference.network.Network` says what they do."""
 
-    def __init__(self, pair: OnnxPair) -> None:
+    def __init__(self, pair: OnnxPair, threads: int) -> None:
         self.name = pair.preset
         self._templates = PRESETS[pair.preset].correction.templates
+        self._threads = threads
+        self._lock = threading.Lock()
 
     @property
     def device(self) -> torch.device:
@@ -58,6 +69,10 @@ class _RuntimeNetwork(ABC):
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
         """Run the first stage."""
 
+    def _pictures_at_once(self, batch: int) -> int:
+        """How many pictures of a batch are computed at once."""
+        return min(batch, self._threads)
+
     def _check_size(self, image: Tensor) -> None:
         height, width = check_size(image)
         if (height // STRIDE) * (width // STRIDE) < self._templates:
@@ -76,35 +91,59 @@ class OnnxRuntimeNetwork(_RuntimeNetwork):
     """
 
     def __init__(self, pair: OnnxPair, *, threads: int) -> None:
-        super().__init__(pair)
-        runtime = require("onnxruntime", "onnx")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Threads that wait in a loop for the next call take the processor from whatever else runs meanwhile.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._first_stage, self._head = (
-            runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-            for content in (pair.first_stage, pair.correction_head)
-        )
+        super().__init__(pair, threads)
+        self._runtime = require("onnxruntime", "onnx")
+        self._pair = pair
+        self._sessions: dict[int, _Sessions] = {}
+        self._pool = ThreadPoolExecutor(threads)
+        self._sessions_for(_USUAL_BATCH)
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
         """Run the first stage."""
         self._check_size(image)
-        return Encoded(*self._run(self._first_stage, ENCODED_NAMES, image=image, points=points))
+        session = self._sessions_for(image.shape[0]).first_stage
+        return Encoded(*self._run(session, ENCODED_NAMES, image=image, points=points))
 
     def correct(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
         """Run the correction head."""
         inputs = dict(zip(HEAD_INPUTS, (points, encoded.image, encoded.features, previous), strict=True))
-        return self._run(self._head, ("logits",), **inputs)[0]
+        return self._run(self._sessions_for(points.shape[0]).head, ("logits",), **inputs)[0]
 
-    @staticmethod
+    def _sessions_for(self, batch: int) -> "_Sessions":
+        """Both stages' sessions, of as many threads as a picture of a batch has."""
+        threads = self._threads // self._pictures_at_once(batch)
+        with self._lock:
+            if threads not in self._sessions:
+                options = self._runtime.SessionOptions()
+                options.intra_op_num_threads = threads
+                options.inter_op_num_threads = 1
+                # Threads that wait in a loop for the next call take the processor from whatever else runs.
+                options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+                options.log_severity_level = 3
+                self._sessions[threads] = _Sessions(
+                    *(
+                        self._runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+                        for content in (self._pair.first_stage, self._pair.correction_head)
+                    )
+                )
+            return self._sessions[threads]
+
     def _run(
-        session: "onnxruntime.InferenceSession", outputs: tuple[str, ...], **inputs: Tensor
+        self, session: "onnxruntime.InferenceSession", outputs: tuple[str, ...], **inputs: Tensor
     ) -> list[Tensor]:
-        feed = {name: _array(tensor) for name, tensor in inputs.items()}
-        return [torch.from_numpy(output) for output in session.run(list(outputs), feed)]
+        def run(picture: dict[str, _Array]) -> list[_Array]:
+            return session.run(list(outputs), picture)
+
+        pictures = _pictures({name: _array(tensor) for name, tensor in inputs.items()})
+        each = self._pool.map if self._pictures_at_once(len(pictures)) > 1 else map
+        return _batch(list(each(run, pictures)))
+
+
+class _Sessions(NamedTuple):
+    """ONNX Runtime's sessions of both stages."""
+
+    first_stage: "onnxruntime.InferenceSession"
+    head: "onnxruntime.InferenceSession"
 
 
 class OpenVinoNetwork(_RuntimeNetwork):
@@ -122,27 +161,21 @@ class OpenVinoNetwork(_RuntimeNetwork):
     """
 
     def __init__(self, pair: OnnxPair, *, threads: int, at_once: int = 1, precision: str = "f32") -> None:
-        super().__init__(pair)
+        super().__init__(pair, threads)
         self._openvino = require("openvino", "openvino")
         self._core = self._openvino.Core()
-        self._settings = {
-            "INFERENCE_NUM_THREADS": threads * at_once,
-            "NUM_STREAMS": at_once,
-            "INFERENCE_PRECISION_HINT": precision,
-            # Processes of one evaluation would all pin their threads to the same cores.
-            "ENABLE_CPU_PINNING": False,
-        }
-        self._head_content = pair.correction_head
-        self._first_stage = self._compile(
-            self._channels_last(self._core.read_model(pair.first_stage), "output")
-        )
-        self._heads: dict[tuple[int, ...] | None, _Compiled] = {}
-        self._lock = threading.Lock()
+        self._at_once = at_once
+        self._precision = precision
+        self._pair = pair
+        self._first_stages: dict[int, _Compiled] = {}
+        self._heads: dict[tuple[int, ...], _Compiled] = {}
+        self._first_stage(_USUAL_BATCH)
 
     def encode(self, image: Tensor, points: Tensor) -> Encoded:
         """Run the first stage."""
         self._check_size(image)
-        shares = self._run(self._first_stage, image=_array(image), points=_array(points))
+        first_stage = self._first_stage(image.shape[0])
+        shares = self._run(first_stage, image=_array(image), points=_array(points))
         # (B, h, w, M), seen as (B, M, h, w)
         image_share, feature_share = (share.permute(0, 3, 1, 2) for share in shares[:2])
         return Encoded(image_share, feature_share, shares[2])
@@ -153,26 +186,36 @@ class OpenVinoNetwork(_RuntimeNetwork):
         inputs = dict(zip(HEAD_INPUTS, (_array(points), *shares, _array(previous)), strict=True))
         return self._run(self._head(encoded.image, previous), **inputs)[0]
 
+    def _first_stage(self, batch: int) -> "_Compiled":
+        """The first stage for pictures of a batch."""
+        at_once = self._pictures_at_once(batch)
+        with self._lock:
+            if at_once not in self._first_stages:
+                model = self._channels_last(self._core.read_model(self._pair.first_stage), "output")
+                self._first_stages[at_once] = self._compile(model, at_once)
+            return self._first_stages[at_once]
+
     def _head(self, share: Tensor, previous: Tensor) -> "_Compiled":
-        """The correction head for maps of the batch, height and width of ``share``."""
+        """The correction head for a batch of maps of the height and width of ``share``."""
         batch, _, height, width = share.shape
-        size = (batch, height, width) if height == width else None
-        ready = self._heads.get(size)  # without the lock: nobody waits for another size's compiling
+        at_once = self._pictures_at_once(batch)
+        key = (at_once, height, width) if height == width else (at_once,)
+        ready = self._heads.get(key)  # without the lock: nobody waits for another size's compiling
         if ready is not None:
             return ready
         with self._lock:
-            if size not in self._heads:
-                model = self._core.read_model(self._head_content)
-                if size:
+            if key not in self._heads:
+                model = self._core.read_model(self._pair.correction_head)
+                if height == width:
                     fixed = {
-                        name: [batch, model.input(name).partial_shape[1], height, width]
+                        name: [1, model.input(name).partial_shape[1], height, width]
                         for name in ENCODED_NAMES[:2]
                     }
-                    model.reshape({**fixed, "previous": list(previous.shape), "points": [batch, -1, 3]})
+                    model.reshape({**fixed, "previous": [1, *previous.shape[1:]], "points": [1, -1, 3]})
                 while len(self._heads) >= _HEADS_KEPT:
                     del self._heads[next(iter(self._heads))]
-                self._heads[size] = self._compile(self._channels_last(model, "input"))
-            return self._heads[size]
+                self._heads[key] = self._compile(self._channels_last(model, "input"), at_once)
+            return self._heads[key]
 
     def _channels_last(self, model: "openvino.Model", kind: str) -> "openvino.Model":
         """Let the shares come and go as (B, h, w, M): OpenVINO computes in that order of memory."""
@@ -183,13 +226,20 @@ class OpenVinoNetwork(_RuntimeNetwork):
             tensor.model().set_layout(self._openvino.Layout("NCHW"))
         return processor.build()
 
-    def _compile(self, model: "openvino.Model") -> "_Compiled":
-        precision = self._settings["INFERENCE_PRECISION_HINT"]
+    def _compile(self, model: "openvino.Model", pictures_at_once: int) -> "_Compiled":
+        streams = pictures_at_once * self._at_once
+        settings = {
+            "INFERENCE_NUM_THREADS": self._threads // pictures_at_once * streams,
+            "NUM_STREAMS": streams,
+            "INFERENCE_PRECISION_HINT": self._precision,
+            # Processes of one evaluation would all pin their threads to the same cores.
+            "ENABLE_CPU_PINNING": False,
+        }
         click_maps = None
-        if precision != "f32":  # in half precision a click would lie pixels away from its place
-            exact = {**self._settings, "INFERENCE_PRECISION_HINT": "f32"}
+        if self._precision != "f32":  # in half precision a click would lie pixels away from its place
+            exact = {**settings, "INFERENCE_PRECISION_HINT": "f32"}
             click_maps = self._core.compile_model(self._split_off_click_maps(model), "CPU", exact)
-        return _Compiled(click_maps, self._core.compile_model(model, "CPU", self._settings))
+        return _Compiled(click_maps, self._core.compile_model(model, "CPU", settings))
 
     def _split_off_click_maps(self, model: "openvino.Model") -> "openvino.Model":
         """Cut a network where what depends on the clicks alone meets products or what depends on more.
@@ -227,14 +277,26 @@ class OpenVinoNetwork(_RuntimeNetwork):
 
     @staticmethod
     def _run(compiled: "_Compiled", **inputs: _Array) -> list[Tensor]:
-        def infer(network: "openvino.CompiledModel", inputs: dict[str, _Array]) -> list[_Array]:
-            results = network.create_infer_request().infer(inputs, share_inputs=True, share_outputs=False)
-            return [results[output] for output in network.outputs]
+        def start(
+            network: "openvino.CompiledModel", picture: dict[str, _Array]
+        ) -> Callable[[], list[_Array]]:
+            request = network.create_infer_request()
+            request.start_async(picture, share_inputs=True)
 
-        if compiled.click_maps is not None:
-            maps = infer(compiled.click_maps, inputs)
-            inputs |= {f"{_CLICK_MAP}{number}": each for number, each in enumerate(maps)}
-        return [torch.from_numpy(result) for result in infer(compiled.network, inputs)]
+            def answer() -> list[_Array]:
+                request.wait()
+                return [request.results[output] for output in network.outputs]
+
+            return answer
+
+        def started(picture: dict[str, _Array]) -> Callable[[], list[_Array]]:
+            if compiled.click_maps is not None:
+                maps = start(compiled.click_maps, picture)()
+                picture |= {f"{_CLICK_MAP}{number}": each for number, each in enumerate(maps)}
+            return start(compiled.network, picture)
+
+        answers = [started(picture) for picture in _pictures(inputs)]
+        return _batch([answer() for answer in answers])
 
 
 class _Compiled(NamedTuple):
@@ -246,3 +308,14 @@ class _Compiled(NamedTuple):
 
 def _array(tensor: Tensor) -> _Array:
     return tensor.contiguous().numpy()
+
+
+def _pictures(inputs: dict[str, _Array]) -> list[dict[str, _Array]]:
+    """Split a batch into its pictures, each a batch of one."""
+    batch = len(next(iter(inputs.values())))
+    return [{name: each[i : i + 1] for name, each in inputs.items()} for i in range(batch)]
+
+
+def _batch(pictures: list[list[_Array]]) -> list[Tensor]:
+    """Put what was computed of each picture together into one batch."""
+    return [torch.from_numpy(np.concatenate(same)) for same in zip(*pictures, strict=True)]

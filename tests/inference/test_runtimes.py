@@ -129,9 +129,26 @@ def test_a_pair_that_gives_no_numbers_or_has_weights_beyond_half_is_refused(sing
         check_pair(export_pair(model), model, "onnxruntime")
 
 
+@pytest.mark.parametrize("backend", [OnnxRuntimeNetwork, OpenVinoNetwork])
+def test_a_picture_is_computed_by_itself_whoever_is_in_the_batch(backend, pair_of):
+    pytest.importorskip("onnxruntime" if backend is OnnxRuntimeNetwork else "openvino")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(3, 3, 64, 96, generator=generator)
+    points = torch.tensor([[[20.0, 30.0, 0.0], [-1.0, -1.0, -1.0]], [[5.0, 90.0, 0.0], [60.0, 2.0, 1.0]]])
+    points = points[[0, 1, 0]]
+    together, alone = (backend(pair_of(), threads=threads) for threads in (2, 1))
+    encoded = together.encode(images, points)
+    logits = together.correct(points, encoded, encoded.coarse)
+    for i in range(3):
+        own = alone.encode(images[i : i + 1], points[i : i + 1])
+        expected = alone.correct(points[i : i + 1], own, own.coarse)
+        np.testing.assert_array_equal(logits[i : i + 1], expected)
+
+
 def test_openvino_keeps_a_head_a_square_and_one_for_all_else_of_the_last_ones(pair_of, monkeypatch):
     monkeypatch.setattr("isegm.inference.runtimes._HEADS_KEPT", 3)
-    network = run_by("openvino", pair_of())
+    pytest.importorskip("openvino")
+    network = OpenVinoNetwork(pair_of(), threads=2)
     kept = []
     for size, flip, width in (
         (64, True, 40),
@@ -144,7 +161,7 @@ def test_openvino_keeps_a_head_a_square_and_one_for_all_else_of_the_last_ones(pa
         predictor.set_image(np.zeros((40, width), np.uint8))
         predictor.click(3, 4)
         kept.append(list(network._heads))
-    two, one, rest, larger = (2, 16, 16), (1, 16, 16), None, (2, 17, 17)
+    two, one, rest, larger = (2, 16, 16), (1, 16, 16), (2,), (2, 17, 17)
     assert kept == [[two], [two, one], [two, one, rest], [two, one, rest], [one, rest, larger]]
 
 

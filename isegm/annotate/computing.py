@@ -42,8 +42,7 @@ class NetworkComputing:
     Args:
         checkpoint: The network's file, which is loaded in a thread of its own.
         size: Pixels of the shorter side of the network's input.
-        threads: Threads that a click uses; half of torch's by default, which is hardly slower and leaves a
-            processor to the browser, and to whoever scrolls while a volume is propagated.
+        threads: Most threads that a click, or a propagation, uses; by default torch's own.
     """
 
     def __init__(self, checkpoint: Path, *, size: int = 384, threads: int | None = None) -> None:
@@ -193,7 +192,7 @@ class NetworkComputing:
 
             from isegm.inference.load import load_network
 
-            threads = self._threads or max(1, torch.get_num_threads() // 2)
+            threads = min(self._threads or torch.get_num_threads(), torch.get_num_threads())
             torch.set_num_threads(threads)
             network = self._network = load_network(self.checkpoint)
             self.preset = network.name

@@ -137,12 +137,12 @@ def measure_annotation(checkpoint: Path | None, slices: int, repeats: int) -> di
                     times[name].append(_click(page, row + 25 * number, col, is_positive=number != 1))
             page.evaluate("(index) => measure.rest(index)", 10)
             times["next slice"] = _next_slices(page, 10, repeats)
-            times["any slice"] = _any_slices(page, random.permutation(slices)[:repeats])
+            times["any slice"] = _any_slices(page, random.permutation(slices), repeats)
             frames = page.evaluate("measure.drag(120)")
             page.evaluate("(index) => measure.rest(index)", middle)
             page.keyboard.press("p")
             times["next slice, propagating"] = _next_slices(page, middle, repeats)
-            times["any slice, propagating"] = _any_slices(page, random.permutation(slices)[:repeats])
+            times["any slice, propagating"] = _any_slices(page, random.permutation(slices), repeats)
             job = page.evaluate("annotate.store.state.job")
             figures = {
                 "page usable, s": usable,
@@ -252,10 +252,11 @@ def _next_slices(page: Any, first: int, count: int) -> list[float]:  # noqa: ANN
     return taken
 
 
-def _any_slices(page: Any, indices: Any) -> list[float]:  # noqa: ANN401
-    """Anywhere, by the strip beside the slices."""
+def _any_slices(page: Any, indices: Any, count: int) -> list[float]:  # noqa: ANN401
+    """Anywhere but where it is, by the strip beside the slices."""
     taken = []
-    for index in indices.tolist():
+    seen = page.evaluate("annotate.store.indices.axial")
+    for index in [index for index in indices.tolist() if index != seen][:count]:
         page.evaluate("(index) => measure.slice(index)", index)
         page.mouse.click(*page.evaluate("(index) => measure.placeOfSlice(index)", index))
         taken.append(page.evaluate("measure.taken"))

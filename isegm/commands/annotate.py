@@ -17,6 +17,7 @@ once: the same command goes on where it was ended, also by a crash. Needs ``pip 
 import contextlib
 import importlib.util
 import ipaddress
+import os
 import re
 import secrets
 import socket
@@ -90,7 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = args.output or Path("annotations") / (args.paths[0].resolve().name.partition(".")[0] or "all")
     session = Session(cases, output, args.labels, args.overlap)
     # While this thread imports the server, another imports torch.
-    computing = NetworkComputing(checkpoint)
+    # The browser has the other processors, also while a volume is propagated; a click is hardly slower.
+    computing = NetworkComputing(checkpoint, threads=max(1, (os.cpu_count() or 1) // 2))
     from isegm.annotate.server import Server
 
     token = args.token or session.secret("token", lambda: secrets.token_urlsafe(24))

@@ -15,7 +15,7 @@ class Flooding:
 
     preset = "flooding"
 
-    def __init__(self, checkpoint, *, near=25, slice_seconds=0.0):
+    def __init__(self, checkpoint, *, near=25, slice_seconds=0.0, threads=None):
         self.checkpoint, self.near, self.slice_seconds = checkpoint, near, slice_seconds
         self.status = "ready"
         self.prepared = []

@@ -14,6 +14,7 @@ from tests.annotate.conftest import header_of, write_volume
 from tests.annotate.test_page import free_port, start_command
 
 KILLS = 20
+DOINGS = ("click", "click", "draw", "undo", "redo", "fill", "clear", "propagate", "label")
 
 
 class Tab:
@@ -39,7 +40,7 @@ class Tab:
 
     def act(self, chance):
         """Something at random; its revision when it is acknowledged."""
-        do = chance.choice(["click", "click", "draw", "undo", "redo", "fill", "clear", "propagate", "label"])
+        do = chance.choice(DOINGS)
         place = {axis: chance.randrange(side) for axis, side in zip("zyx", (12, 36, 40), strict=True)}
         body = {"do": do, "label": chance.choice([1, 2]), "positive": chance.random() < 0.7, **place}
         if do == "draw":
@@ -61,8 +62,10 @@ def test_everything_acknowledged_is_there_after_each_of_twenty_kills(tmp_path):
             tab = Tab(address)
             state = tab.open()
             if known is not None:
-                # What was under way when it was killed is there whole, or not at all.
-                assert state["revision"] in (known["revision"], known["revision"] + 1)
+                # What was under way when it was killed is there whole, or not at all; of a propagation, what
+                # was found in each quarter of a second.
+                most = 12 if random.Random(kill - 1).choice(DOINGS) == "propagate" else 1
+                assert known["revision"] <= state["revision"] <= known["revision"] + most
                 if not late:
                     assert state["revision"] == known["revision"]
                     assert tab.masks() == masks

@@ -435,6 +435,31 @@ def test_a_folder_of_pictures_with_notes_next_and_done(tmp_path, served, tab):
     assert page.locator("#tools [data-view=coronal]").is_hidden()
 
 
+def test_how_a_case_was_seen_is_kept_on_leaving_and_told_of_no_other(tmp_path, served, tab):
+    for name in ("a", "b"):
+        write_volume(tmp_path / "in" / f"{name}.nii.gz")
+    page = tab(served(tmp_path / "in").address)
+    at_a, at_b = "annotate.store.info.name === 'a'", "annotate.store.info.name === 'b'"
+    until(page, at_a)
+    page.keyboard.press("Home")
+    settle(page)
+    page.keyboard.press(".")  # long before it would have been kept for having been seen for a while
+    until(page, at_b)
+    settle(page)
+    middle = page.evaluate("annotate.store.indices.axial")
+    assert middle > 0
+    page.wait_for_timeout(1500)  # what was still to be kept has been
+    page.reload()
+    page.wait_for_selector("#curtain", state="hidden")
+    settle(page)
+    assert page.evaluate(at_b)
+    assert page.evaluate("annotate.store.indices.axial") == middle
+    page.keyboard.press(",")
+    until(page, at_a)
+    settle(page)
+    assert page.evaluate("annotate.store.indices.axial") == 0
+
+
 def test_without_a_mouse(served, tab):
     up = served(labels=["liver"])
     page = tab(up.address)

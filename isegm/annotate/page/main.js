@@ -50,7 +50,7 @@ class App {
     const { store, api } = this;
     const opening = (this.opening += 1);
     if (store.info) {
-      await this.keepSeen();
+      await this.keepSeenNow();
       if (!store.state.isSaved && store.state.lease === "yours" && index !== store.caseIndex) this.save(true);
       await api.queue;
     }
@@ -240,7 +240,9 @@ class App {
     const next = () => setTimeout(() => api.ahead(store.view, store.indices[store.view], direction));
     this.show().then(() => requestAnimationFrame(next));
     clearTimeout(this.soon);
+    const { opening } = this;
     this.soon = setTimeout(() => {
+      if (opening !== this.opening) return; // another case is being opened
       this.prepare();
       this.keepSeen();
     }, 100);
@@ -256,16 +258,17 @@ class App {
 
   // Keep how the case is seen, once it has been for a while.
   keepSeen() {
-    const { store, api } = this;
+    const { opening } = this;
     clearTimeout(this.keepView);
+    this.keepView = setTimeout(() => opening === this.opening && this.keepSeenNow(), 1200);
+  }
+
+  keepSeenNow() {
+    const { store, api } = this;
     const seen = store.seen();
     if (!store.online || store.state.lease !== "yours" || this.kept === `${store.caseIndex}${seen}`) return null;
-    const keep = () => {
-      this.kept = `${store.caseIndex}${seen}`;
-      return api.act({ do: "set", key: "view", value: seen });
-    };
-    this.keepView = setTimeout(keep, 1200);
-    return null;
+    this.kept = `${store.caseIndex}${seen}`;
+    return api.act({ do: "set", key: "view", value: seen });
   }
 
   activate(view) {

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from isegm.annotate.cases import Pixels
 from isegm.annotate.session import Start
+from isegm.errors import InputError
 from isegm.geometry import Click
 from isegm.metrics.overlap import Mask
 from isegm.volumes.volume import Volume, Voxels
@@ -221,8 +222,10 @@ class NetworkComputing:
             predictor = Predictor(quick, size=self.size, flip=False)
             predictor.set_image(np.zeros((self.size, self.size), np.uint8))
             predictor.click(0, 0)  # which compiles it for squares
-        except Exception:  # whatever it is, torch is there
-            _logger.exception("OpenVINO cannot be used; clicks take somewhat longer")
+        except (ImportError, OSError, RuntimeError, InputError) as error:
+            # An installation or a processor that it cannot use must not end what torch can do as well.
+            reason = " ".join(str(error).split())
+            _logger.warning("OpenVINO cannot be used (%s); clicks take somewhat longer", reason)
         else:
             self._network = quick
 

@@ -7,6 +7,7 @@ import pytest
 
 from isegm.annotate.computing import NetworkComputing, differ
 from isegm.annotate.session import Start
+from isegm.commands.places import default_weights
 from isegm.errors import InputError
 from isegm.geometry import Click
 from isegm.inference.predictor import Predictor
@@ -175,3 +176,22 @@ def test_the_network_loads_while_the_session_begins(monkeypatch, tmp_path):
     computing.click(Start("key", squares, None), [Click(6, 6, True)])
     assert (computing.status, computing.preset) == ("ready", "thresholding")
     computing.close()
+
+
+def test_where_openvino_cannot_be_used_one_line_says_so_and_torch_answers(monkeypatch, caplog):
+    def unusable(*_, **__):
+        raise RuntimeError("this processor\n  is not supported")
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("isegm.inference.onnx_pair.export_pair", unusable)
+    computing = NetworkComputing(default_weights(), size=32)
+    try:
+        mask = computing.click(Start("key", squares, None), [Click(6, 6, True)])
+        until = time.monotonic() + 60
+        while not caplog.records and time.monotonic() < until:
+            time.sleep(0.05)
+    finally:
+        computing.close()
+    assert mask.shape == (32, 32)
+    (line,) = [record.getMessage() for record in caplog.records if "OpenVINO" in record.getMessage()]
+    assert line == "OpenVINO cannot be used (this processor is not supported); clicks take somewhat longer"

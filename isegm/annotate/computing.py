@@ -100,6 +100,7 @@ class NetworkComputing:
         window: Window | None,
         clicks: Mapping[int, Sequence[Click]],
         by_hand: Mapping[int, Mask],
+        given: Mask | None,
         found: Callable[[int, Mask, bool], None],
         progress: Callable[[int, int], None],
         cancel: Callable[[], bool],
@@ -109,16 +110,20 @@ class NetworkComputing:
         Raises:
             InputError: The checkpoint cannot be used, or the volume is of one grey everywhere.
         """
-        kept = self._volume_predictor(pixels, number, window)
-        # Of what is as it was the last time nothing is computed again.
-        given = {z: (mask.tobytes(), tuple(clicks.get(z, ()))) for z, mask in by_hand.items()}
-        if not kept.given.keys() <= given.keys():
+        kept = self._volume_predictor(pixels, number, window, is_given=given is not None)
+        # Of what is as it was the last time nothing is computed again; nor is it of a given mask, for its
+        # slices that are told as they are have no correction to be taken on.
+        known = {z: (mask.tobytes(), tuple(clicks.get(z, ()))) for z, mask in by_hand.items()}
+        if given is not None:
+            kept.predictor.start_from(pixels.plan.array(given))
+            kept.known = {}
+        elif not kept.known.keys() <= known.keys():
             kept.predictor.reset()
-            kept.given = {}
+            kept.known = {}
         for z, mask in by_hand.items():
-            if kept.given.get(z) != given[z]:
+            if kept.known.get(z) != known[z]:
                 kept.predictor.set_mask(z, mask, clicks.get(z, ()))
-        kept.given = given
+        kept.known = known
         told: set[int] = set()
         last = np.empty(0, np.bool_)
 
@@ -133,7 +138,7 @@ class NetworkComputing:
 
         if cancel() or not kept.predictor.propagate(progress=progress, cancel=cancel, each=each):
             return False
-        for z in range(pixels.shape[0]):
+        for z in range(pixels.shape[0]) if given is None else ():
             if z not in by_hand and z not in told:  # found earlier, or not the object's any more
                 mask = kept.predictor.slice_mask(z)
                 found(z, mask, bool(mask.any()) and z in kept.doubtful)
@@ -168,13 +173,15 @@ class NetworkComputing:
             self._kept.popitem(last=False)
         return predictor
 
-    def _volume_predictor(self, pixels: Pixels, number: int, window: Window | None) -> _KeptVolume:
+    def _volume_predictor(
+        self, pixels: Pixels, number: int, window: Window | None, *, is_given: bool
+    ) -> _KeptVolume:
         """The predictor of an object, kept until another one, or another window, is asked for."""
         self.wait()
         from isegm.inference.volume_predictor import VolumePredictor
 
         window = window or WINDOWS["abdomen"]  # grey values have none
-        key = (id(pixels), number, window)
+        key = (id(pixels), number, window, is_given)
         if self._volume is None or self._volume.key != key:
             self._volume = None  # its memory goes before the next one's comes
             predictor = VolumePredictor(
@@ -251,7 +258,7 @@ class _KeptVolume:
 
     key: object
     predictor: VolumePredictor
-    given: dict[int, tuple[bytes, tuple[Click, ...]]]
+    known: dict[int, tuple[bytes, tuple[Click, ...]]]
     doubtful: set[int]
 
 

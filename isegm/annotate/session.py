@@ -40,7 +40,7 @@ except ImportError:  # Windows has no such locks
 CLICKED, EDITED, PROPAGATED, DOUBTFUL, GIVEN = "clicked", "edited", "propagated", "doubtful", "given"
 """How an object's mask in a slice came about."""
 
-BY_HAND = frozenset({CLICKED, EDITED, GIVEN})
+BY_HAND = frozenset({CLICKED, EDITED})
 """Of these slices no propagation changes the mask."""
 
 COLOURS = (
@@ -140,18 +140,23 @@ class Computing(Protocol):
         window: Window | None,
         clicks: Mapping[int, Sequence[Click]],
         by_hand: Mapping[int, Mask],
+        given: Mask | None,
         found: Callable[[int, Mask, bool], None],
         progress: Callable[[int, int], None],
         cancel: Callable[[], bool],
     ) -> bool:
         """Find an object's masks in all slices but those that people made; return whether it was finished.
 
+        Of an object that another tool made, only corrections are taken on to the slices beside.
+
         Args:
             pixels: The volume.
             number: The object's number.
             window: What is seen black and white; None for grey values.
             clicks: The clicks on it by slice, in order.
-            by_hand: Its masks in the slices that people clicked or drew, or another tool gave.
+            by_hand: Its masks in the slices that people clicked or drew.
+            given: What another tool made of it, with what was propagated since, but as it was before the
+                corrections that were not propagated yet, (slices, rows, columns); None of other objects.
             found: Told each slice, its mask and whether that is doubtful, as soon as it is there.
             progress: Told the slices that are done, and how many are known of.
             cancel: Asked now and then whether to stop.
@@ -164,6 +169,7 @@ class Action(NamedTuple):
     Attributes:
         starts: Where its lines begin: a propagation has several, as its slices come.
         do: What was done.
+        object: To which object; 0 to none.
         touched: Objects and slices whose masks it changed.
         click: The click, if it is one.
         marks: Objects, slices, and how their masks came about before and after.
@@ -171,6 +177,7 @@ class Action(NamedTuple):
 
     starts: tuple[int, ...]
     do: str
+    object: int
     touched: frozenset[tuple[int, int]]
     click: PlacedClick | None
     marks: tuple[tuple[int, int, str, str], ...]
@@ -288,7 +295,8 @@ class Case:
         """Carry an object through the volume from what people clicked or drew, which stays as it is.
 
         Slices are changed as they are found, and all together are one action. Of a propagation that is
-        cancelled, or killed, stays what was found.
+        cancelled, or killed, stays what was found. An object that another tool made stays as it is, but for
+        corrections, which reach the slices beside all at once: cancelled, they are still to be propagated.
 
         Returns:
             Whether it was finished.
@@ -303,6 +311,7 @@ class Case:
                 raise ValueError("click on the object in a slice, or draw it, first")
             view = self.pixels.views[AXIAL].plan
             by_hand = {z: self.masks.picture(number, view, z) for z in sorted(hands)}
+            given = self._given(number, hands)
             placed = [one for one in self.clicks() if one.object == number and one.z in by_hand]
             window = placed[-1].window if placed else self.pixels.window
             clicks: dict[int, list[Click]] = {}
@@ -323,13 +332,14 @@ class Case:
             if mask.any() or self.mark(number, z):
                 edits.append(self._edit(number, z, mask))
                 marks[number, z] = (DOUBTFUL if is_doubtful else PROPAGATED) if mask.any() else ""
-            if time.monotonic() - kept_at > _KEPT_EVERY:
+            if given is None and time.monotonic() - kept_at > _KEPT_EVERY:
                 keep()
 
         is_finished = computing.propagate(
-            self.pixels, number, window, clicks, by_hand, found, progress, cancel
+            self.pixels, number, window, clicks, by_hand, given, found, progress, cancel
         )
-        keep()
+        if is_finished or given is None:
+            keep()
         return is_finished
 
     def draw(self, number: int, view: str, index: int, pixels: Mask, add: bool) -> None:
@@ -585,17 +595,40 @@ class Case:
     def _run(self, number: int, z: int) -> tuple[list[PlacedClick], Mask]:
         """The clicks on an object's slice since it was last changed otherwise, and its mask before them."""
         run: list[PlacedClick] = []
-        bits = self.masks.bits(number)[z].copy()
+        actions = []
         for action in reversed(self.actions):
             if action.click is not None and (action.click.object, action.click.z) == (number, z):
                 run.append(action.click)
-                for patch in self._patches(self._log.read(action.starts[0])):
-                    if patch.object == number:
-                        _, rows, columns = patch.box
-                        bits[rows, columns] ^= patch.bits()[0]
+                actions.append(action)
             elif (number, z) in action.touched:
                 break
-        return run[::-1], np.unpackbits(bits, axis=1, count=self.pixels.shape[2]).view(np.bool_)
+        return run[::-1], self._before(actions, number, z)
+
+    def _before(self, last: Sequence[Action], number: int, z: int) -> Mask:
+        """An object's mask in a slice as it was before the last actions."""
+        bits = self.masks.bits(number)[z].copy()
+        for start in (start for action in last if (number, z) in action.touched for start in action.starts):
+            for patch in self._patches(self._log.read(start)):
+                slices, rows, columns = patch.box
+                if patch.object == number and slices.start <= z < slices.stop:
+                    bits[rows, columns] ^= patch.bits()[z - slices.start]
+        return np.unpackbits(bits, axis=1, count=self.pixels.shape[2]).view(np.bool_)
+
+    def _given(self, number: int, hands: Sequence[int]) -> Mask | None:
+        """What :meth:`Computing.propagate` is to know of another tool's mask."""
+        begun = self.actions[0]
+        is_gone = any(action.do == "delete" and action.object == number for action in self.actions)
+        if begun.do != "given" or is_gone or all(owner != number for owner, _ in begun.touched):
+            return None
+        carried = [
+            place
+            for place, action in enumerate(self.actions)
+            if action.do == "propagate" and action.object == number
+        ]
+        stack = self.masks.stack(number)
+        for z in hands:
+            stack[z] = self._before(self.actions[carried[-1] + 1 if carried else 1 :], number, z)
+        return stack
 
     def _start(
         self, number: int, z: int, window: Window | None
@@ -800,7 +833,9 @@ def _action(
     if click is not None:
         touched.add((click.object, click.z))
     changes = tuple((int(n), int(z), str(before), str(after)) for n, z, before, after in marks)
-    return Action((start,), do, touched=frozenset(touched), click=click, marks=changes)
+    # The object's own patch comes before those of the objects that yield.
+    number = patches[0].object if patches else changes[0][0] if changes else 0
+    return Action((start,), do, number, touched=frozenset(touched), click=click, marks=changes)
 
 
 def _read_click(entry: JsonObject) -> PlacedClick:

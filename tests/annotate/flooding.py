@@ -37,7 +37,7 @@ class Flooding:
             mask = mask | part if click.positive else mask & ~part
         return mask
 
-    def propagate(self, pixels, number, window, clicks, by_hand, found, progress, cancel):
+    def propagate(self, pixels, number, window, clicks, by_hand, given, found, progress, cancel):
         """From each slice of a person's outwards, as long as something is left of the mask."""
         done, total = 0, pixels.shape[0]
         for step in (1, -1):

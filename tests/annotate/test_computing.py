@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from isegm.annotate.computing import NetworkComputing, differ
+from isegm.annotate.saving import label_stack
 from isegm.annotate.session import Start
 from isegm.commands.places import default_weights
 from isegm.errors import InputError
 from isegm.geometry import Click
 from isegm.inference.predictor import Predictor
+from isegm.inference.volume_predictor import VolumePredictor
+from isegm.volumes.files import open_volume
 from isegm.volumes.windows import Window
 from tests.annotate.conftest import volume_values, write_volume
+from tests.inference.test_volume_predictor import ONE, OTHER, SIDE, drawn
 from tests.inference.thresholding import Thresholding
 
 WINDOW = Window(40, 350)
@@ -108,6 +112,77 @@ def test_propagation_begins_from_what_was_drawn(tmp_path, start, thresholding, n
     case.draw(1, "axial", 8, case.pixels.values[8] == 60, add=True)
     case.propagate(1, thresholding, lambda *_: None, lambda: False)
     assert count < len(network.corrected) < 2 * count + 2
+
+
+def test_another_tools_mask_is_corrected_as_by_the_volume_predictor(tmp_path, start, network):
+    hu, (one, other) = drawn(ONE, OTHER)
+    affine = np.diag([1.0, 1, 2, 1])
+    volume = write_volume(tmp_path / "images" / "patient.nii.gz", affine, hu)
+    labels = (one + 2 * other).astype(np.uint8)
+    labels[:, 30:] = 0  # half of one object
+    masks = write_volume(tmp_path / "masks" / "patient.nii.gz", affine, labels)
+    computing = NetworkComputing(tmp_path / "weights.pth", size=SIDE)
+    session = start(volume, masks=masks)
+    case = session.open(0, lambda _: None)
+    plan = case.pixels.plan
+    predictor = VolumePredictor(network, open_volume(volume), window=WINDOW, size=SIDE)
+    predictor.start_from(masks, labels=[1])
+    seen = []
+
+    def same():
+        np.testing.assert_array_equal(case.masks.stack(1), plan.pictures(predictor.mask))
+
+    def correct(voxel, positive):
+        seen.append(label_stack(case))
+        network.corrected.clear()
+        predictor.click(voxel, positive)
+        place = np.zeros(hu.shape, bool)
+        place[voxel] = True
+        z, y, x = np.argwhere(plan.pictures(place))[0].tolist()
+        case.click(1, (z, y, x), positive, WINDOW, computing)
+        same()
+        return network.corrected
+
+    def propagate(*, cancelled=False):
+        seen.append(label_stack(case))
+        network.corrected.clear()
+        assert case.propagate(1, computing, lambda *_: None, lambda: cancelled) != cancelled
+
+    with pytest.raises(ValueError, match="click on the object"):
+        propagate()
+    seen.clear()
+    theirs, ours = correct((15, 35, 6), True)
+    assert (ours == 0).any()  # the pixels that the click may change
+    np.testing.assert_array_equal(ours, theirs)
+    propagate(cancelled=True)
+    np.testing.assert_array_equal(label_stack(case), seen.pop())
+    propagate()
+    predictor.propagate()
+    same()
+    assert (label_stack(case) != seen[-1]).any(axis=(1, 2)).sum() == 5
+    assert {case.mark(1, z) for z in (3, 4, 5, 7, 8)} == {"propagated"}
+    propagate()
+    assert network.corrected == []  # what has been taken on is not computed again
+    seen.pop()
+    # Another object that takes voxels of this one as it is propagated does not end what is to be done here.
+    correct((15, 25, 4), False)
+    seen.append(label_stack(case))
+    corner = np.zeros(hu.shape, bool)
+    corner[10:16, 20:26, 8] = True
+    case.draw(2, "axial", 8, plan.pictures(corner)[8], add=True)
+    seen.append(label_stack(case))
+    assert case.propagate(2, computing, lambda *_: None, lambda: False)
+    assert (seen[-1][7] != label_stack(case)[7]).any()
+    propagate()
+    assert case.masks.slices(1).tolist() == [6, 7, 8]
+    session.close()
+    again = start(volume, masks=masks).open(0, lambda _: None)
+    np.testing.assert_array_equal(label_stack(again), label_stack(case))
+    for expected in reversed(seen):
+        again.undo()
+        np.testing.assert_array_equal(label_stack(again), expected)
+    assert not again.can_undo
+    computing.close()
 
 
 def test_a_slice_that_jumps_is_doubtful(tmp_path, start, thresholding):

@@ -9,7 +9,7 @@ import { Store } from "./state.js";
 
 const VIEWS = ["axial", "coronal", "sagittal"];
 
-const OUTCOMES = { done: "propagated", cancelled: "stopped; what was found stays, Ctrl+Z takes it back" };
+const OUTCOMES = { done: "propagated", cancelled: "stopped; what it changed stays until it is undone" };
 
 class App {
   constructor() {

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from isegm.errors import InputError
 from isegm.masks import Labels
 from isegm.simulation.train_clicks import first_click
+from isegm.training.faint_objects import make_faint
 from isegm.training.scenes import Scene, Source
 
 _SCENES_A_SAMPLE = 100
@@ -41,6 +42,8 @@ class SampleSettings:
     """How often the first click may be anywhere in the object, not in its inner part only."""
     degraded_share: float = 0.0
     """How many samples are made worse to look at by :func:`degrade`."""
+    faint_share: float = 0.0
+    """In how many samples the object hardly shows, by :func:`isegm.training.faint_objects.make_faint`."""
     flip_probability: float = 0.5
     """How often a sample is mirrored left to right."""
     colour_probability: float = 0.75
@@ -197,6 +200,8 @@ def _make_sample(
         image = _cut(image, rows, cols, settings.crop, cv2.INTER_LINEAR)
         if rng.random() < settings.flip_probability:
             image, label = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(label[:, ::-1])
+        if settings.faint_share > 0 and rng.random() < settings.faint_share:
+            image = make_faint(image, label == 1, rng)
         if settings.degraded_share > 0 and rng.random() < settings.degraded_share:
             image = degrade(image, rng)
         off_centre = settings.off_centre_probability > 0 and rng.random() < settings.off_centre_probability

@@ -57,7 +57,8 @@ def lite0() -> Recipe:
     long; ``cool-down`` makes a release of what came of it. Crops begin at half of the evaluation's size. Of
     the clicks three are graded, whatever their number, so that there can be many; half of them are the
     evaluation's. A part of the pictures begins with a faulty mask, as volumes do with a neighbouring slice's,
-    and a part is blurred, noisy, coarse or compressed. Real CT and photographs join by ``--sources``.
+    and a part is blurred, noisy, coarse or compressed; in a fifth the object hardly shows, so that clicks
+    alone have to tell what it is. Real CT and photographs join by ``--sources``.
     """
     return Recipe(
         preset="lite0",
@@ -68,11 +69,12 @@ def lite0() -> Recipe:
         shorter_side=384,
         min_scale=0.75,
         max_scale=1.35,
-        min_object_pixels=70,
+        min_object_pixels=25,
         merge_probability=0.03,
         off_centre_probability=0.3,
         previous_mask_share=0.2,
         degraded_share=0.25,
+        faint_share=0.2,
         max_extra_clicks=19,
         click_decay=0.82,
         deepest_share=0.5,

@@ -47,6 +47,7 @@ def samples_of(recipe: Recipe, source: Source) -> GrowingSamples:
             merge_probability=recipe.merge_probability,
             off_centre_probability=recipe.off_centre_probability,
             degraded_share=recipe.degraded_share,
+            faint_share=recipe.faint_share,
         )
         return TrainingSamples(source, settings, recipe.seed)
 

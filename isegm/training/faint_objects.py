@@ -1,4 +1,4 @@
-"""Pictures in which the object hardly shows: what a window that does not suit it leaves, or no edge at all."""
+"""Pictures in which the object hardly shows: what a window that does not suit it leaves, or no edge."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 _LEAST_CONTRAST = 0.12
-"""The least part of its contrast that a picture keeps, about that of soft tissue in a window for all of CT."""
+"""The least part of its contrast that a picture keeps, about what a window for all of CT leaves of it."""
 _MOST_GAIN = 8.0
 """The most by which contrast is multiplied where the object is made black or white."""
 _BLUR = (0.15, 0.6)

@@ -8,7 +8,7 @@ Letters: B batch, H and W height and width in pixels, h = H / 4 and w = W / 4.
 import contextlib
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
-from functools import partial
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +19,12 @@ from torch import Tensor
 from isegm.geometry import Click
 from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.click_maps import encode_clicks
-from isegm.model.emc_click import MASK_LOGIT, EMCClick, EMCClickState
+from isegm.model.emc_click import EMCClick, EMCClickState
 from isegm.model.layers import resize
 from isegm.simulation.next_click import NextClick
 from isegm.simulation.train_clicks import next_click
 from isegm.training.crops import TrainingSample
-from isegm.training.faulty_masks import faulty_mask
+from isegm.training.given_masks import GivenMask, draw_given, head_clicks, take_changes, with_given
 from isegm.training.losses import LossWeights, corrected_loss, first_stage_losses, soft_iou_loss
 
 MAX_CLICKS = 24
@@ -41,14 +41,13 @@ class Batch(NamedTuple):
         image: RGB in [0, 1], (B, 3, H, W).
         label: 1 object, 0 background, -1 ignored, (B, 1, H, W) int8.
         first_clicks: One a picture.
-        previous: What another hand or tool gave before the first click, as logits (B, 1, H, W); NaN in
-            pictures without such a mask. None if none has one.
+        given: The masks that another hand or tool gave, None for a picture without one; empty if none has.
     """
 
     image: Tensor
     label: Tensor
     first_clicks: list[Click]
-    previous: Tensor | None = None
+    given: tuple[GivenMask | None, ...] = ()
 
     @classmethod
     def of(cls, samples: Sequence[TrainingSample], device: torch.device) -> "Batch":
@@ -72,7 +71,7 @@ class Batch(NamedTuple):
     ) -> "Batch":
         """Give a share of the pictures a faulty mask to begin with.
 
-        In half of them the first click is then one on an error of that mask, positive or negative.
+        They are then corrected as a :class:`isegm.inference.predictor.Predictor` corrects such masks.
 
         Args:
             share: Of the pictures, 0 to 1.
@@ -80,30 +79,17 @@ class Batch(NamedTuple):
             pool: Where the masks are made side by side.
         """
         truths: npt.NDArray[np.int8] = self.label[:, 0].cpu().numpy()
-        made = list(pool.map(partial(_draw_previous, share), truths, self.first_clicks, rngs))
-        if all(mask is None for mask, _ in made):
+        begun = [rng.random() < share for rng in rngs]
+        if not any(begun):
             return self
-        unknown = np.full(truths.shape[1:], np.nan, np.float32)
-        logits = [unknown if mask is None else np.where(mask, MASK_LOGIT, -MASK_LOGIT) for mask, _ in made]
-        previous = torch.from_numpy(np.stack(logits).astype(np.float32)).unsqueeze(1).to(self.label.device)
-        return self._replace(previous=previous, first_clicks=[click for _, click in made])
 
-    def first_masks(self, coarse: Tensor) -> Tensor:
-        """The masks before the first correction: those given, elsewhere the coarse ones (B, 1, h, w)."""
-        if self.previous is None:
-            return coarse
-        given = resize(self.previous.to(coarse.dtype), (coarse.shape[2], coarse.shape[3]))
-        return torch.where(given.isnan(), coarse, given)
+        def draw(
+            begins: bool, truth: npt.NDArray[np.int8], click: Click, rng: np.random.Generator
+        ) -> tuple[GivenMask | None, Click]:
+            return draw_given(truth, click, rng) if begins else (None, click)
 
-
-def _draw_previous(
-    share: float, truth: npt.NDArray[np.int8], click: Click, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.bool_] | None, Click]:
-    if rng.random() >= share:
-        return None, click
-    mask = faulty_mask(truth == 1, rng)
-    on_error = next_click(mask, truth, rng) if rng.random() < 0.5 else None
-    return mask, on_error or click
+        given, clicks = zip(*pool.map(draw, begun, truths, self.first_clicks, rngs), strict=True)
+        return self._replace(given=given, first_clicks=list(clicks))
 
 
 def losses_after_last(
@@ -180,14 +166,19 @@ def backward_after_each(
     size, truth = (label.shape[2], label.shape[3]), label.float()
     image = model.normalise(batch.image)
     clicks = [[click] for click in batch.first_clicks]
-    points = stack_clicks(clicks, image.device)
+    # A step may be taken anew from its batch: the given masks, which the clicks change, are copied.
+    given = [None if mask is None else replace(mask) for mask in batch.given] or [None] * len(clicks)
+    shown = [
+        [click] if mask is None else [mask.middle]
+        for mask, click in zip(given, batch.first_clicks, strict=True)
+    ]
     with autocast():
-        first = model.encode(image, points)
+        first = model.encode(image, stack_clicks(shown, image.device))
     figures = _first_stage_losses(first, label, weights)
     # In single precision at least: several clicks' gradients are added up here.
     features = first.features.detach()
     features = features.to(torch.promote_types(features.dtype, torch.float32)).requires_grad_()
-    previous = batch.first_masks(first.coarse.detach())
+    previous = with_given(first.coarse.detach(), given, clicks)
     least = soft_iou_loss(resize(previous.float(), size), truth) if weights.worse else None
     mask: Tensor | None = None
     losses: list[Tensor] = []
@@ -195,7 +186,8 @@ def backward_after_each(
     for count in range(extra_clicks + 1):
         if mask is not None:
             place_next_clicks(clicks, mask, label, rngs, pool, deepest_share=deepest_share)
-            points = stack_clicks(clicks, image.device)
+            previous = with_given(previous, given, clicks)
+        points = stack_clicks(head_clicks(given, clicks), image.device)
         is_graded = count in graded
         model.refiner.train(was_training and is_graded)
         with torch.set_grad_enabled(is_graded), autocast():
@@ -205,7 +197,7 @@ def backward_after_each(
             loss = corrected_loss(corrected, least, points, truth, weights) / len(graded)
             (share * loss).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
-        previous, mask = logits.detach(), corrected.detach()
+        previous, mask = logits.detach(), take_changes(corrected.detach(), given, clicks)
         if least is not None:
             least = torch.minimum(least, soft_iou_loss(mask, truth))
     assert mask is not None  # noqa: S101 - there is at least one click

@@ -94,12 +94,13 @@ def test_image_and_label_stay_together(given_scenes, scene_of, flip):
     assert chosen == {1, 2, 3}
 
 
-def test_a_share_of_the_pictures_is_degraded_and_stays_with_its_label(given_scenes, scene_of):
+@pytest.mark.parametrize("share", ["degraded_share", "faint_share"])
+def test_a_share_of_the_pictures_is_made_worse_and_stays_with_its_label(given_scenes, scene_of, share):
     source = given_scenes(scene_of(blocks(), is_ct=True))
     plain = TrainingSamples(source, PLAIN, 3)
     changed = 0
     for i in range(60):
-        sample = TrainingSamples(source, replace(PLAIN, degraded_share=0.5), 3)[i]
+        sample = TrainingSamples(source, replace(PLAIN, **{share: 0.5}), 3)[i]
         np.testing.assert_array_equal(sample.label, plain[i].label)
         changed += not np.array_equal(sample.image, plain[i].image)
     assert 15 <= changed <= 45

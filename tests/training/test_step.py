@@ -10,10 +10,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from isegm.geometry import Click
+from isegm.inference.predictor import Predictor
+from isegm.inference.propagation import anchors
 from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.build import PRESETS, build_model
 from isegm.model.emc_click import EMCClickState
 from isegm.training.crops import TrainingSample
+from isegm.training.given_masks import GivenMask
 from isegm.training.losses import (
     LossWeights,
     corrected_loss,
@@ -31,6 +34,7 @@ from isegm.training.step import (
     simulate_clicks,
     stack_clicks,
 )
+from tests.training.small_run import freeze
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -410,39 +414,80 @@ def test_some_pictures_begin_with_a_faulty_mask_and_a_click_on_its_error(pool):
         begun = batch.with_previous_masks(0.6, rngs(seed=seed), pool)
         again = batch.with_previous_masks(0.6, rngs(seed=seed), pool)
         assert begun.first_clicks == again.first_clicks
-        coarse = torch.full((2, 1, 24, 32), 0.25)
-        first = begun.first_masks(coarse)
-        assert first.shape == coarse.shape
-        for picture in range(2):
+        for picture, given in enumerate(begun.given or (None, None)):
             click, truth = begun.first_clicks[picture], batch.label[picture, 0]
-            given = None if begun.previous is None else begun.previous[picture, 0]
-            if given is None or given.isnan().all():
-                assert torch.equal(first[picture], coarse[picture])
+            if given is None:
                 assert click == batch.first_clicks[picture]
                 seen.add("none")
                 continue
-            assert set(given.unique().tolist()) <= {-5.0, 5.0}
-            assert first[picture].abs().max().item() == pytest.approx(5)
-            mask = given > 0
+            np.testing.assert_array_equal(given.mask, again.given[picture].mask)
+            assert given.mask[given.middle.row, given.middle.col]
             if click == batch.first_clicks[picture]:
                 seen.add("its own click")
             else:
-                assert mask[click.row, click.col].item() != click.positive
+                assert given.mask[click.row, click.col] != click.positive
                 assert truth[click.row, click.col].item() == click.positive
                 seen.add(click.positive)
     assert seen == {"none", "its own click", True, False}
 
 
-def test_the_head_begins_with_the_mask_that_is_given(untrained, pool, monkeypatch):
+def test_a_given_mask_is_corrected_as_a_predictor_corrects_it(untrained, pool, monkeypatch):
+    """The network is asked the same, click after click, and the mask comes out the same."""
     batch, model = batch_of(), copy.deepcopy(untrained())
-    previous = torch.full((2, 1, 48, 64), torch.nan).double()
-    previous[1] = -5.0
-    correct, asked = model.correct, []
+    image = (255 * batch.image[1:]).round()
+    batch = batch._replace(image=torch.cat([batch.image[:1], image / 255]))
+    mask = np.zeros((48, 64), np.bool_)
+    mask[3:22, 10:40] = True
+    given = GivenMask(mask.copy(), anchors(mask, ())[0])
+    clicks = [Click(37, 45, True), Click(12, 37, False), Click(35, 33, True)]
+    batch = batch._replace(given=(None, given), first_clicks=[batch.first_clicks[0], clicks[0]])
+
+    def place(placed, *_, **__):
+        placed[0].append(batch.first_clicks[0])
+        placed[1].append(clicks[len(placed[1])])
+
+    encoded, corrected, changed = [], [], []
+    encode, correct, change = model.encode, model.correct, GivenMask.change
+    monkeypatch.setattr(model, "encode", lambda *inputs: encoded.append(inputs) or encode(*inputs))
+    monkeypatch.setattr(model, "correct", lambda *inputs: corrected.append(inputs) or correct(*inputs))
     monkeypatch.setattr(
-        model, "correct", lambda *inputs: asked.append(inputs[2].previous) or correct(*inputs)
+        GivenMask, "change", lambda self, *args: change(self, *args) or changed.append(self.mask)
     )
-    for given in (None, previous):
-        backward_after_each(model, batch._replace(previous=given), 0, {0}, rngs(), pool, PUBLISHED)
-    assert asked[1].shape == (2, 1, 12, 16)
-    assert torch.equal(asked[1][0], asked[0][0])
-    torch.testing.assert_close(asked[1][1], torch.full((1, 12, 16), -5.0).double())
+    monkeypatch.setattr("isegm.training.step.place_next_clicks", place)
+    freeze(model)
+    backward_after_each(model, batch, 2, {2}, rngs(), pool, PUBLISHED)
+    np.testing.assert_array_equal(given.mask, mask)  # the batch's own is left as it was
+
+    predictor = Predictor(model.eval(), size=48, flip=False)
+    asked = Asked(predictor.network)
+    predictor.network = asked
+    predictor.set_image(image[0].permute(1, 2, 0).numpy().astype(np.uint8), mask)
+    assert len(corrected) == len(changed) == 3
+    for count, click in enumerate(clicks):
+        predictor.click(click.row, click.col, positive=click.positive)
+        points, previous = asked.corrected[-1]
+        _, its_points, state = corrected[count]
+        n = its_points.shape[1] // 2
+        its_own = its_points[1].view(2, n, 3)[:, : points.shape[1] // 2].reshape(points.shape)
+        torch.testing.assert_close(its_own, points.to(its_own))
+        torch.testing.assert_close(state.previous[1].float(), previous[0].float(), atol=1e-4, rtol=0)
+        np.testing.assert_array_equal(changed[count], predictor.mask)
+    torch.testing.assert_close(encoded[0][1][1, :1], asked.encoded[0][0, :1].to(encoded[0][1]))
+
+
+class Asked:
+    """A network that keeps what it is asked."""
+
+    def __init__(self, network):
+        self.network, self.encoded, self.corrected = network, [], []
+
+    def __getattr__(self, name):
+        return getattr(self.network, name)
+
+    def encode(self, image, points):
+        self.encoded.append(points)
+        return self.network.encode(image, points)
+
+    def correct(self, points, encoded, previous):
+        self.corrected.append((points, previous))
+        return self.network.correct(points, encoded, previous)

@@ -304,7 +304,7 @@ def test_every_part_of_the_light_networks_recipe_takes_part(data, tmp_path, monk
     seen = []
 
     def watch(model, batch, extra_clicks, graded, *others, **settings):
-        seen.append((tuple(batch.image.shape[2:]), batch.previous is not None, extra_clicks, graded))
+        seen.append((tuple(batch.image.shape[2:]), any(batch.given), extra_clicks, graded))
         return backward(model, batch, extra_clicks, graded, *others, **settings)
 
     backward = trainer_module.backward_after_each

@@ -103,15 +103,6 @@ class Pixels:
         part = self.values[index]
         return np.ascontiguousarray(part) if window is None else apply_window(part, window)
 
-    def voxel(self, z: int, y: int, x: int) -> tuple[int, int, int]:
-        """The volume's voxel of a place in the stack."""
-        place = [0, 0, 0]
-        rows, columns = self.shape[1:]
-        place[self.plan.axis] = z
-        place[self.plan.row_axis] = rows - 1 - y if self.plan.flip_rows else y
-        place[self.plan.col_axis] = columns - 1 - x if self.plan.flip_cols else x
-        return place[0], place[1], place[2]
-
 
 def find_cases(
     paths: Sequence[Path], masks: Path | None = None, series: str | None = None

@@ -7,18 +7,14 @@ import torch
 
 from isegm.datasets.labelled_volumes import VolumeSample
 from isegm.distributed import Processes
-from isegm.errors import SettingError
 from isegm.evaluation.figures import format_volume_table
-from isegm.evaluation.journal import Digests, digest_samples
 from isegm.evaluation.plan import BASELINE, VolumeEvaluation
 from isegm.evaluation.protocol import VolumeProtocol
-from isegm.evaluation.provenance import describe_run
-from isegm.evaluation.run import Evaluated, RunningEvaluation, check_unused
+from isegm.evaluation.run import Evaluated, RunningEvaluation, check_plan
 from isegm.evaluation.volume_loop import VolumeMasks, evaluate_slice_by_slice, evaluate_volume
 from isegm.evaluation.volume_output import VolumeRunFolder
 from isegm.evaluation.window_check import WindowReport, report_windows, trained_windows
-from isegm.evaluation.workers import Method, Progress, samples_at_once
-from isegm.inference.load import check_file, load_network
+from isegm.evaluation.workers import Method, Progress
 from isegm.inference.network import Network
 from isegm.inference.predictor import Predictor
 from isegm.inference.propagating import PropagatingSegmenter
@@ -50,34 +46,12 @@ def evaluate_volumes(
         KeyboardInterrupt: Ctrl-C came. What is done is kept.
     """
     protocol = evaluation.protocol
-    names = evaluation.names
-    for name in names:
-        if names.count(name) > 1:
-            raise SettingError("checkpoint", f"two results would be called {name}; give other names")
-    folder = VolumeRunFolder(evaluation.folder, by_checkpoint=len(names) > 1)
-    if processes.rank == 0:  # when the others look, it may have begun to write
-        check_unused(folder, evaluation)
-    for checkpoint in evaluation.checkpoints[1:]:
-        check_file(checkpoint.path)
+    folder = VolumeRunFolder(evaluation.folder, by_checkpoint=len(evaluation.names) > 1)
+    check_plan(evaluation, folder, processes)
     windows = _check_windows(evaluation)
-    digests: Digests = {}
-    about: dict[str, Any] = {}
-    if processes.rank == 0:
-        digests = digest_samples(evaluation.datasets)
-        about = windows.added_to(describe_run(evaluation, device, processes, 1, digests))
-        described = zip(about["datasets"], evaluation.datasets, strict=True)
-        about["datasets"] = [row | dataset.settings for row, dataset in described]
-    with RunningEvaluation(evaluation, folder, processes, about, digests, show) as run:
+    with RunningEvaluation(evaluation, folder, device, processes, windows, show) as run:
         for checkpoint in evaluation.checkpoints:
-            network = load_network(
-                checkpoint.path,
-                device=device,
-                backend=protocol.backend,
-                precision=protocol.precision,
-                threads=1,
-                at_once=samples_at_once(device, processes),
-                compiled=evaluation.compiled,
-            )
+            network = run.load(checkpoint)
             methods: list[Method[Any, Any, Any]] = []
             if evaluation.propagates:
                 methods.append(propagating_method(network, protocol, device))
@@ -88,11 +62,7 @@ def evaluate_volumes(
         if evaluation.baseline:
             run.measure(BASELINE, BASELINE, baseline_method(protocol))
     lines = [format_volume_table(run.rows), *windows.lines()]
-    lines.append(f"Table, figures, masks and pictures are in {evaluation.folder}")
-    text = "\n".join(lines) if processes.rank == 0 else ""
-    samples = processes.from_first(sum(row.samples for row in run.rows), "how it ended")
-    problems = processes.from_first([line for row in run.rows for line in row.problems], "how it ended")
-    return Evaluated(text, samples, problems)
+    return run.ended([*lines, f"Table, figures, masks and pictures are in {evaluation.folder}"])
 
 
 def propagating_method(

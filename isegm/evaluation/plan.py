@@ -3,7 +3,7 @@
 import datetime
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,11 @@ class Plan(ABC):
     def draws(self) -> bool:
         """Whether pictures are drawn of every sample."""
 
+    @property
+    def dataset_settings(self) -> Mapping[str, Mapping[str, str]]:
+        """What decides besides its files what a data set's samples are, by the data set's name."""
+        return {}
+
     def most_clicks(self, model: str) -> int:  # noqa: ARG002 - of pictures it is the same for all
         """The largest number of clicks that a method places on a sample."""
         return self.protocol.n_clicks
@@ -128,6 +133,11 @@ class VolumeEvaluation(Plan):
     def draws(self) -> bool:
         """Volumes are always drawn."""
         return True
+
+    @property
+    def dataset_settings(self) -> Mapping[str, Mapping[str, str]]:
+        """Labels and window of each organ, and how its DICOM series are read."""
+        return {dataset.name: dataset.settings for dataset in self.datasets}
 
     def names_of(self, checkpoint: Checkpoint) -> list[str]:
         """The names that a network's results are kept by: of propagated clicks, and slice by slice."""

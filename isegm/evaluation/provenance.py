@@ -47,6 +47,7 @@ def describe_run(
                 "name": dataset.name,
                 "samples": len(dataset),
                 "sha256": digest_dataset(digests[dataset.name]),
+                **plan.dataset_settings.get(dataset.name, {}),
             }
             for dataset in plan.datasets
         ],

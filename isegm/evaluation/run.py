@@ -2,20 +2,32 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from isegm.datasets import SampleSet
 from isegm.distributed import Processes
-from isegm.errors import InputError
+from isegm.errors import InputError, SettingError
 from isegm.evaluation.figures import Figures, figures_of
-from isegm.evaluation.journal import Digests, JournalEntry, JournalWriter
+from isegm.evaluation.journal import Digests, JournalEntry, JournalWriter, digest_samples
 from isegm.evaluation.output import RunFolder
-from isegm.evaluation.plan import Plan
-from isegm.evaluation.provenance import identity_of
+from isegm.evaluation.plan import BASELINE, Checkpoint, Plan
+from isegm.evaluation.provenance import describe_run, identity_of
 from isegm.evaluation.record import Job, SampleFailure, SampleRecord, SampleResult
-from isegm.evaluation.workers import NOT_ENOUGH_MEMORY, Method, Progress, Task, evaluate_dataset
+from isegm.evaluation.window_check import WindowReport
+from isegm.evaluation.workers import (
+    NOT_ENOUGH_MEMORY,
+    Method,
+    Progress,
+    Task,
+    evaluate_dataset,
+    samples_at_once,
+)
+from isegm.inference.load import check_file, load_network
+from isegm.inference.network import Network
 from isegm.storage import sha256
 from isegm.wording import counted
 
@@ -53,12 +65,25 @@ class FolderInUse(InputError):  # noqa: N818 - it says what is wrong
         self.resumable = resumable
 
 
-def check_unused(folder: RunFolder[Any, Any], plan: Plan) -> None:
-    """Refuse a folder that holds an evaluation, unless that is to be resumed or replaced.
+def check_plan(plan: Plan, folder: RunFolder[Any, Any], processes: Processes) -> None:
+    """Refuse a plan that cannot be carried out, before anything is computed.
 
     Raises:
-        FolderInUse: It holds one.
+        FolderInUse: The folder holds an evaluation, which is neither to be resumed nor to be replaced.
+        InputError: Two results would have one name, or a checkpoint cannot be used.
     """
+    if plan.names.count(BASELINE) > 1:
+        raise SettingError("baseline", f"a checkpoint is called {BASELINE}, too; give it another name")
+    for name in plan.names:
+        if plan.names.count(name) > 1:
+            raise SettingError("checkpoint", f"two results would be called {name}; give other names")
+    if processes.rank == 0:  # when the others look, it may have begun to write
+        _check_unused(folder, plan)
+    for checkpoint in plan.checkpoints[1:]:
+        check_file(checkpoint.path)  # a bad file is told now, not after hours of work on the first
+
+
+def _check_unused(folder: RunFolder[Any, Any], plan: Plan) -> None:
     if not folder.holds_results() or plan.replace:
         return
     if not plan.resume:
@@ -74,6 +99,15 @@ class RunningEvaluation:
     Nothing is written before the first data set begins: a checkpoint that cannot be used leaves an earlier
     evaluation as it was.
 
+    Args:
+        plan: What is evaluated.
+        folder: Where its files go.
+        device: The device that this process computes on.
+        processes: The run's processes.
+        windows: The CT windows of data and networks.
+        show: Is given the progress several times a second, in process 0.
+        batch: Samples whose clicks are computed in one batch.
+
     Attributes:
         rows: The figures of what is done; none in other processes than the first.
     """
@@ -82,19 +116,25 @@ class RunningEvaluation:
         self,
         plan: Plan,
         folder: RunFolder[Any, Any],
+        device: torch.device,
         processes: Processes,
-        about: Mapping[str, Any],
-        digests: Digests,
+        windows: WindowReport,
         show: Callable[[Progress], None],
+        batch: int = 1,
     ) -> None:
         self.rows: list[Figures] = []
         self._plan = plan
         self._folder = folder
+        self._device = device
         self._processes = processes
-        self._about = about
-        self._digests = digests
         self._show = show
+        self._batch = batch
         self._first = processes.rank == 0
+        self._digests: Digests = {}
+        self._about: dict[str, Any] = {}
+        if self._first:
+            self._digests = digest_samples(plan.datasets)
+            self._about = windows.added_to(describe_run(plan, device, processes, batch, self._digests))
         self._writer: JournalWriter | None = None
         self._open = contextlib.ExitStack()
 
@@ -103,6 +143,35 @@ class RunningEvaluation:
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+    def load(self, checkpoint: Checkpoint) -> Network:
+        """Load a network as the plan says.
+
+        Raises:
+            InputError: It cannot be used.
+        """
+        protocol = self._plan.protocol
+        return load_network(
+            checkpoint.path,
+            device=self._device,
+            backend=protocol.backend,
+            precision=protocol.precision,
+            threads=1 if self._batch == 1 else None,
+            at_once=samples_at_once(self._device, self._processes),
+            compiled=self._plan.compiled,
+        )
+
+    def ended(self, lines: Sequence[str]) -> Evaluated:
+        """The outcome in every process, when everything is measured.
+
+        Args:
+            lines: What people are to read; only process 0's count.
+        """
+        text = "\n".join(lines) if self._first else ""
+        problems = [line for row in self.rows for line in row.problems]
+        samples = self._processes.from_first(sum(row.samples for row in self.rows), "how it ended")
+        problems = self._processes.from_first(problems, "how it ended")
+        return Evaluated(text, samples, problems)
 
     def measure(self, model: str, preset: str, method: Method[Any, Any, Any]) -> None:
         """Evaluate a network, or the baseline, on every data set, as often as there are simulated users."""

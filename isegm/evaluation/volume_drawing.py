@@ -12,7 +12,7 @@ from isegm.datasets.labelled_volumes import VolumeSample
 from isegm.evaluation.drawing import Picture, draw_contours, view
 from isegm.geometry import Click, VoxelClick
 from isegm.inference.volume_segmenter import VolumeMask
-from isegm.volumes.orientation import INFERIOR_SUPERIOR, SlicePlan, upright
+from isegm.volumes.orientation import AXES, upright
 from isegm.volumes.windowed import read_pictures
 
 SIDE = 360
@@ -45,45 +45,14 @@ def draw_volume(sample: VolumeSample, mask: VolumeMask, clicks: Sequence[VoxelCl
     shown = wrong if wrong.any() else sample.truth
     spacing = np.array(sample.volume.spacing_mm)
     panels = []
-    for plan in planes(sample.volume.affine):
+    for plan in (upright(sample.volume.affine, axis) for axis in AXES):
         index = int(shown.sum(axis=tuple({0, 1, 2} - {plan.axis})).argmax())
-        here = [_in_plane(click, plan, mask.shape) for click in clicks if click.voxel[plan.axis] == index]
+        places = [(plan.place(click.voxel, mask.shape), click.positive) for click in clicks]
+        here = [Click(row, col, positive) for (at, row, col), positive in places if at == index]
         picture, truth, drawn = (plan.pictures(array)[index] for array in (grey, sample.truth, mask))
         side = SIDE if plan.axis == axial.axis else SIDE // 2
         panels.append(_draw_plane(picture, truth, drawn, here, spacing[[plan.row_axis, plan.col_axis]], side))
     return np.concatenate([panels[0], np.concatenate(panels[1:])], axis=1)
-
-
-def planes(affine: npt.NDArray[np.float64]) -> tuple[SlicePlan, SlicePlan, SlicePlan]:
-    """The plans of axial, coronal and sagittal pictures, as radiologists look at them.
-
-    Args:
-        affine: (4, 4), as for :func:`isegm.volumes.orientation.upright`.
-    """
-    axial = upright(affine)
-    from_top = bool(affine[INFERIOR_SUPERIOR, axial.axis] > 0)
-    coronal = SlicePlan(
-        axis=axial.row_axis,
-        row_axis=axial.axis,
-        col_axis=axial.col_axis,
-        flip_rows=from_top,
-        flip_cols=axial.flip_cols,
-    )
-    sagittal = SlicePlan(
-        axis=axial.col_axis,
-        row_axis=axial.axis,
-        col_axis=axial.row_axis,
-        flip_rows=from_top,
-        flip_cols=axial.flip_rows,
-    )
-    return axial, coronal, sagittal
-
-
-def _in_plane(click: VoxelClick, plan: SlicePlan, shape: tuple[int, ...]) -> Click:
-    row, col = click.voxel[plan.row_axis], click.voxel[plan.col_axis]
-    row = shape[plan.row_axis] - 1 - row if plan.flip_rows else row
-    col = shape[plan.col_axis] - 1 - col if plan.flip_cols else col
-    return Click(row, col, click.positive)
 
 
 def _draw_plane(

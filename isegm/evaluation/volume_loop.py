@@ -126,7 +126,6 @@ def evaluate_slice_by_slice(
     truths = plan.pictures(sample.truth)
     mask = np.zeros_like(sample.truth)
     masks = plan.pictures(mask)
-    places = plan.pictures(np.arange(sample.truth.size).reshape(sample.truth.shape))
     clicks: list[VoxelClick] = []
     scores: list[float] = []
     seconds: list[float] = []
@@ -148,9 +147,8 @@ def evaluate_slice_by_slice(
                 before.false_positive + counts.false_positive,
                 before.false_negative + counts.false_negative,
             )
-            place = places[index, int(click.row), int(click.col)]
-            i, j, k = (int(at) for at in np.unravel_index(place, sample.truth.shape))
-            clicks.append(VoxelClick(i, j, k, click.positive))
+            voxel = plan.voxel((int(index), int(click.row), int(click.col)), sample.truth.shape)
+            clicks.append(VoxelClick(*voxel, click.positive))
             scores.append(dice(done))
             seconds.append(time.perf_counter() - started)
             started = time.perf_counter()

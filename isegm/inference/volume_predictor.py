@@ -272,7 +272,7 @@ class VolumePredictor:
             ValueError: The voxel is outside the volume, or not three integers.
         """
         at = _voxel(voxel, self.volume.shape)
-        index, row, col = self._place(at)
+        index, row, col = self.plan.place(at, self.volume.shape)
         before = self._object
         after = self._corrected(before, index, Click(row, col, bool(positive)))
         # Nothing has been changed before all is computed: a failure above leaves everything as it was.
@@ -486,16 +486,6 @@ class VolumePredictor:
     @property
     def _object(self) -> _Object:
         return self._objects.get(self._label, _Object())
-
-    def _place(self, voxel: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Where a voxel lies: its slice, and its row and column in the picture."""
-        height, width = self._shape
-        row, col = voxel[self.plan.row_axis], voxel[self.plan.col_axis]
-        return (
-            voxel[self.plan.axis],
-            height - 1 - row if self.plan.flip_rows else row,
-            width - 1 - col if self.plan.flip_cols else col,
-        )
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < self._count:

@@ -44,6 +44,24 @@ class SlicePlan:
         """See a slice, its two axes in the volume's order, as the picture (H, W)."""
         return self.pictures(np.expand_dims(array_slice, self.axis))[0]
 
+    def place(self, voxel: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Where a voxel (i, j, k) of a volume of ``shape`` is seen: its slice, row and column."""
+        row, col = voxel[self.row_axis], voxel[self.col_axis]
+        return (
+            voxel[self.axis],
+            shape[self.row_axis] - 1 - row if self.flip_rows else row,
+            shape[self.col_axis] - 1 - col if self.flip_cols else col,
+        )
+
+    def voxel(self, place: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """The voxel (i, j, k) that is seen at a slice's row and column: the inverse of :meth:`place`."""
+        index, row, col = place
+        voxel = [0, 0, 0]
+        voxel[self.axis] = index
+        voxel[self.row_axis] = shape[self.row_axis] - 1 - row if self.flip_rows else row
+        voxel[self.col_axis] = shape[self.col_axis] - 1 - col if self.flip_cols else col
+        return voxel[0], voxel[1], voxel[2]
+
     def _flip(self, pictures: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return pictures[:, :: -1 if self.flip_rows else 1, :: -1 if self.flip_cols else 1]
 

@@ -251,7 +251,7 @@ def test_the_mask_saved_is_the_mask_seen_in_every_orientation(name, tmp_path, st
     # Voxel by voxel, where the page says it is.
     stack = case.masks.stack(1)
     for z, y, x in np.ndindex(*case.pixels.shape):
-        voxel = case.pixels.voxel(z, y, x)
+        voxel = case.pixels.plan.voxel((z, y, x), voxels.shape)
         assert voxels[voxel] == stack[z, y, x]
         assert volume_values()[voxel] == case.pixels.values[z, y, x]
 

@@ -139,7 +139,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(evaluate_model, workspace, c
 def test_everything_that_does_not_pair_is_listed_before_anything_is_written(
     evaluate_model, workspace, capsys, monkeypatch
 ):
-    monkeypatch.setattr("isegm.evaluation.evaluate.load_network", lambda *_: pytest.fail("too early"))
+    monkeypatch.setattr("isegm.evaluation.run.load_network", lambda *_: pytest.fail("too early"))
     (workspace / "datasets" / "lung" / "masks" / "lung_1.png").unlink()
     (workspace / "datasets" / "liver" / "images" / "liver_0.png").unlink()
     assert evaluate_model.main([*FAST, "--cpu", "--datasets=lung, kidney, liver, absent"]) == 2

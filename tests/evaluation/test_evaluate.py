@@ -9,7 +9,6 @@ import torch
 import isegm
 from isegm.distributed import Processes
 from isegm.errors import InputError
-from isegm.evaluation import evaluate as module
 from isegm.evaluation import run as run_module
 from isegm.evaluation.click_loop import SamplePictures
 from isegm.evaluation.evaluate import evaluate
@@ -78,8 +77,8 @@ def evaluation(tmp_path, monkeypatch):
                 pictures = SamplePictures(mask, mask.astype(np.float32))
                 keeper.keep(index, sample_of(row_of(4), name), result_of([0.9], name), pictures)
 
-    monkeypatch.setattr(module, "check_file", check)
-    monkeypatch.setattr(module, "load_network", load)
+    monkeypatch.setattr(run_module, "check_file", check)
+    monkeypatch.setattr(run_module, "load_network", load)
     monkeypatch.setattr(run_module, "evaluate_dataset", run)
     monkeypatch.setattr("isegm.evaluation.window_check.read_metadata", lambda path: {})
     touch(tmp_path / "a.pth")
@@ -128,7 +127,7 @@ def test_every_network_is_evaluated_on_every_data_set(evaluation, tmp_path):
 
 def test_networks_are_loaded_as_the_settings_say(evaluation, monkeypatch):
     make, events = evaluation
-    monkeypatch.setattr(module, "samples_at_once", lambda *_: 3)
+    monkeypatch.setattr(run_module, "samples_at_once", lambda *_: 3)
     protocol = Protocol(n_clicks=2, precision="bfloat16", backend="openvino")
     evaluate(make(datasets=("lung",), protocol=protocol), CPU, ALONE)
     loaded = [event[1:] for event in events if event[0] == "load"]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from isegm.evaluation.drawing import MASK_COLOUR, POSITIVE_COLOUR, TRUTH_COLOUR
-from isegm.evaluation.volume_drawing import SIDE, draw_volume, planes
+from isegm.evaluation.volume_drawing import SIDE, draw_volume
 from isegm.geometry import VoxelClick
+from isegm.volumes.orientation import AXES, upright
 from tests.evaluation.volumes_by_hand import box, volume_sample
 
 RAS, LAS = np.diag((1.0, 1, 2, 1)), np.diag((-1.0, 1, 2, 1))
@@ -16,8 +17,8 @@ def corner(affine, at):
     volume = np.zeros((2, 2, 2))
     volume[at] = 1
     found = []
-    for plan in planes(affine):
-        pictures = plan.pictures(volume)
+    for axis in AXES:
+        pictures = upright(affine, axis).pictures(volume)
         found.append(tuple(int(place) for place in np.argwhere(pictures)[0][1:]))
     return found
 

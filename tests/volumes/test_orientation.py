@@ -113,6 +113,10 @@ def test_pictures_go_back_where_they_came_from(order, flips):
     np.testing.assert_array_equal(plan.array(pictures), array)
     for index, picture in enumerate(pictures):
         np.testing.assert_array_equal(plan.picture(array.take(index, plan.axis)), picture)
+    for place in np.ndindex(pictures.shape):
+        voxel = plan.voxel(place, array.shape)
+        assert array[voxel] == pictures[place]
+        assert plan.place(voxel, array.shape) == place
     # The same memory: what is drawn into the volume's pictures is drawn into the volume.
     empty = np.zeros(pictures.shape, bool)
     plan.array(empty)[...] = array % 7 == 3

@@ -50,6 +50,7 @@ from isegm.evaluation.journal import Journal
 from isegm.evaluation.output import Wanted
 from isegm.evaluation.plan import (
     GPU_BATCH,
+    Checkpoint,
     Evaluation,
     Plan,
     default_folder,
@@ -84,24 +85,14 @@ def build_parser() -> Parser:
     add("mode", metavar="EMC-Click", help="the method; this is the only one here")
 
     group = parser.add_argument_group("what to evaluate")
+    add_network_options(group)
     add = group.add_argument
-    add(
-        "--checkpoint",
-        metavar="A[,B...]",
-        help=f"files in --model-dir, or paths; .pth may be left out (default: our {DEFAULT_WEIGHTS})",
-    )
-    add("--model-dir", metavar="DIR", type=Path, help="folder of checkpoints (default: config.yml's)")
-    add("--exp-path", metavar="DIR[:PREFIX]", help="a training run below config.yml's EXPS_PATH instead")
     add(
         "--datasets", metavar="A[,B...]", default="", help="data sets of config.yml (default: all that exist)"
     )
-    add("--model-name", metavar="NAME", help="what to call the network in the results")
     add("--baseline", action="store_true", help="evaluate a geodesic segmentation, too: no weights")
-    add("--strict", action="store_true", help="refuse CT in a window that a network was not trained in")
-    add("--config-path", metavar="FILE", type=Path, help="default: ./config.yml, else the repository's")
 
-    group = parser.add_argument_group("how")
-    add = group.add_argument
+    add = parser.add_argument_group("how").add_argument
     add("--eval-mode", default=Protocol.eval_mode, help=f"{EVAL_MODES} (default: %(default)s)")
     add("--n-clicks", type=int, default=Protocol.n_clicks, help="at most (default: %(default)s)")
     add("--min-n-clicks", type=int, default=Protocol.min_n_clicks, help="at least (default: %(default)s)")
@@ -148,6 +139,21 @@ def build_parser() -> Parser:
     add("--vis", action="store_true", help="save pictures of masks and clicks, and probability maps")
     add("--vis-path", metavar="DIR", type=Path, help="where to (default: vis/ in --logs-path)")
     return parser
+
+
+def add_network_options(group: Options) -> None:
+    """Add the options that say which networks are evaluated."""
+    add = group.add_argument
+    add(
+        "--checkpoint",
+        metavar="A[,B...]",
+        help=f"files in --model-dir, or paths; .pth may be left out (default: our {DEFAULT_WEIGHTS})",
+    )
+    add("--model-dir", metavar="DIR", type=Path, help="folder of checkpoints (default: config.yml's)")
+    add("--exp-path", metavar="DIR[:PREFIX]", help="a training run below config.yml's EXPS_PATH instead")
+    add("--model-name", metavar="NAME", help="what to call the network in the results")
+    add("--strict", action="store_true", help="refuse CT in a window that a network was not trained in")
+    add("--config-path", metavar="FILE", type=Path, help="default: ./config.yml, else the repository's")
 
 
 def add_place_options(parser: Parser) -> Options:
@@ -220,13 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--batch-size: must be at least 1, not {args.batch_size}")
     restarted = check_run(args)
     config = find_config(args.config_path)
-    checkpoints = find_checkpoints(
-        checkpoint_names(args.checkpoint, args.exp_path, config),
-        args.model_dir or config.places.get(MODELS_KEY, Path()),
-        args.model_name,
-    )
-    if args.checkpoint is None and args.exp_path is None and launched_as()[0] == 0:
-        print_line(f"no --checkpoint: using {checkpoints[0].path}")
+    checkpoints = checkpoints_of(args, config)
     datasets = open_datasets(names(args.datasets), config)
 
     def plan_in(folder: Path) -> Evaluation:
@@ -421,12 +421,23 @@ def tidy_arguments(argv: Sequence[str]) -> list[str]:
     return tidy
 
 
-def checkpoint_names(checkpoint: str | None, exp_path: str | None, config: Config) -> list[str]:
-    """The checkpoints to evaluate, by name or by training run; else the project's own.
+def checkpoints_of(args: argparse.Namespace, config: Config) -> list[Checkpoint]:
+    """The checkpoints to evaluate, by name or by training run; else the project's own, as process 0 says.
 
     Raises:
-        InputError: They were named both ways at once, or by an empty list, or the project's own are missing.
+        InputError: They were named both ways at once, or by an empty list, or a file is missing.
     """
+    found = find_checkpoints(
+        _checkpoint_names(args.checkpoint, args.exp_path, config),
+        args.model_dir or config.places.get(MODELS_KEY, Path()),
+        args.model_name,
+    )
+    if args.checkpoint is None and args.exp_path is None and launched_as()[0] == 0:
+        print_line(f"no --checkpoint: using {found[0].path}")
+    return found
+
+
+def _checkpoint_names(checkpoint: str | None, exp_path: str | None, config: Config) -> list[str]:
     if exp_path is not None and checkpoint is not None:
         raise InputError("--exp-path: cannot go with --checkpoint; give one of them")
     if exp_path is not None:

@@ -20,21 +20,21 @@ from pathlib import Path
 
 from isegm.commands.command_line import Parser, add_dicom_options, command, print_line, shield_negative_levels
 from isegm.commands.evaluate import (
+    add_network_options,
     add_output_options,
     add_place_options,
     check_run,
-    checkpoint_names,
+    checkpoints_of,
     device_of,
     run_together,
     tidy_arguments,
 )
 from isegm.commands.extract import parse_labels
-from isegm.commands.places import DEFAULT_WEIGHTS, find_config
-from isegm.config import MODELS_KEY
+from isegm.commands.places import find_config
 from isegm.datasets.dataset import DatasetProblems
 from isegm.distributed import join_processes, launched_as
 from isegm.errors import InputError
-from isegm.evaluation.plan import VolumeEvaluation, default_folder, find_checkpoints
+from isegm.evaluation.plan import VolumeEvaluation, default_folder
 from isegm.evaluation.protocol import VolumeProtocol
 from isegm.inference.precision import PRECISIONS, resolve_precision
 from isegm.volumes.organs import ORGANS, find_organ
@@ -56,18 +56,9 @@ def build_parser() -> Parser:
     add("--images", type=Path, help="image volumes of the one set, a folder or one volume")
     add("--labels", nargs="+", default=[], metavar="VALUE", help="label values that are the one organ")
     add("--window", help=f"{', '.join(WINDOWS)}, or level,width in HU, of the one set (default: the organ's)")
-    add(
-        "--checkpoint",
-        metavar="A[,B...]",
-        help=f"files in --model-dir, or paths; .pth may be left out (default: our {DEFAULT_WEIGHTS})",
-    )
-    add("--model-dir", metavar="DIR", type=Path, help="folder of checkpoints (default: config.yml's)")
-    add("--exp-path", metavar="DIR[:PREFIX]", help="a training run below config.yml's EXPS_PATH instead")
-    add("--model-name", metavar="NAME", help="what to call the network in the results")
+    add_network_options(group)
     add("--baseline", action="store_true", help="evaluate a 3D geodesic segmentation, too: no weights")
     add("--no-slice-by-slice", action="store_true", help="leave out what clicking on every slice costs")
-    add("--strict", action="store_true", help="refuse CT in a window that a network was not trained in")
-    add("--config-path", metavar="FILE", type=Path, help="default: ./config.yml, else the repository's")
 
     usual = VolumeProtocol()
     add = parser.add_argument_group("how").add_argument
@@ -143,13 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if problems:
         raise DatasetProblems(problems)
     config = find_config(args.config_path)
-    checkpoints = find_checkpoints(
-        checkpoint_names(args.checkpoint, args.exp_path, config),
-        args.model_dir or config.places.get(MODELS_KEY, Path()),
-        args.model_name,
-    )
-    if args.checkpoint is None and args.exp_path is None and launched_as()[0] == 0:
-        print_line(f"no --checkpoint: using {checkpoints[0].path}")
+    checkpoints = checkpoints_of(args, config)
 
     with join_processes(device, timeout=args.timeout) as processes:
         wanted = args.logs_path or default_folder(checkpoints, "volumes", config)

@@ -6,9 +6,8 @@ The contract. All is below ``/<token>/``; anything else is answered with 404, an
 GET     ``/``, ``/page/<file>``                 the page
 GET     ``/api/session``                        cases with what is done, presets of windows
 POST    ``/api/cases/<n>/open``                 lease a case to a tab and read it; 202 until it is read
-GET     ``/api/cases/<n>/pixels/<view>/<i>``    a picture's values, little-endian, row by row
-GET     ``/api/cases/<n>/masks/<view>/<i>``     a picture's masks and clicks: a *frame*
-GET     ``/api/cases/<n>/whole/<view>/<i>``     both in one answer, the values last
+GET     ``/api/cases/<n>/pictures/<view>/<i>``  a picture's masks and clicks: a *frame*; with ``values=yes``
+                                                its values behind it, little-endian, row by row
 GET     ``/api/cases/<n>/state``                all else that is shown; ``since`` tells what is known
 POST    ``/api/cases/<n>/actions``              one action; the answer is a frame with the state in it
 ======  ======================================  ========================================================
@@ -49,9 +48,9 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -59,6 +58,7 @@ from typing import Any
 import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -81,17 +81,12 @@ LEASE_SECONDS = 12.0
 MOST_BODY = 1 << 20
 """Bytes of a request: a stroke of a brush over a picture of 2896 x 2896 pixels fits."""
 
-PAGE_FILES = {
-    "page.css": "text/css",
-    **{
-        f"{name}.js": "text/javascript"
-        for name in ("main", "api", "state", "geometry", "rendering", "input", "panels")
-    },
-}
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
@@ -109,17 +104,16 @@ class _Refused(Exception):  # noqa: N818 - an answer, not an error
         self.status, self.content = status, {"error": said, **more}
 
 
+@dataclass
 class _Job:
     """A propagation under way."""
 
-    def __init__(self, case: int, number: int) -> None:
-        self.case, self.number = case, number
-        self.done, self.total = 0, 0
-        self.cancelled = threading.Event()
-        self.outcome = ""
-
-    def progress(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
+    case: int
+    number: int
+    done: int = 0
+    total: int = 0
+    outcome: str = ""
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
     def as_json(self) -> dict[str, Any]:
         return {"number": self.number, "done": self.done, "total": self.total, "outcome": self.outcome}
@@ -149,24 +143,26 @@ class Server:
         self._job: _Job | None = None
         self._propagation: Future[None] | None = None  # known to the thread of actions alone
         self._wanted: object = None
+        page = files("isegm.annotate").joinpath("page")
+        self._files = {file.name: file.read_bytes() for file in page.iterdir()}
         routes = [
             Route("/", self._page),
             Route("/page/{file}", self._page),
             Route("/api/session", self._describe_session),
             Route("/api/cases/{case:int}/open", self._open, methods=["POST"]),
-            Route("/api/cases/{case:int}/pixels/{view}/{index:int}", self._pixels),
-            Route("/api/cases/{case:int}/masks/{view}/{index:int}", self._masks),
-            Route("/api/cases/{case:int}/whole/{view}/{index:int}", self._whole),
+            Route("/api/cases/{case:int}/pictures/{view}/{index:int}", self._picture),
             Route("/api/cases/{case:int}/state", self._state),
             Route("/api/cases/{case:int}/actions", self._act, methods=["POST"]),
         ]
-        inner = Starlette(routes=[Route(r.path, _answered(r.endpoint), methods=r.methods) for r in routes])
-        self.app: ASGIApp = _Guard(inner, token, hosts)
+        said = dict.fromkeys((_Refused, ValueError, OSError, Exception), _say)
+        self.app: ASGIApp = _Guard(Starlette(routes=routes, exception_handlers=said), token, hosts)
 
     def begin_reading(self, index: int) -> Future[Case]:
-        """Read a case in a thread of its own, if it is not read already."""
+        """Read a case in a thread of its own, unless it is open or being read."""
         future = self._opening.get(index)
-        if future is None or (future.done() and future.exception() is not None):
+        if future is None or (
+            future.done() and (future.exception() or future.result() not in self.session.opened())
+        ):
             self._progress[index] = 0.0
             tell = functools.partial(self._progress.__setitem__, index)
             future = self._opening[index] = self._reading.submit(self.session.open, index, tell)
@@ -174,8 +170,7 @@ class Server:
 
     def save_all(self) -> list[Path]:
         """Save what is open and not saved, and the clicks; for when the server ends."""
-        if self._job is not None:
-            self._job.cancelled.set()
+        self._cancel()
         self._actions.shutdown(wait=True)
         self._propagating.shutdown(wait=True)
         written = [
@@ -189,15 +184,10 @@ class Server:
     # -- the page
 
     async def _page(self, request: Request) -> Response:
-        name = request.path_params.get("file")
-        if name is None:
-            kind, name = "text/html", "page.html"
-        elif name in PAGE_FILES:
-            kind = PAGE_FILES[name]
-        else:
+        name = request.path_params.get("file", "page.html")
+        if name not in self._files:
             raise _Refused(404, "there is no such file")
-        content = files("isegm.annotate").joinpath("page", name).read_bytes()
-        return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+        return Response(self._files[name], media_type=_KINDS[Path(name).suffix])
 
     async def _describe_session(self, _: Request) -> Response:
         statuses = await run_in_threadpool(
@@ -217,25 +207,17 @@ class Server:
     async def _open(self, request: Request) -> Response:
         index, body = self._index(request), await _body(request)
         tab = _tab(body)
-        holder, seen = self._leases.get(index, ("", 0.0))
-        if body.values.get("release") is True:
-            if holder == tab:
-                del self._leases[index]
-            return JSONResponse({})
-        if (
-            holder not in ("", tab)
-            and time.monotonic() - seen < LEASE_SECONDS
-            and not body.values.get("take")
-        ):
-            raise _Refused(409, "this case is open in another tab or window", lease="other")
+        if not body.values.get("take"):
+            self._lease(index, tab)
         self._leases = {other: lease for other, lease in self._leases.items() if lease[0] != tab}
+        if body.values.get("release") is True:
+            return JSONResponse({})
         self._leases[index] = tab, time.monotonic()
         future = self.begin_reading(index)
-        if not future.done():
-            await asyncio.wait([_watched(future)], timeout=0.1)
+        await run_in_threadpool(wait, [future], 0.1)
         if not future.done():
             return JSONResponse({"loading": self._progress.get(index, 0.0)}, 202)
-        case = await self._case(request)
+        case = future.result()
         pixels = case.pixels
         views = {name: {**_plan(view.plan), "sides": view.sides} for name, view in pixels.views.items()}
         volume = pixels.volume and {"shape": pixels.volume.shape, **_plan(pixels.plan)}
@@ -254,28 +236,20 @@ class Server:
         }
         return JSONResponse(described)
 
-    async def _pixels(self, request: Request) -> Response:
+    async def _picture(self, request: Request) -> Response:
         case = await self._case(request)
-        content = await run_in_threadpool(_values, case, *_picture(case, request))
-        return Response(content, media_type="application/octet-stream")
-
-    async def _masks(self, request: Request) -> Response:
-        case = await self._case(request)
-        view, index = _picture(case, request)
-        return await run_in_threadpool(_frame, case, view, index, {})
-
-    async def _whole(self, request: Request) -> Response:
-        case = await self._case(request)
-        view, index = _picture(case, request)
-        return await run_in_threadpool(lambda: _frame(case, view, index, {}, _values(case, view, index)))
+        view, index = request.path_params["view"], request.path_params["index"]
+        if not _is_picture(case, view, index):
+            raise _Refused(404, "there is no such picture")
+        with_values = request.query_params.get("values") == "yes"
+        return await run_in_threadpool(_frame, case, view, index, with_values=with_values)
 
     async def _state(self, request: Request) -> Response:
         index, case = self._index(request), await self._case(request)
         tab = request.query_params.get("tab", "")
-        holder, seen = self._leases.get(index, ("", 0.0))
-        now = time.monotonic()
-        if tab and (holder == tab or now - seen >= LEASE_SECONDS):
-            self._leases[index] = tab, now
+        if tab:
+            with contextlib.suppress(_Refused):
+                self._lease(index, tab)
         since, number = (_integer(request.query_params.get(key, "0")) for key in ("since", "label"))
         return JSONResponse(await run_in_threadpool(self._state_of, index, case, tab, since, number))
 
@@ -283,42 +257,40 @@ class Server:
         index, body = self._index(request), await _body(request)
         case = await self._case(request)
         tab = _tab(body)
-        if self._leases.get(index, ("", 0.0))[0] != tab:
-            raise _Refused(409, "this case is open in another tab or window", lease="other")
-        self._leases[index] = tab, time.monotonic()
+        self._lease(index, tab)
         do, number = body.text("do"), body.integer("label", 0, MOST_NUMBER, 0)
         moved = None
         if do == "label":
-            await run_in_threadpool(self._change_label, number, body)
+            keys = body.values.keys() & {"name", "colour", "hidden", "locked"}
+            changes = {key: body.values[key] for key in keys}
+            await run_in_threadpool(functools.partial(self.session.change_label, number, **changes))
         elif do == "set":
             await run_in_threadpool(case.set, body.text("key"), body.text("value"))
         elif do == "cancel":
-            if self._job is not None:
-                self._job.cancelled.set()
+            self._cancel()
         elif do == "prepare":
             self._prepare(case, body)
         elif do == "propagate":
             self._propagate(index, case, number)
         elif do == "save":
             await asyncio.wrap_future(self._actions.submit(self._save, case))
-        elif do in _ACTIONS:
-            if self._job is not None:
-                self._job.cancelled.set()
+        elif do in CHANGES:
+            self._cancel()
 
-            def action() -> int | None:
+            def change() -> int | None:
                 if self._propagation is not None:
                     self._propagation.result()
-                return _ACTIONS[do](self, case, number, body)
+                return CHANGES[do](case, number, body, self.computing)
 
-            moved = await asyncio.wrap_future(self._actions.submit(action))
+            moved = await asyncio.wrap_future(self._actions.submit(change))
         else:
             raise _Refused(400, f"there is no action {do[:40]!a}")
         since = body.integer("since", -1, 2**53, -1)
         state = self._state_of(index, case, tab, since, number)
         view, picture = body.text("view", AXIAL), body.integer("index", 0, 2**31, 0)
-        if view not in case.pixels.views or picture >= case.pixels.shape[case.pixels.views[view].plan.axis]:
+        if not _is_picture(case, view, picture):
             raise _Refused(400, "there is no such picture")
-        return await run_in_threadpool(_frame, case, view, picture, {"state": state, "moved": moved})
+        return await run_in_threadpool(_frame, case, view, picture, state=state, moved=moved)
 
     # -- what the routes share
 
@@ -329,9 +301,18 @@ class Server:
         return index
 
     async def _case(self, request: Request) -> Case:
-        future = self.begin_reading(self._index(request))
-        await asyncio.wait([_watched(future)])
-        return await run_in_threadpool(self.session.open, self._index(request), lambda _: None)
+        return await asyncio.wrap_future(self.begin_reading(self._index(request)))
+
+    def _lease(self, index: int, tab: str) -> None:
+        """Let a tab have a case, from now on for ``LEASE_SECONDS``."""
+        holder, seen = self._leases.get(index, ("", 0.0))
+        if holder not in ("", tab) and time.monotonic() - seen < LEASE_SECONDS:
+            raise _Refused(409, "this case is open in another tab or window", lease="other")
+        self._leases[index] = tab, time.monotonic()
+
+    def _cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancelled.set()
 
     def _state_of(self, index: int, case: Case, tab: str, since: int, number: int) -> dict[str, Any]:
         job = self._job
@@ -355,18 +336,6 @@ class Server:
                 ),
             }
 
-    def _change_label(self, number: int, body: JsonObject) -> None:
-        changes = {
-            key: body.values[key] for key in ("name", "colour", "hidden", "locked") if key in body.values
-        }
-        for key, value in changes.items():
-            wanted = str if key in ("name", "colour") else bool
-            if not isinstance(value, wanted):
-                raise body.wrong(key, "a text" if wanted is str else "true or false")
-        if "name" in changes:
-            body.text("name")
-        self.session.change_label(number, **changes)
-
     def _prepare(self, case: Case, body: JsonObject) -> None:
         """Compute ahead for the slice in view, unless another one is in view by then."""
         number, z, window = body.integer("label", 1, MOST_NUMBER), body.integer("z", 0, 2**31), _window(body)
@@ -380,13 +349,15 @@ class Server:
         self._actions.submit(prepare)
 
     def _propagate(self, index: int, case: Case, number: int) -> None:
-        if self._job is not None:
-            self._job.cancelled.set()
+        self._cancel()
         job = self._job = _Job(index, number)
+
+        def progress(done: int, total: int) -> None:
+            job.done, job.total = done, total
 
         def propagate() -> None:
             try:
-                done = case.propagate(number, self.computing, job.progress, job.cancelled.is_set)
+                done = case.propagate(number, self.computing, progress, job.cancelled.is_set)
                 job.outcome = "done" if done else "cancelled"
             except (ValueError, OSError) as error:
                 job.outcome = _said(error)
@@ -403,58 +374,52 @@ class Server:
         save_case(self.session, case)
         save_clicks(self.session)
 
-    def _click(self, case: Case, number: int, body: JsonObject) -> int | None:
-        z, y, x = (body.integer(axis, 0, 2**31) for axis in "zyx")
-        positive = body.values.get("positive")
-        if not isinstance(positive, bool):
-            raise body.wrong("positive", "true or false")
-        case.click(number, (z, y, x), positive, _window(body), self.computing)
-        return None
 
-    def _draw(self, case: Case, number: int, body: JsonObject) -> int | None:
-        view, index = body.text("view"), body.integer("index", 0, 2**31)
-        if view not in case.pixels.views:
-            raise _Refused(400, "there is no such view")
-        plan = case.pixels.views[view].plan
-        height, width = case.pixels.shape[plan.row_axis], case.pixels.shape[plan.col_axis]
-        row, col = body.integer("row", 0, height - 1), body.integer("col", 0, width - 1)
-        rows, cols = body.integer("rows", 1, height - row), body.integer("cols", 1, width - col)
-        try:
-            packed = np.frombuffer(base64.b64decode(body.text("bits"), validate=True), np.uint8)
-        except binascii.Error:
-            raise body.wrong("bits", "base64") from None
-        if packed.size != rows * -(-cols // 8):
-            raise body.wrong("bits", "packed row by row")
-        pixels: Mask = np.zeros((height, width), np.bool_)
-        stroke = np.unpackbits(packed.reshape(rows, -1), axis=1, count=cols)
-        pixels[row : row + rows, col : col + cols] = stroke.view(np.bool_)
-        case.draw(number, view, index, pixels, body.values.get("add") is True)
-        return None
-
-    def _edit(self, case: Case, number: int, body: JsonObject) -> int | None:
-        do, z = body.text("do"), body.integer("z", 0, 2**31, 0)
-        if do == "copy":
-            case.copy(number, z, body.integer("source", 0, 2**31))
-        elif do == "check":
-            case.check(z, body.values.get("checked") is True)
-        elif do == "delete":
-            case.delete(number)
-        else:
-            edits = {"fill": case.fill, "largest": case.keep_largest, "clear": case.clear}
-            edits[do](number, z)
-        return None
-
-    def _undo(self, case: Case, number: int, body: JsonObject) -> int | None:  # noqa: ARG002 - as all actions
-        return case.undo() if body.text("do") == "undo" else case.redo()
+def _click(case: Case, number: int, body: JsonObject, computing: Computing) -> None:
+    z, y, x = (body.integer(axis, 0, 2**31) for axis in "zyx")
+    positive = body.values.get("positive")
+    if not isinstance(positive, bool):
+        raise body.wrong("positive", "true or false")
+    case.click(number, (z, y, x), positive, _window(body), computing)
 
 
-_ACTIONS: dict[str, Callable[[Server, Case, int, JsonObject], int | None]] = {
-    "click": Server._click,
-    "draw": Server._draw,
-    "undo": Server._undo,
-    "redo": Server._undo,
-    **dict.fromkeys(("fill", "largest", "clear", "copy", "check", "delete"), Server._edit),
+def _draw(case: Case, number: int, body: JsonObject, _: Computing) -> None:
+    view, index = body.text("view"), body.integer("index", 0, 2**31)
+    if not _is_picture(case, view, index):
+        raise _Refused(400, "there is no such picture")
+    plan = case.pixels.views[view].plan
+    height, width = case.pixels.shape[plan.row_axis], case.pixels.shape[plan.col_axis]
+    row, col = body.integer("row", 0, height - 1), body.integer("col", 0, width - 1)
+    rows, cols = body.integer("rows", 1, height - row), body.integer("cols", 1, width - col)
+    try:
+        packed = np.frombuffer(base64.b64decode(body.text("bits"), validate=True), np.uint8)
+    except binascii.Error:
+        raise body.wrong("bits", "base64") from None
+    if packed.size != rows * -(-cols // 8):
+        raise body.wrong("bits", "packed row by row")
+    pixels: Mask = np.zeros((height, width), np.bool_)
+    stroke = np.unpackbits(packed.reshape(rows, -1), axis=1, count=cols)
+    pixels[row : row + rows, col : col + cols] = stroke.view(np.bool_)
+    case.draw(number, view, index, pixels, body.values.get("add") is True)
+
+
+def _slice(body: JsonObject) -> int:
+    return body.integer("z", 0, 2**31)
+
+
+CHANGES: dict[str, Callable[[Case, int, JsonObject, Computing], int | None]] = {
+    "click": _click,
+    "draw": _draw,
+    "undo": lambda case, *_: case.undo(),
+    "redo": lambda case, *_: case.redo(),
+    "fill": lambda case, number, body, _: case.fill(number, _slice(body)),
+    "largest": lambda case, number, body, _: case.keep_largest(number, _slice(body)),
+    "clear": lambda case, number, body, _: case.clear(number, _slice(body)),
+    "copy": lambda case, number, body, _: case.copy(number, _slice(body), body.integer("source", 0, 2**31)),
+    "check": lambda case, _number, body, _: case.check(_slice(body), body.values.get("checked") is True),
+    "delete": lambda case, number, *_: case.delete(number),
 }
+"""What changes masks and marks; each says which slice was changed that should be seen, if any."""
 
 
 class _Guard:
@@ -470,34 +435,29 @@ class _Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = [(key.encode(), value.encode()) for key, value in _HEADERS.items()]
-                message["headers"] = [*message["headers"], *own]
-                if not any(key == b"cache-control" for key, _ in message["headers"]):
-                    message["headers"].append((b"cache-control", b"no-store"))
+                MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        refused = self._refused(scope, headers)
+        token, rest = _split(scope["path"])
+        refused = self._refusal(token, scope["method"], Headers(scope=scope))
         if refused is not None:
             await JSONResponse({"error": refused[1]}, refused[0])(scope, receive, with_headers)
             return
-        _, rest = _split(scope["path"])
         inner = {**scope, "path": rest, "raw_path": rest.encode(), "root_path": ""}
         await self._inner(inner, receive, with_headers)
 
-    def _refused(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
-        host = headers.get(b"host", b"").decode("latin-1").lower()
+    def _refusal(self, token: str, method: str, headers: Headers) -> tuple[int, str] | None:
+        host = headers.get("host", "").lower()
         if not self._is_own(host):
             return 403, "called by another name than the server's"
-        if not hmac.compare_digest(_split(scope["path"])[0].encode(), self._token):
+        if not hmac.compare_digest(token.encode(), self._token):
             return 404, "nothing is here; use the address that the command printed"
-        if scope["method"] not in ("GET", "HEAD"):
-            origin = headers.get(b"origin", b"").decode("latin-1").lower()
-            if origin != f"http://{host}":
+        if method not in ("GET", "HEAD"):
+            if headers.get("origin", "").lower() != f"http://{host}":
                 return 403, "from another page than the server's"
-            if headers.get(b"content-type", b"").partition(b";")[0] != b"application/json":
+            if headers.get("content-type", "").partition(";")[0] != "application/json":
                 return 415, "not JSON"
-        elif headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+        elif headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return 403, "from another page than the server's"
         return None
 
@@ -522,29 +482,14 @@ def _split(path: str) -> tuple[str, str]:
     return token, f"/{rest}"
 
 
-def _answered(route: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """A route whose errors are answers of one line."""
-
-    @functools.wraps(route)
-    async def answer(request: Request) -> Response:
-        try:
-            return await route(request)
-        except _Refused as refused:
-            return JSONResponse(refused.content, refused.status)
-        except (ValueError, OSError) as error:
-            return JSONResponse({"error": _said(error)}, 400 if isinstance(error, ValueError) else 507)
-        except Exception:
-            _logger.exception("%s", request.url.path)
-            return JSONResponse({"error": "a defect of the server; its terminal says more"}, 500)
-
-    return answer
-
-
-def _watched(future: Future[Case]) -> asyncio.Future[Case]:
-    """A future to wait for, whose error is told elsewhere and not by asyncio's log."""
-    watched = asyncio.wrap_future(future)
-    watched.add_done_callback(lambda done: None if done.cancelled() else done.exception())
-    return watched
+async def _say(request: Request, error: Exception) -> Response:
+    """An error as an answer of one line."""
+    if isinstance(error, _Refused):
+        return JSONResponse(error.content, error.status)
+    if isinstance(error, ValueError | OSError):
+        return JSONResponse({"error": _said(error)}, 400 if isinstance(error, ValueError) else 507)
+    _logger.error("%s", request.url.path, exc_info=error)
+    return JSONResponse({"error": "a defect of the server; its terminal says more"}, 500)
 
 
 def _said(error: ValueError | OSError) -> str:
@@ -591,25 +536,21 @@ def _plan(plan: SlicePlan) -> dict[str, int | bool]:
     return {**words, "flipRows": plan.flip_rows, "flipCols": plan.flip_cols}
 
 
-def _picture(case: Case, request: Request) -> tuple[str, int]:
-    view, index = request.path_params["view"], int(request.path_params["index"])
-    if view not in case.pixels.views:
-        raise _Refused(404, "there is no such view")
-    if not index < case.pixels.shape[case.pixels.views[view].plan.axis]:
-        raise _Refused(404, "there is no such picture")
-    return view, index
+def _is_picture(case: Case, view: str, index: int) -> bool:
+    views = case.pixels.views
+    return view in views and index < case.pixels.shape[views[view].plan.axis]
 
 
-def _values(case: Case, view: str, index: int) -> bytes:
-    """A picture's values."""
-    values = case.pixels.values
-    picture = case.pixels.views[view].plan.pictures(values)[index] if values.ndim == 3 else values[0]
-    return np.ascontiguousarray(picture, picture.dtype.newbyteorder("<")).tobytes()
-
-
-def _frame(case: Case, view: str, index: int, more: Mapping[str, Any], values: bytes = b"") -> Response:
-    """The masks and clicks of a picture, and its values if they are wanted."""
-    plan = case.pixels.views[view].plan
+def _frame(
+    case: Case,
+    view: str,
+    index: int,
+    *,
+    with_values: bool = False,
+    **more: Any,  # noqa: ANN401 - JSON
+) -> Response:
+    """The masks and clicks of a picture, what else is to be told with them, and perhaps its values."""
+    plan, values = case.pixels.views[view].plan, case.pixels.values
     masks, objects = [], []
     with case.lock:
         for number in case.masks.objects():
@@ -630,5 +571,8 @@ def _frame(case: Case, view: str, index: int, more: Mapping[str, Any], values: b
             "clicks": clicks,
         }
     content = json.dumps({**header, **more}).encode()
-    head = struct.pack("<I", len(content))
-    return Response(b"".join([head, content, *masks, values]), media_type="application/octet-stream")
+    parts = [struct.pack("<I", len(content)), content, *masks]
+    if with_values:
+        picture = plan.pictures(values)[index] if values.ndim == 3 else values[0]
+        parts.append(np.ascontiguousarray(picture, picture.dtype.newbyteorder("<")).tobytes())
+    return Response(b"".join(parts), media_type="application/octet-stream")

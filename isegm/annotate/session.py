@@ -84,10 +84,14 @@ class Label:
     def __post_init__(self) -> None:
         if not 1 <= self.number <= MOST_NUMBER:
             raise ValueError(f"a label's number is 1 to {MOST_NUMBER}, not {self.number}")
-        if not self.name.strip() or len(self.name) > 80 or not self.name.isprintable():
+        # What it is made of may be JSON that anyone has written.
+        is_name = isinstance(self.name, str) and self.name.strip() and self.name.isprintable()
+        if not is_name or len(self.name) > 80:
             raise ValueError("a label's name has 1 to 80 characters that can be printed")
-        if not re.fullmatch("#[0-9a-f]{6}", self.colour):
+        if not isinstance(self.colour, str) or not re.fullmatch("#[0-9a-f]{6}", self.colour):
             raise ValueError("a label's colour is #rrggbb")
+        if {type(self.hidden), type(self.locked)} != {bool}:
+            raise ValueError("a label is hidden or not, and locked or not: true or false")
 
 
 class PlacedClick(NamedTuple):
@@ -419,26 +423,12 @@ class Case:
     def undo(self) -> int | None:
         """Undo the last action that is not undone; return a slice that it changed, if any."""
         with self.lock:
-            if not self.can_undo:
-                return None
-            action = self.actions[-1]
-            self._log.append({"do": "undo", "time": _now()})
-            if action.do == "delete":
-                stored = self._log.read(action.starts[0]).object("label").values
-                self._session.change_label(**stored)
-            return self._undo()
+            return self._turn("undo") if self.can_undo else None
 
     def redo(self) -> int | None:
         """Make the action again that was undone last; return a slice that it changed, if any."""
         with self.lock:
-            if not self.undone:
-                return None
-            action = self.undone[-1]
-            self._log.append({"do": "redo", "time": _now()})
-            if action.do == "delete":
-                stored = self._log.read(action.starts[0]).object("label").values
-                self._session.remove_label(int(stored["number"]))
-            return self._redo()
+            return self._turn("redo") if self.undone else None
 
     def set(self, key: str, value: str) -> None:
         """Keep a text of the case: its ``note``, whether it is ``done``, how it is seen, what is ``saved``.
@@ -527,7 +517,9 @@ class Case:
     def _make(self, action: Action, patches: Sequence[Patch], *, goes_on: bool) -> None:
         self.undone.clear()
         self._flip(patches)
-        self._mark_and_revise(action)
+        for number, z, _, after in action.marks:
+            self._set_mark(number, z, after)
+        self._revise(action)
         if goes_on:
             begun = self.actions.pop()
             action = begun._replace(
@@ -537,26 +529,25 @@ class Case:
             )
         self.actions.append(action)
 
-    def _mark_and_revise(self, action: Action) -> int | None:
-        for number, z, _, after in action.marks:
-            self._set_mark(number, z, after)
-        return self._revise(action)
-
-    def _undo(self) -> int | None:
-        action = self.actions.pop()
-        for start in reversed(action.starts):
-            self._flip(self._patches(self._log.read(start)))
-        self.undone.append(action)
-        for number, z, before, _ in reversed(action.marks):
-            self._set_mark(number, z, before)
-        return self._revise(action)
-
-    def _redo(self) -> int | None:
-        action = self.undone.pop()
+    def _turn(self, do: str, *, is_replayed: bool = False) -> int | None:
+        """Undo the last action or redo the one undone last; both flip the same bits."""
+        undoes = do == "undo"
+        source, target = (self.actions, self.undone) if undoes else (self.undone, self.actions)
+        action = source[-1]
+        if not is_replayed:
+            self._log.append({"do": do, "time": _now()})
+            if action.do == "delete":
+                label = self._log.read(action.starts[0]).object("label").values
+                if undoes:
+                    self._session.change_label(**label)
+                else:
+                    self._session.remove_label(int(label["number"]))
+        target.append(source.pop())
         for start in action.starts:
             self._flip(self._patches(self._log.read(start)))
-        self.actions.append(action)
-        return self._mark_and_revise(action)
+        for number, z, before, after in action.marks[:: -1 if undoes else 1]:
+            self._set_mark(number, z, before if undoes else after)
+        return self._revise(action)
 
     def _replay(self, start: int, entry: JsonObject) -> None:
         do = entry.text("do")
@@ -565,7 +556,7 @@ class Case:
         elif do in ("undo", "redo"):
             if not (self.actions if do == "undo" else self.undone):
                 raise entry.wrong("do", f"possible: there is nothing to {do}")
-            _ = self._undo() if do == "undo" else self._redo()
+            self._turn(do, is_replayed=True)
         else:
             patches = self._patches(entry)
             goes_on = entry.values.get("goes_on") is True
@@ -771,8 +762,7 @@ class Session:
         """See that there is a label of that number."""
         with self.lock:
             if number not in self.labels:
-                label = Label(number, f"label {number}", _colour(number))
-                self._write_labels({**self.labels, number: label})
+                self.change_label(number)
 
     def change_label(self, number: int, **changes: Any) -> None:  # noqa: ANN401 - a label's attributes
         """Change a label, or add it.

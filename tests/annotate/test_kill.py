@@ -36,7 +36,7 @@ class Tab:
         return described["state"]
 
     def masks(self):
-        return [self.ask(f"api/cases/0/masks/axial/{z}").split(b"}")[-1] for z in range(12)]
+        return [self.ask(f"api/cases/0/pictures/axial/{z}").split(b"}")[-1] for z in range(12)]
 
     def act(self, chance):
         """Something at random; its revision when it is acknowledged."""

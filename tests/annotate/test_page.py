@@ -573,7 +573,7 @@ def test_masks_off_while_a_key_is_held_and_the_window_follows_a_drag(served, tab
     page.mouse.down()
     page.mouse.move(*place(page, 20, 25), steps=5)
     after = page.evaluate("annotate.store.window")
-    asked = [url for url in requests if re.search("/(pixels|masks|whole)/", url)]
+    asked = [url for url in requests if "/pictures/" in url]
     page.mouse.up()
     page.keyboard.up("w")
     assert after["level"] < before["level"]

@@ -22,9 +22,7 @@ ROUTES = [
     ("GET", "/page/main.js"),
     ("GET", "/api/session"),
     ("POST", "/api/cases/0/open"),
-    ("GET", "/api/cases/0/pixels/axial/3"),
-    ("GET", "/api/cases/0/masks/axial/3"),
-    ("GET", "/api/cases/0/whole/axial/3"),
+    ("GET", "/api/cases/0/pictures/axial/3"),
     ("GET", "/api/cases/0/state"),
     ("POST", "/api/cases/0/actions"),
 ]
@@ -70,10 +68,10 @@ def test_only_the_pages_own_requests_are_answered(method, path, serve):
         "//etc/passwd",
         "/api/cases/1/state",
         "/api/cases/-1/state",
-        "/api/cases/0/pixels/axial/12",
-        "/api/cases/0/pixels/../0",
-        "/api/cases/0/masks/oblique/0",
-        "/api/cases/99999999999999999999999/pixels/axial/0",
+        "/api/cases/0/pictures/axial/12",
+        "/api/cases/0/pictures/../0",
+        "/api/cases/0/pictures/oblique/0",
+        "/api/cases/99999999999999999999999/pictures/axial/0",
     ],
 )
 def test_what_there_is_not_is_not_found(path, serve):
@@ -95,9 +93,10 @@ def test_a_frame_has_the_masks_that_are_saved(serve):
     case = case_of(client)
     for name, view in case.pixels.views.items():
         for index in (4, 5, 20)[: 3 if name != "axial" else 2]:
-            _, frame = client.get(f"/api/cases/0/masks/{name}/{index}")
-            _, values = client.get(f"/api/cases/0/pixels/{name}/{index}")
-            assert client.get(f"/api/cases/0/whole/{name}/{index}")[1] == frame + values
+            _, frame = client.get(f"/api/cases/0/pictures/{name}/{index}")
+            _, whole = client.get(f"/api/cases/0/pictures/{name}/{index}", b"values=yes")
+            assert whole.startswith(frame)
+            values = whole[len(frame) :]
             (length,) = struct.unpack_from("<I", frame)
             expected = view.plan.pictures(case.masks.stack(1))[index]
             packed = np.frombuffer(frame[4 + length :], np.uint8)
@@ -149,8 +148,8 @@ def test_an_action_cancels_a_propagation_and_scrolling_goes_on_meanwhile(serve):
     while "propagated" not in json.loads(client.get("/api/cases/0/state", b"label=1")[1])["marks"].values():
         time.sleep(0.01)
     threads = [
-        threading.Thread(target=client.get, args=(f"/api/cases/0/{what}/axial/{index}",))
-        for what in ("pixels", "masks")
+        threading.Thread(target=client.get, args=(f"/api/cases/0/pictures/axial/{index}", query))
+        for query in (b"values=yes", b"")
         for index in range(4)
     ]
     for thread in threads:
@@ -290,7 +289,7 @@ KEYS = [
     ),
 ]
 ACTIONS = [
-    *server_module._ACTIONS,
+    *server_module.CHANGES,
     "label",
     "set",
     "cancel",

@@ -86,31 +86,26 @@ export class Api {
 
   // Fetch what there is not of a picture.
   have(view, index) {
-    const { store } = this;
-    const [pixels, masks] = [store.pixels.has(`${view}:${index}`), store.frame(view, index)];
-    if (pixels && masks) return null;
-    return this.once(pixels ? "masks" : masks ? "pixels" : "whole", view, index);
-  }
-
-  once(what, view, index) {
     const { store, fetching } = this;
+    const whole = !store.pixels.has(`${view}:${index}`);
+    if (!whole && store.frame(view, index)) return null;
     const of = store.caseIndex;
-    const key = `${of}:${what}:${view}:${index}`;
-    if (!fetching.has(key)) {
-      const fetched = this.request(`cases/${of}/${what}/${view}/${index}`)
+    const path = `cases/${of}/pictures/${view}/${index}${whole ? "?values=yes" : ""}`;
+    if (!fetching.has(path)) {
+      const fetched = this.request(path)
         .then((response) => response.arrayBuffer())
         .then((buffer) => {
           if (of !== store.caseIndex) return;
-          // Of the values that end the whole nothing is kept but themselves.
-          const end = what === "pixels" ? 0 : buffer.byteLength - (what === "whole" ? bytesOf(store.info, view) : 0);
-          if (end) store.putFrame(readFrame(buffer.slice(0, end), store.info));
-          if (end < buffer.byteLength) store.putPixels(view, index, buffer.slice(end));
+          // Of the values that end the answer nothing is kept but themselves.
+          const end = buffer.byteLength - (whole ? bytesOf(store.info, view) : 0);
+          store.putFrame(readFrame(buffer.slice(0, end), store.info));
+          if (whole) store.putPixels(view, index, buffer.slice(end));
         })
         .catch(() => {})
-        .finally(() => fetching.delete(key));
-      fetching.set(key, fetched);
+        .finally(() => fetching.delete(path));
+      fetching.set(path, fetched);
     }
-    return fetching.get(key);
+    return fetching.get(path);
   }
 
   // Pictures that will be wanted next.

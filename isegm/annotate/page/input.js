@@ -1,110 +1,115 @@
-// Keys, mouse and touch: what each does, and the help that lists them.
+// Keys, buttons, mouse and touch: what each does.
 
 import { paintLine } from "./geometry.js";
 
-// [group, keys as shown, what it does, match of a key event, action]
-export function bindings(app) {
+// Everything that can be done: [group, keys, what it does, action, the id of its button]. What has no action is
+// done with the mouse, or by keys that are held. The help and the buttons' titles are made of it.
+export function commands(app) {
   const { store } = app;
-  const plain = (key) => (event) => !event.ctrlKey && !event.metaKey && !event.altKey && event.key.toLowerCase() === key;
-  const exactly = (key) => (event) => !event.ctrlKey && !event.metaKey && !event.altKey && event.key === key;
-  const ctrl = (key) => (event) => (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === key;
-  const arrow = (key) => (event) => event.key === key && !event.shiftKey && !event.ctrlKey && !event.altKey;
-  const cursor = (key, rows, cols) => [
-    "Without a mouse", null, "", (event) => event.key === key && event.shiftKey,
-    (event) => app.moveCursor(rows, cols, event.repeat ? 4 : event.altKey ? 10 : 1),
-  ];
   return [
     ["Clicks", "left click", "add to the object"],
     ["Clicks", "right click, Shift+click", "take away from it"],
-    ["Clicks", "Ctrl+Z", "undo", ctrl("z"), () => app.undo("undo")],
-    ["Clicks", "Ctrl+Y", "redo", (event) => ctrl("y")(event) || ((event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "z"), () => app.undo("redo")],
-    ["Clicks", "C, B, E", "click, brush, eraser", plain("c"), () => app.choose("click")],
-    ["Clicks", null, "", plain("b"), () => app.choose("brush")],
-    ["Clicks", null, "", plain("e"), () => app.choose("eraser")],
-    ["Clicks", "[ ]", "smaller, larger brush", exactly("["), () => app.setRadius(store.radius / 1.25)],
-    ["Clicks", null, "", exactly("]"), () => app.setRadius(store.radius * 1.25)],
-    ["Without a mouse", "Shift+arrows", "move the cursor (Alt: 10 pixels)"],
-    cursor("ArrowUp", -1, 0), cursor("ArrowDown", 1, 0), cursor("ArrowLeft", 0, -1), cursor("ArrowRight", 0, 1),
-    ["Without a mouse", "Enter", "add at the cursor", (event) => event.key === "Enter" && !event.shiftKey && !event.ctrlKey && !event.metaKey, () => app.clickAtCursor(true)],
-    ["Without a mouse", "Shift+Enter", "take away at the cursor", (event) => event.key === "Enter" && event.shiftKey, () => app.clickAtCursor(false)],
-    ["Slices", "wheel, arrows", "next and previous slice", (event) => arrow("ArrowUp")(event) || arrow("ArrowRight")(event), () => app.step(1)],
-    ["Slices", null, "", (event) => arrow("ArrowDown")(event) || arrow("ArrowLeft")(event), () => app.step(-1)],
-    ["Slices", "Page up, down", "ten slices", exactly("PageUp"), () => app.step(10)],
-    ["Slices", null, "", exactly("PageDown"), () => app.step(-10)],
-    ["Slices", "Home, End", "first and last", exactly("Home"), () => app.step(-1e6)],
-    ["Slices", null, "", exactly("End"), () => app.step(1e6)],
-    ["Slices", "X", "next view: axial, coronal, sagittal", plain("x"), () => app.nextView()],
-    ["Slices", "T", "three views", plain("t"), () => app.toggleThree()],
-    ["Slices", "J", "slice that most needs a click", plain("j"), () => app.jump()],
-    ["Slices", "M", "slice is checked", plain("m"), () => app.toggleChecked()],
-    ["Object", "P", "propagate through the volume", plain("p"), () => app.propagate()],
-    ["Object", "Esc", "cancel the propagation", exactly("Escape"), () => app.cancel()],
-    ["Object", "F", "fill holes", plain("f"), () => app.edit("fill")],
-    ["Object", "K", "keep the largest part", plain("k"), () => app.edit("largest")],
-    ["Object", "D", "copy from the slice before", plain("d"), () => app.copy()],
-    ["Object", "Delete", "clear the slice", (event) => event.key === "Delete" || event.key === "Backspace", () => app.edit("clear")],
-    ["Labels", "L", "next label (Shift: the one before)", plain("l"), (event) => app.nextLabel(event.shiftKey ? -1 : 1)],
-    ["Labels", "N", "new label: next free", plain("n"), () => app.newLabel()],
-    ["Labels", "H, G", "hide, lock the label", plain("h"), () => app.toggleLabel("hidden")],
-    ["Labels", null, "", plain("g"), () => app.toggleLabel("locked")],
-    ["Labels", "Ctrl+Delete", "delete the label's object", (event) => event.key === "Delete" && event.ctrlKey, () => app.deleteLabel(store.label)],
+    ["Clicks", "Ctrl+Z", "undo", () => app.undo("undo"), "undo"],
+    ["Clicks", "Ctrl+Y, Ctrl+Shift+Z", "redo", () => app.undo("redo"), "redo"],
+    ["Clicks", "C", "click", () => app.display({ tool: "click" }), "tool-click"],
+    ["Clicks", "B", "brush", () => app.display({ tool: "brush" }), "tool-brush"],
+    ["Clicks", "E", "eraser", () => app.display({ tool: "eraser" }), "tool-eraser"],
+    ["Clicks", "[", "smaller brush", () => app.setRadius(store.radius / 1.25)],
+    ["Clicks", "]", "larger brush", () => app.setRadius(store.radius * 1.25)],
+    ["Without a mouse", "Shift+arrows", "move the cursor (with Alt by 10 pixels)"],
+    ["Without a mouse", "Enter", "add at the cursor", () => app.clickAtCursor(true)],
+    ["Without a mouse", "Shift+Enter", "take away at the cursor", () => app.clickAtCursor(false)],
+    ["Slices", "ArrowUp, ArrowRight", "next slice (or the wheel)", () => app.step(1)],
+    ["Slices", "ArrowDown, ArrowLeft", "previous slice", () => app.step(-1)],
+    ["Slices", "PageUp", "ten slices on", () => app.step(10)],
+    ["Slices", "PageDown", "ten slices back", () => app.step(-10)],
+    ["Slices", "Home", "first slice", () => app.step(-Infinity)],
+    ["Slices", "End", "last slice", () => app.step(Infinity)],
+    ["Slices", "X", "next view: axial, coronal, sagittal", () => app.nextView()],
+    ["Slices", "T", "three views", () => app.toggleThree(), "three"],
+    ["Slices", "J", "jump to the slice that most needs a click", () => app.jump(), "neediest"],
+    ["Slices", "M", "slice is checked", () => app.toggleChecked(), "checked"],
+    ["Object", "P", "propagate through the volume", () => app.propagate(), "propagate"],
+    ["Object", "Escape", "stop the propagation", () => app.cancel(), "job-cancel"],
+    ["Object", "F", "fill holes", () => app.edit("fill"), "fill"],
+    ["Object", "K", "keep the largest part", () => app.edit("largest"), "largest"],
+    ["Object", "D", "copy from the slice before", () => app.copy(), "copy"],
+    ["Object", "Delete, Backspace", "clear the slice", () => app.edit("clear"), "clear"],
+    ["Labels", "L", "next label", () => app.nextLabel(1)],
+    ["Labels", "Shift+L", "previous label", () => app.nextLabel(-1)],
+    ["Labels", "N", "new label: next free", () => app.newLabel(), "label-add"],
+    ["Labels", "H", "hide the label", () => app.toggleLabel("hidden")],
+    ["Labels", "G", "lock the label", () => app.toggleLabel("locked")],
+    ["Labels", "Ctrl+Delete", "delete the label's object", () => app.deleteLabel(store.label)],
     ["Display", "W + drag", "window: level up and down, width across"],
-    ["Display", "1 to 9", "window presets", (event) => !event.ctrlKey && !event.metaKey && /^[1-9]$/.test(event.key), (event) => app.preset(Number(event.key) - 1)],
+    ["Display", "1 to 9", "window presets"],
     ["Display", "middle drag, Space + drag", "pan"],
-    ["Display", "Ctrl+wheel, + −", "zoom", (event) => !event.ctrlKey && (event.key === "+" || event.key === "="), () => app.zoom(1.25)],
-    ["Display", null, "", (event) => !event.ctrlKey && event.key === "-", () => app.zoom(0.8)],
-    ["Display", "R", "fit the picture", plain("r"), () => app.fit()],
-    ["Display", "O", "outline or area", plain("o"), () => app.toggleFill()],
-    ["Display", "{ }", "less, more opacity", exactly("{"), () => app.setOpacity(store.opacity - 0.1)],
-    ["Display", null, "", exactly("}"), () => app.setOpacity(store.opacity + 0.1)],
+    ["Display", "+, =", "zoom in (or Ctrl+wheel)", () => app.zoom(1.25)],
+    ["Display", "-", "zoom out", () => app.zoom(0.8)],
+    ["Display", "R", "fit the picture", () => app.fit(), "fit"],
+    ["Display", "O", "outline or area", () => app.display({ fill: !store.fill }), "outline"],
+    ["Display", "{", "less opacity", () => app.setOpacity(store.opacity - 0.1)],
+    ["Display", "}", "more opacity", () => app.setOpacity(store.opacity + 0.1)],
     ["Display", "V held", "masks off"],
-    ["Cases", ", .", "previous, next case", exactly(","), () => app.openBy(-1)],
-    ["Cases", null, "", exactly("."), () => app.openBy(1)],
-    ["Cases", "Ctrl+S", "save", ctrl("s"), () => app.save()],
-    ["Cases", "Ctrl+Enter", "case is done", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey), () => app.toggleDone()],
-    ["Cases", "?", "these keys", exactly("?"), () => app.help()],
+    ["Cases", ",", "previous case", () => app.openBy(-1), "previous"],
+    ["Cases", ".", "next case", () => app.openBy(1), "next"],
+    ["Cases", "Ctrl+S", "save", () => app.save(), "save"],
+    ["Cases", "Ctrl+Enter", "case is done", () => app.toggleDone(), "done"],
+    ["Cases", "?", "keys", () => app.help(), "help"],
   ];
+}
+
+const CURSOR = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+// A key with what is held, as in the table. A character other than a letter shows by itself whether Shift was
+// held, and one that takes AltGr to type has nothing to do with Ctrl and Alt.
+function nameOf(event) {
+  const { key } = event;
+  const plain = event.getModifierState("AltGraph");
+  const shifts = key.length > 1 || key.toLowerCase() !== key.toUpperCase();
+  const held = {
+    Ctrl: (event.ctrlKey || event.metaKey) && !plain,
+    Alt: event.altKey && !plain,
+    Shift: event.shiftKey && shifts,
+  };
+  const modifiers = Object.keys(held).filter((modifier) => held[modifier]);
+  return [...modifiers, key.length > 1 ? key : key.toUpperCase()].join("+");
 }
 
 export function listen(app) {
   const { store } = app;
-  const keys = bindings(app);
   const held = new Set();
+  const byKey = new Map();
+  const byButton = new Map();
+  for (const [, keys, what, action, id] of commands(app)) {
+    if (action) for (const key of keys.split(", ")) byKey.set(key, action);
+    if (!id) continue;
+    byButton.set(id, action);
+    document.getElementById(id).title = `${what[0].toUpperCase()}${what.slice(1)} (${keys})`;
+  }
+  document.addEventListener("click", (event) => byButton.get(event.target.closest("button:enabled")?.id)?.());
 
-  const typing = (target) => target.closest?.("input[type=text], textarea, dialog");
-  // The delete of a whole object asks for Ctrl, so it goes before the delete of a slice.
-  const ordered = [...keys].filter((each) => each[3]).sort((a, b) => (b[1] === "Ctrl+Delete") - (a[1] === "Ctrl+Delete"));
-  addEventListener("keydown", (event) => {
-    if (typing(event.target)) return;
-    if (event.key === " " && !event.target.closest?.("button")) {
-      held.add(" ");
-      event.preventDefault();
-      return;
-    }
-    const letter = event.key.toLowerCase();
-    if ((letter === "w" || letter === "v") && !event.ctrlKey && !event.metaKey) {
-      held.add(letter);
-      if (letter === "v" && !store.masksOff) {
-        store.masksOff = true;
-        store.changed("view");
-      }
-      return;
-    }
-    if (event.key === "Enter" && event.target.closest?.("button, summary, [href]") && !event.ctrlKey) return;
-    const binding = ordered.find((each) => each[3](event));
-    if (!binding) return;
-    event.preventDefault();
-    binding[4](event);
-  });
-  const release = (key) => {
-    held.delete(key);
-    if (key === "v" && store.masksOff) {
-      store.masksOff = false;
-      store.changed("view");
-    }
+  const hold = (key, isHeld) => {
+    if (held.has(key) === isHeld) return;
+    held[isHeld ? "add" : "delete"](key);
+    store.masksOff = held.has("V");
+    store.changed("view");
   };
-  addEventListener("keyup", (event) => release(event.key.toLowerCase()));
-  addEventListener("blur", () => ["w", "v", " "].forEach(release));
+  addEventListener("keydown", (event) => {
+    const on = (selector) => event.target.closest?.(selector);
+    if (on("input[type=text], textarea, dialog")) return;
+    const name = nameOf(event);
+    if ((name === " " || name === "Enter") && on("button")) return; // which is pressed by it
+    const [rows, cols] = (event.shiftKey && CURSOR[event.key]) || [];
+    if ([" ", "W", "V"].includes(name)) hold(name, true);
+    else if (rows !== undefined) app.moveCursor(rows, cols, event.repeat ? 4 : event.altKey ? 10 : 1);
+    else if (/^[1-9]$/.test(name)) app.preset(Number(name) - 1);
+    else if (byKey.has(name)) byKey.get(name)();
+    else return;
+    event.preventDefault();
+  });
+  addEventListener("keyup", (event) => hold(event.key.toUpperCase(), false));
+  addEventListener("blur", () => held.forEach((key) => hold(key, false)));
   for (const pane of app.panes) pointers(app, pane, held);
 }
 
@@ -155,18 +160,17 @@ function pointers(app, pane, held) {
     }
     const kind =
       event.button === 1 || held.has(" ") ? "pan"
-      : held.has("w") && store.window ? "window"
+      : held.has("W") && store.window ? "window"
       : store.tool === "click" ? "click" : "brush";
-    drag = { kind, x, y, moved: 0, window: store.window && { ...store.window } };
-    const negative = event.button === 2 || event.shiftKey || (event.pointerType === "touch" && !store.positive);
-    drag.positive = event.pointerType === "touch" || event.button === 2 || event.shiftKey ? !negative : store.positive;
+    const takes = event.button === 2 || event.shiftKey;
+    drag = { kind, x, y, moved: 0, window: store.window, positive: store.positive && !takes };
     pane.element.classList.toggle("panning", kind === "pan");
     pane.element.classList.toggle("windowing", kind === "window");
     if (kind === "click" && event.pointerType !== "touch") {
       app.clickAt(pane, x, y, drag.positive); // at once, not when the button is let go
     } else if (kind === "brush") {
       const { rows, cols } = store.size(pane.view);
-      const add = (store.tool === "brush") !== (event.button === 2 || event.shiftKey);
+      const add = (store.tool === "brush") !== takes;
       pane.stroke = { bits: new Uint8Array(rows * cols), add, index: store.indices[pane.view] };
       brush(x, y, x, y);
     }

@@ -3,7 +3,7 @@
 import { Api } from "./api.js";
 import { neediest, packBox, toStack, toVoxel } from "./geometry.js";
 import { listen } from "./input.js";
-import { $, listenToPanels, showCases, showHelp, showState, showStrip, showTools, showWindow, write } from "./panels.js";
+import { $, listenToPanels, showBanner, showCases, showHelp, showState, showStrip, showTools, showWindow, write } from "./panels.js";
 import { Pane } from "./rendering.js";
 import { Store } from "./state.js";
 
@@ -54,28 +54,18 @@ class App {
       if (!store.state.isSaved && store.state.lease === "yours" && index !== store.caseIndex) this.save(true);
       await api.queue;
     }
-    const curtain = $("curtain");
-    const show = setTimeout(() => (curtain.hidden = false), store.info ? 120 : 0);
-    $("curtain-text").textContent = `Opening ${store.session.cases[index].name}…`;
-    $("curtain-bar").removeAttribute("value");
-    const loading = (part) => ($("curtain-bar").value = part);
+    const { name } = store.session.cases[index];
+    const late = setTimeout(() => this.cover(`Opening ${name}…`, true), store.info ? 120 : 0);
     let info;
     try {
-      info = await api.open(index, loading, take);
+      info = await api.open(index, (part) => ($("curtain-bar").value = part), take);
     } catch (error) {
-      clearTimeout(show);
-      if (opening !== this.opening) return;
-      if (error.status === 409) {
-        this.refused(index, error.message);
-        return;
-      }
-      curtain.hidden = false;
-      $("curtain-text").textContent = error.message;
-      $("curtain-bar").hidden = true;
+      if (opening === this.opening) this.refused(index, error);
       return;
+    } finally {
+      clearTimeout(late);
     }
     if (opening !== this.opening) return;
-    $("curtain-bar").hidden = false;
     sessionStorage.setItem("case", index);
     this.wanted = undefined;
     store.open(index, info);
@@ -83,27 +73,27 @@ class App {
     document.title = `${info.name} – isegm annotate`;
     this.arrange();
     await this.show();
-    clearTimeout(show);
-    curtain.hidden = true;
+    $("curtain").hidden = true;
     $("stage").focus({ preventScroll: true });
     this.ahead(1);
     api.session().catch(() => {});
   }
 
-  refused(index, said) {
+  // Hide the pictures behind a line.
+  cover(text, loads = false) {
     $("curtain").hidden = false;
-    $("curtain-text").textContent = `${said}.`;
-    $("curtain-bar").hidden = true;
-    const banner = $("banner");
-    banner.hidden = false;
-    banner.classList.add("note");
-    $("banner-text").textContent = `${this.store.session.cases[index].name}: ${said}.`;
-    $("banner-button").hidden = false;
-    $("banner-button").textContent = "Work here instead";
+    $("curtain-text").textContent = text;
+    $("curtain-bar").hidden = !loads;
+    $("curtain-bar").removeAttribute("value");
+  }
+
+  refused(index, error) {
+    const { opening } = this;
+    this.cover(error.message);
+    if (error.status !== 409) return;
     this.wanted = index;
-    // The other tab may be closed.
-    const opening = this.opening;
-    setTimeout(() => opening === this.opening && this.open(index), 3000);
+    showBanner(this);
+    setTimeout(() => opening === this.opening && this.open(index), 3000); // the other tab may be closed
   }
 
   takeOver() {
@@ -126,6 +116,7 @@ class App {
     cancelAnimationFrame(this.frame);
     if (what === "state" || what === "session") {
       showState(this);
+      showBanner(this);
       const job = this.store.state?.job;
       if (this.jobRan && job?.outcome) this.say(OUTCOMES[job.outcome] ?? job.outcome);
       this.jobRan = Boolean(job) && !job.outcome;
@@ -347,14 +338,6 @@ class App {
 
   setRadius(value) {
     this.display({ radius: Math.min(40, Math.max(0.5, value)) });
-  }
-
-  toggleFill() {
-    this.display({ fill: !this.store.fill });
-  }
-
-  choose(tool) {
-    this.display({ tool });
   }
 
   help() {

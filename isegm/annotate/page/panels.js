@@ -1,7 +1,7 @@
 // Everything around the picture: toolbar, labels, the strip of slices, lists and dialogs. Names are put in as text,
 // never as HTML.
 
-import { bindings } from "./input.js";
+import { commands } from "./input.js";
 
 const MARKS = { clicked: "#3ddc84", edited: "#5aa9ff", propagated: "#5d6b82", given: "#7d7398", doubtful: "#ff9f43" };
 
@@ -28,44 +28,21 @@ function icon(name) {
 
 export function listenToPanels(app) {
   const { store } = app;
-  const on = (id, action) => $(id).addEventListener("click", action);
-  on("undo", () => app.undo("undo"));
-  on("redo", () => app.undo("redo"));
-  on("save", () => app.save());
-  on("done", () => app.toggleDone());
-  on("help", () => app.help());
-  on("previous", () => app.openBy(-1));
-  on("next", () => app.openBy(1));
-  on("cases", () => app.listCases());
-  on("panel-toggle", () => $("panel").classList.toggle("open"));
-  on("three", () => app.toggleThree());
-  on("sign", () => {
-    store.positive = !store.positive;
-    showTools(store);
-  });
-  on("label-add", () => app.newLabel());
-  on("propagate", () => app.propagate());
-  on("neediest", () => app.jump());
-  on("copy", () => app.copy());
-  on("checked", () => app.toggleChecked());
-  for (const what of ["fill", "largest", "clear"]) on(what, () => app.edit(what));
-  on("outline", () => app.toggleFill());
-  on("fit", () => app.fit());
-  on("job-cancel", () => app.cancel());
-  on("banner-button", () => app.takeOver());
-  on("command-copy", async () => {
+  const on = (id, kind, action) => $(id).addEventListener(kind, action);
+  on("cases", "click", () => app.listCases());
+  on("panel-toggle", "click", () => $("panel").classList.toggle("open"));
+  on("sign", "click", () => app.display({ positive: !store.positive }));
+  on("banner-button", "click", () => app.takeOver());
+  on("command-copy", "click", async () => {
     await navigator.clipboard.writeText($("command").textContent).catch(() => {});
     app.say("copied");
   });
-  for (const button of document.querySelectorAll("[data-tool]")) {
-    button.addEventListener("click", () => app.choose(button.dataset.tool));
-  }
   for (const button of document.querySelectorAll("[data-view]")) {
     button.addEventListener("click", () => app.setView(button.dataset.view));
   }
-  $("opacity").addEventListener("input", (event) => app.setOpacity(Number(event.target.value)));
-  $("radius").addEventListener("input", (event) => app.setRadius(Number(event.target.value)));
-  $("note").addEventListener("change", (event) => app.set("note", event.target.value));
+  on("opacity", "input", (event) => app.setOpacity(Number(event.target.value)));
+  on("radius", "input", (event) => app.setRadius(Number(event.target.value)));
+  on("note", "change", (event) => app.set("note", event.target.value));
   const strip = $("strip");
   const jump = (event) => {
     if (!store.info || !(event.buttons & 1)) return;
@@ -147,7 +124,6 @@ export function showState(app) {
   $("previous").disabled = store.caseIndex === 0;
   $("next").disabled = store.caseIndex >= cases.length - 1;
   write($("command"), state.command);
-  showBanner(store, state);
   showJob(state.job);
   const labels = JSON.stringify([state.labels, store.label]);
   if (labels !== labelsShown && !$("labels").contains(document.activeElement?.closest("input[type=text], input[type=color]"))) {
@@ -156,15 +132,16 @@ export function showState(app) {
   }
 }
 
-function showBanner(store, state) {
+// Why nothing can be done here, if that is so.
+export function showBanner({ store, wanted }) {
   const banner = $("banner");
-  banner.hidden = store.online && state.lease === "yours";
+  const elsewhere = wanted !== undefined || (store.state && store.state.lease !== "yours");
+  banner.hidden = store.online && !elsewhere;
   banner.classList.toggle("note", store.online);
   write($("banner-text"), store.online
-    ? "This case is open in another tab or window; here it can only be looked at."
+    ? `${store.session.cases[wanted]?.name ?? "This case"} is open in another tab or window; here it can only be looked at.`
     : "The server is gone. All that was done is kept; this page goes on when the same command runs again.");
   $("banner-button").hidden = !store.online;
-  write($("banner-button"), "Work here instead");
 }
 
 function showJob(job) {
@@ -244,22 +221,20 @@ export function showStrip(store) {
 }
 
 export function showHelp(app) {
-  const groups = new Map();
-  for (const [group, keys, what] of bindings(app)) {
-    if (keys) groups.set(group, [...(groups.get(group) ?? []), [keys, what]]);
+  const line = (text, key) => make("div", {}, make("span", { textContent: text }), key);
+  const rows = commands(app).map(([group, keys, what]) => {
+    const shown = keys.replaceAll(/Arrow(\w+)/g, (_, way) => ({ Up: "↑", Right: "→", Down: "↓", Left: "←" })[way]);
+    return { group, line: line(what, make("kbd", { textContent: shown })) };
+  });
+  for (const [mark, colour] of Object.entries(MARKS)) {
+    const swatch = make("kbd", { textContent: " " });
+    swatch.style.background = colour;
+    rows.push({ group: "The strip's colours", line: line(mark, swatch) });
   }
-  $("help-content").replaceChildren(
-    ...[...groups].map(([group, rows]) =>
-      make("section", {}, make("h3", { textContent: group }),
-        ...rows.map(([keys, what]) => make("div", {}, make("span", { textContent: what }), make("kbd", { textContent: keys })))),
-    ),
-    make("section", {}, make("h3", { textContent: "The strip's colours" }),
-      ...Object.entries(MARKS).map(([mark, colour]) => {
-        const swatch = make("kbd", { textContent: " " });
-        swatch.style.background = colour;
-        return make("div", {}, make("span", { textContent: mark }), swatch);
-      })),
-  );
+  const groups = [...new Set(rows.map((row) => row.group))];
+  $("help-content").replaceChildren(...groups.map((group) => make(
+    "section", {}, make("h3", { textContent: group }), ...rows.filter((row) => row.group === group).map((row) => row.line),
+  )));
   $("help-dialog").showModal();
 }
 

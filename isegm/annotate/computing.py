@@ -60,16 +60,11 @@ class NetworkComputing:
         self._thread.start()
 
     @property
-    def is_ready(self) -> bool:
-        """Whether the network is loaded."""
-        return self._loaded.is_set() and self._failure is None
-
-    @property
     def status(self) -> str:
         """``ready``, ``loading``, or the line that says why the network cannot be used."""
         if self._failure is not None:
             return str(self._failure)
-        return "ready" if self.is_ready else "loading"
+        return "ready" if self._loaded.is_set() else "loading"
 
     def click(self, start: Start, clicks: Sequence[Click]) -> Mask:
         """The mask that clicks give (:meth:`isegm.annotate.session.Computing.click`).
@@ -90,7 +85,7 @@ class NetworkComputing:
 
     def prepare(self, start: Start) -> None:
         """Compute ahead of a first click what does not depend on it."""
-        if self.is_ready:
+        if self.status == "ready":
             self._predictor(start).prepare()
 
     def propagate(

@@ -78,8 +78,8 @@ from isegm.wording import with_options
 LEASE_SECONDS = 12.0
 """How long a tab keeps a case without a sign of life."""
 
-MOST_BODY = 1 << 20
-"""Bytes of a request: a stroke of a brush over a picture of 2896 x 2896 pixels fits."""
+MOST_BODY = 1 << 24
+"""Bytes of a request: a stroke of the brush fits on the largest picture that is read (``MOST_PIXELS``)."""
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
@@ -389,17 +389,13 @@ def _draw(case: Case, number: int, body: JsonObject, _: Computing) -> None:
         raise _Refused(400, "there is no such picture")
     plan = case.pixels.views[view].plan
     height, width = case.pixels.shape[plan.row_axis], case.pixels.shape[plan.col_axis]
-    row, col = body.integer("row", 0, height - 1), body.integer("col", 0, width - 1)
-    rows, cols = body.integer("rows", 1, height - row), body.integer("cols", 1, width - col)
     try:
         packed = np.frombuffer(base64.b64decode(body.text("bits"), validate=True), np.uint8)
     except binascii.Error:
         raise body.wrong("bits", "base64") from None
-    if packed.size != rows * -(-cols // 8):
-        raise body.wrong("bits", "packed row by row")
-    pixels: Mask = np.zeros((height, width), np.bool_)
-    stroke = np.unpackbits(packed.reshape(rows, -1), axis=1, count=cols)
-    pixels[row : row + rows, col : col + cols] = stroke.view(np.bool_)
+    if packed.size != height * -(-width // 8):
+        raise body.wrong("bits", "a bit a pixel, row by row")
+    pixels: Mask = np.unpackbits(packed.reshape(height, -1), axis=1, count=width).view(np.bool_)
     case.draw(number, view, index, pixels, body.values.get("add") is True)
 
 

@@ -224,7 +224,7 @@ def test_placement_zoom_and_brush(served, tab):
     found = page.evaluate(
         """async () => {
             const geometry = await import("./page/geometry.js");
-            const { Placement, pixelSides, paintLine, packBox, neediest } = geometry;
+            const { Placement, pixelSides, paintLine, pack, neediest } = geometry;
             const view = { rowAxis: 0, colAxis: 2 };
             const sides = pixelSides([5, 0.8, 0.8], view);
             const placement = new Placement({ rows: 10, cols: 100 }, sides, { width: 500, height: 400 });
@@ -234,13 +234,11 @@ def test_placement_zoom_and_brush(served, tab):
             const after = placement.fromScreen(321, 123);
             const [bits, nine, middle] = [new Uint8Array(81), { rows: 9, cols: 9 }, { row: 4.5, col: 4.5 }];
             paintLine(bits, nine, { height: 1, width: 1 }, middle, middle, 2);
-            const box = packBox(bits, nine);
             return {
                 proportion,
                 moved: Math.hypot(before.row - after.row, before.col - after.col),
                 outside: placement.pixelAt(-1e5, 0),
-                box: [box.row, box.col, box.rows, box.cols, ...box.packed],
-                nothing: packBox(new Uint8Array(4), { rows: 2, cols: 2 }),
+                packed: [...pack(bits, nine)],
                 doubtful: neediest({ 1: "doubtful", 5: "doubtful", 6: "doubtful", 7: "doubtful" }),
                 furthest: neediest({ 1: "propagated", 4: "clicked", 9: "propagated", 10: "edited" }),
                 none: neediest({ 4: "clicked" }),
@@ -251,8 +249,9 @@ def test_placement_zoom_and_brush(served, tab):
     assert found["moved"] < 1e-9
     assert found["outside"] is None
     # A disk of radius 2: the pixels whose centres are within.
-    assert found["box"] == [2, 2, 5, 5, 0b00100000, 0b01110000, 0b11111000, 0b01110000, 0b00100000]
-    assert found["nothing"] is None
+    disk = [0b00001000, 0b00011100, 0b00111110, 0b00011100, 0b00001000]
+    rows = [byte for row in (0, 0, *disk, 0, 0) for byte in (row, 0)]
+    assert found["packed"] == rows
     assert (found["doubtful"], found["furthest"], found["none"]) == (6, 1, None)
 
 

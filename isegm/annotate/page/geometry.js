@@ -145,32 +145,16 @@ function clamp(value, count) {
   return Math.min(count - 1, Math.max(0, value));
 }
 
-// The smallest box that holds what is set in `bits`, packed eight pixels a byte, row by row; null if nothing is.
-export function packBox(bits, { rows, cols }) {
-  let top = rows;
-  let bottom = -1;
-  let left = cols;
-  let right = -1;
+// What is set in `bits`, packed eight pixels a byte, row by row.
+export function pack(bits, { rows, cols }) {
+  const bytes = Math.ceil(cols / 8);
+  const packed = new Uint8Array(rows * bytes);
   for (let row = 0; row < rows; row += 1) {
     for (let col = 0; col < cols; col += 1) {
-      if (!bits[row * cols + col]) continue;
-      top = Math.min(top, row);
-      bottom = row;
-      left = Math.min(left, col);
-      right = Math.max(right, col);
+      if (bits[row * cols + col]) packed[row * bytes + (col >> 3)] |= 0x80 >> (col & 7);
     }
   }
-  if (bottom < 0) return null;
-  const height = bottom - top + 1;
-  const width = right - left + 1;
-  const bytes = Math.ceil(width / 8);
-  const packed = new Uint8Array(height * bytes);
-  for (let row = 0; row < height; row += 1) {
-    for (let col = 0; col < width; col += 1) {
-      if (bits[(top + row) * cols + left + col]) packed[row * bytes + (col >> 3)] |= 0x80 >> (col & 7);
-    }
-  }
-  return { row: top, col: left, rows: height, cols: width, packed };
+  return packed;
 }
 
 // The slice that most needs a click: the middle of the longest run of doubtful ones, or else of those that were

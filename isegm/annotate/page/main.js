@@ -1,7 +1,7 @@
 // The page: opens cases, and does what keys, pointers and panels ask for.
 
 import { Api } from "./api.js";
-import { neediest, packBox, toStack, toVoxel } from "./geometry.js";
+import { neediest, pack, toStack, toVoxel } from "./geometry.js";
 import { listen } from "./input.js";
 import { $, listenToPanels, showBanner, showCases, showHelp, showState, showStrip, showTools, showWindow, write } from "./panels.js";
 import { Pane } from "./rendering.js";
@@ -402,20 +402,16 @@ class App {
   }
 
   draw(pane) {
-    const { bits, add, index } = pane.stroke;
-    const box = packBox(bits, pane.placement.size);
-    if (!box || !this.ready()) {
-      this.dropStroke(pane);
+    const { stroke } = pane;
+    const { bits, add, index } = stroke;
+    const drop = () => pane.stroke === stroke && this.dropStroke(pane);
+    if (!this.ready()) {
+      drop();
       return;
     }
     let text = "";
-    for (let start = 0; start < box.packed.length; start += 8192) {
-      text += String.fromCharCode(...box.packed.subarray(start, start + 8192));
-    }
-    const { row, col, rows, cols } = box;
-    const drawn = this.api.act({ do: "draw", view: pane.view, index, row, col, rows, cols, bits: btoa(text), add });
-    const { stroke } = pane;
-    drawn.then(() => pane.stroke === stroke && this.dropStroke(pane));
+    for (const byte of pack(bits, pane.placement.size)) text += String.fromCharCode(byte);
+    this.api.act({ do: "draw", view: pane.view, index, bits: btoa(text), add }).then(drop);
   }
 
   dropStroke(pane) {

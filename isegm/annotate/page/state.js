@@ -16,8 +16,6 @@ export class Store extends EventTarget {
     this.info = null; // what the server said when the case was opened
     this.state = null; // what it said last
     this.online = true;
-    this.view = "axial";
-    this.indices = { axial: 0, coronal: 0, sagittal: 0 };
     this.three = false;
     this.label = 1;
     this.tool = "click";
@@ -27,13 +25,6 @@ export class Store extends EventTarget {
     this.opacity = 0.45;
     this.fill = true;
     this.masksOff = false;
-    this.cursor = null; // {row, col} of the keyboard's cursor in the active view
-    this.pending = null; // a click that is not answered yet
-    this.frames = new Map();
-    this.pixels = new Map();
-    this.pixelBytes = 0;
-    this.stale = new Map(); // by axial slice, the revision since which its masks are others
-    this.staleElsewhere = 0;
   }
 
   changed(what = "view") {
@@ -43,14 +34,14 @@ export class Store extends EventTarget {
   open(index, info) {
     this.caseIndex = index;
     this.info = info;
-    this.frames.clear();
-    this.pixels.clear();
+    this.frames = new Map();
+    this.pixels = new Map();
     this.pixelBytes = 0;
-    this.stale.clear();
+    this.stale = new Map(); // by axial slice, the revision since which its masks are others
     this.staleElsewhere = 0;
     this.state = null;
-    this.cursor = null;
-    this.pending = null;
+    this.cursor = null; // {row, col} of the keyboard's cursor in the active view
+    this.pending = null; // a click that is not answered yet
     this.window = info.window && { ...info.window };
     this.view = "axial";
     this.indices = { axial: 0, coronal: 0, sagittal: 0 };

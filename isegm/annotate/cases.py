@@ -43,6 +43,7 @@ class CaseFiles:
         is_picture: Whether it is a picture rather than a volume.
         masks: Masks to begin with, if any.
         series: Which series of DICOM is meant; None for the only CT volume.
+        untilt: Whether DICOM slices of a tilted gantry are moved straight above each other.
     """
 
     name: str
@@ -50,6 +51,7 @@ class CaseFiles:
     is_picture: bool
     masks: Path | None = None
     series: str | None = None
+    untilt: bool = False
 
     @property
     def is_dicom(self) -> bool:
@@ -105,7 +107,7 @@ class Pixels:
 
 
 def find_cases(
-    paths: Sequence[Path], masks: Path | None = None, series: str | None = None
+    paths: Sequence[Path], masks: Path | None = None, series: str | None = None, *, untilt: bool = False
 ) -> list[CaseFiles]:
     """The cases at some paths, in the order of their names within each.
 
@@ -114,10 +116,11 @@ def find_cases(
             ``images`` in it stands for that one, and nnU-Net's ``_0000`` is no part of a name.
         masks: Masks to begin with, a file or a folder, matched by their names without suffix.
         series: Of folders of DICOM files the number, description or UID of the series that is meant.
+        untilt: Whether DICOM slices of a tilted gantry are moved straight above each other.
 
     Raises:
         InputError: A path is missing or holds nothing that can be annotated, two cases have one name, no mask
-            matches, or a series is named and nothing is DICOM.
+            matches, or nothing is DICOM that the last two are for.
     """
     found: dict[str, CaseFiles] = {}
     for case in (case for path in paths for case in _cases_at(path)):
@@ -125,10 +128,12 @@ def find_cases(
             other = found[case.name].path
             raise InputError(f"{case.path}: {other} has the same name without suffix; annotate them apart")
         found[case.name] = case
-    if series is not None:
-        found |= {name: replace(case, series=series) for name, case in found.items() if case.is_dicom}
-        if not any(case.is_dicom for case in found.values()):
-            raise InputError(f"{paths[0]}: no DICOM, which `series` is for; leave it out")
+    if series is not None or untilt:
+        dicom = {name: case for name, case in found.items() if case.is_dicom}
+        if not dicom:
+            setting = "untilt" if series is None else "series"
+            raise InputError(f"{paths[0]}: no DICOM, which `{setting}` is for; leave it out")
+        found |= {name: replace(case, series=series, untilt=untilt) for name, case in dicom.items()}
     if masks is None:
         return list(found.values())
     return _with_masks(list(found.values()), masks)
@@ -250,7 +255,7 @@ def _read_picture(path: Path) -> Pixels:
 
 
 def _read_volume(case: CaseFiles, progress: Callable[[float], None]) -> Pixels:
-    volume = open_volume(case.path, case.series)
+    volume = open_volume(case.path, case.series, untilt=case.untilt)
     plan = upright(common_grid(volume, volume).affine)
     check = HuCheck(case.path)
     values = _read_stack(volume, plan, np.uint8 if volume.is_8bit else np.int16, check, progress)

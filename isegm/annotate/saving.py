@@ -2,7 +2,8 @@
 
 Of volumes ``imagesTr/`` and ``labelsTr/`` as the Decathlon has them, of DICOM a SEG as well, of pictures
 ``images/`` and ``masks/``. The images are links to the very files where the file system allows, copies
-elsewhere. Each label's number is its value; a picture's only label is 255.
+elsewhere; an untilted series, which is in no file, is written as it was seen. Each label's number is its
+value; a picture's only label is 255.
 """
 
 import contextlib
@@ -23,7 +24,8 @@ from isegm.annotate.session import Case, Session
 from isegm.pictures import write_image
 from isegm.storage import whole_file, write_text
 from isegm.volumes.mask_writing import write_mask
-from isegm.volumes.nifti import nifti_files
+from isegm.volumes.nifti import nifti_files, write_nifti
+from isegm.volumes.untilt import UntiltedVolume
 
 CLICKS_FILE = "clicks.jsonl"
 
@@ -58,7 +60,7 @@ def save_case(session: Session, case: Case) -> list[Path]:
         array = case.pixels.plan.array(labels)
         written = [output / "labelsTr" / f"{name}.nii.gz"]
         write_mask(written[0], volume, array)
-        if case.files.is_dicom and labels.any():
+        if case.files.is_dicom and not isinstance(volume, UntiltedVolume) and labels.any():
             written.append(output / "dicom_seg" / f"{name}.dcm")
             names = {number: label.name for number, label in session.labels.items()}
             write_mask(written[1], volume, array, names)
@@ -132,6 +134,12 @@ def _clicks(session: Session, index: int, case: CaseFiles) -> Iterator[dict[str,
 
 def _link_volume(case: Case, folder: Path) -> None:
     name, volume = case.files.name, case.pixels.volume
+    if isinstance(volume, UntiltedVolume):
+        target, values = folder / f"{name}.nii", case.pixels.plan.array(case.pixels.values)
+        if not target.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_nifti(target, volume, np.split(values, values.shape[2], axis=2), dtype=values.dtype)
+        return
     if not case.files.is_dicom:
         for file in dict.fromkeys(nifti_files(case.files.path)):
             suffix = "".join(file.suffixes[-2:]) if file.suffix.lower() == ".gz" else file.suffix

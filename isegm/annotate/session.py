@@ -216,6 +216,8 @@ class Case:
         header = {"journal": 1, "shape": list(pixels.shape), "case": str(files.path.resolve())}
         if files.series is not None:
             header["series"] = files.series
+        if files.untilt:
+            header["untilt"] = True
         self._log = ActionLog(journal, header)
         with self._problems_named():
             for start, entry in self._log.entries():

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isegm.commands.command_line import Parser, add_series_option, command
+from isegm.commands.command_line import Parser, add_dicom_options, command
 from isegm.commands.places import default_weights
 from isegm.errors import InputError
 
@@ -47,7 +47,7 @@ def build_parser() -> Parser:
         "--labels", metavar="NAME", nargs="+", default=[], help="names of the labels to begin with, from 1 on"
     )
     add("--masks", metavar="PATH", type=Path, help="masks to correct, of the same names: a folder or a file")
-    add_series_option(parser)
+    add_dicom_options(parser)
     add("--output", metavar="DIR", type=Path, help="where all is kept (default: annotations/<name of PATH>)")
     add(
         "--overlap",
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoint = args.checkpoint or default_weights()
     if not checkpoint.is_file():
         raise InputError(f"{checkpoint}: no such checkpoint; check --checkpoint")
-    cases = find_cases(args.paths, args.masks, args.series)
+    cases = find_cases(args.paths, args.masks, args.series, untilt=args.untilt)
     output = args.output or Path("annotations") / (args.paths[0].resolve().name.partition(".")[0] or "all")
     session = Session(cases, output, args.labels, args.overlap)
     # While this thread imports the server, another imports torch.

@@ -217,21 +217,16 @@ def _let_the_first_speak() -> None:
 
 def add_dicom_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of tools that read DICOM series: which one, and what is done about a tilted gantry."""
-    add_series_option(parser)
-    parser.add_argument(
-        "--untilt",
-        action="store_true",
-        help="resample DICOM slices of a tilted gantry so that they lie straight above each other",
-    )
-
-
-def add_series_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says which DICOM series is meant."""
     parser.add_argument(
         "--series",
         metavar="S",
         help="of DICOM with several series: number, description or UID of the one meant (default: the only "
         "CT volume; where there are several, they are listed)",
+    )
+    parser.add_argument(
+        "--untilt",
+        action="store_true",
+        help="resample DICOM slices of a tilted gantry so that they lie straight above each other",
     )
 
 

@@ -56,10 +56,10 @@ def start(tmp_path):
     """``start(paths, ...)``: a session; what an earlier one of the test holds is given up, as by a kill."""
     sessions = []
 
-    def start(*paths, masks=None, series=None, output=tmp_path / "out", **settings):
+    def start(*paths, masks=None, series=None, untilt=False, output=tmp_path / "out", **settings):
         for session in sessions:
             session.close()
-        session = Session(find_cases(paths, masks, series), output, **settings)
+        session = Session(find_cases(paths, masks, series, untilt=untilt), output, **settings)
         sessions.append(session)
         return session
 

@@ -9,12 +9,12 @@ import pytest
 
 from isegm.annotate.saving import save_case, training_command
 from isegm.commands.train import build_parser
-from isegm.errors import InputError
+from isegm.errors import FileWarning, InputError
 from isegm.training.sources import open_mixture
 from isegm.volumes.files import open_volume
 from isegm.volumes.windows import Window
 from tests.annotate.conftest import volume_values, write_picture, write_volume
-from tests.dicom_files import stored_values, write_series
+from tests.dicom_files import places, stored_values, write_series
 
 WINDOW = Window(40, 350)
 
@@ -75,6 +75,32 @@ def test_a_series_among_several_is_the_one_that_is_named_also_in_the_command(tmp
     # Another series of that folder is another case.
     with pytest.raises(InputError, match="was begun on another"):
         start(folder, series="3").open(0, lambda _: None)
+
+
+def test_a_tilted_series_is_straight_where_that_is_asked_for(tmp_path, start, computing):
+    series = tmp_path / "tilted"
+    write_series(series, stored_values((5, 20, 24)), places(5, shift=(0, 0.6, 0)))
+    with pytest.warns(FileWarning, match="the gantry was tilted"):
+        assert start(series).open(0, lambda _: None).pixels.shape == (5, 20, 24)
+    with pytest.raises(InputError, match="was begun on another"):
+        start(series, untilt=True).open(0, lambda _: None)
+    session = start(series, untilt=True, output=tmp_path / "straight", labels=["liver"])
+    case = session.open(0, lambda _: None)
+    slices, rows, columns = case.pixels.shape
+    assert (slices, columns) == (5, 24)
+    assert rows > 20
+    stroke = np.zeros((rows, columns), bool)
+    stroke[3:12, 5:20] = True
+    case.draw(1, "axial", 2, stroke, add=True)
+    (written,) = save_case(session, case)  # no SEG, which would refer to the tilted slices
+    labels, image = nib.load(written), nib.load(session.output / "imagesTr" / "tilted.nii")
+    np.testing.assert_array_equal(labels.affine, image.affine)
+    steps = image.affine[:3, :3]
+    np.testing.assert_allclose(steps.T @ steps, np.diag(np.diag(steps.T @ steps)), atol=1e-5)
+    np.testing.assert_array_equal(case.pixels.plan.pictures(image.get_fdata()), case.pixels.values)
+    args = words_of(training_command(session, case, Path("weights/a.pth"), ""))
+    scene = open_mixture(tuple(args.sources), tmp_path / "cache").sources[0].draw(np.random.default_rng(0))
+    np.testing.assert_array_equal(scene.labels == 1, stroke)
 
 
 def test_dicom_is_saved_as_nifti_and_seg(tmp_path, start, computing, shared):

@@ -25,6 +25,7 @@ def line_of(words, capsys):
         (["a.png", "--masks=empty"], "empty: no mask is named after a case, as a is; check --masks"),
         (["a.png", "--masks=nowhere"], "nowhere: no such folder of masks; check --masks"),
         (["a.png", "--series=3"], "a.png: no DICOM, which --series is for; leave it out"),
+        (["a.png", "--untilt"], "a.png: no DICOM, which --untilt is for; leave it out"),
         (["a.png", "--checkpoint=b.pth"], "b.pth: no such checkpoint; check --checkpoint"),
         (
             ["a.png", "--labels", "a\nb"],

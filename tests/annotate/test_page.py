@@ -393,6 +393,25 @@ def test_a_propagation_is_seen_as_it_goes_on_and_what_was_found_stays(tmp_path, 
     assert case.masks.slices(1).tolist() == [5]
 
 
+def test_where_the_pointer_rests_on_the_strip_the_slice_is_there_before_it_is_pressed(served, tab):
+    page = tab(served().address)
+    settle(page)
+    box = page.locator("#strip").bounding_box()
+    top = (box["x"] + box["width"] / 2, box["y"] + 2)
+    page.evaluate("annotate.store.pixels.delete('axial:11')")
+    page.mouse.move(*top)
+    until(page, "annotate.store.pixels.has('axial:11')")
+    settle(page)
+    assert page.evaluate("annotate.store.indices.axial") == 6
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.mouse.down()
+    page.mouse.up()
+    until(page, "annotate.panes[0].shown.index === 11")
+    assert not [url for url in requests if url.endswith("axial/11?values=yes")]
+    settle(page)
+
+
 def test_a_click_in_the_side_views_marks_the_voxel_seen_there(served, tab):
     up = served(labels=["liver"])
     page = tab(up.address)

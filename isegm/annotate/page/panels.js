@@ -44,18 +44,22 @@ export function listenToPanels(app) {
   on("radius", "input", (event) => app.setRadius(Number(event.target.value)));
   on("note", "change", (event) => app.set("note", event.target.value));
   const strip = $("strip");
-  const jump = (event) => {
-    if (!store.info || !(event.buttons & 1)) return;
+  let resting = 0;
+  const point = (event) => {
+    clearTimeout(resting);
+    if (!store.info) return;
     const box = strip.getBoundingClientRect();
     const count = store.info.shape[0];
     const part = (event.clientY - box.top) / box.height;
-    app.goToSlice(Math.min(count - 1, Math.max(0, Math.floor((1 - part) * count))));
+    const z = Math.min(count - 1, Math.max(0, Math.floor((1 - part) * count)));
+    if (event.buttons & 1) app.goToSlice(z);
+    else resting = setTimeout(() => app.api.have("axial", z), 20); // where it rests it may be pressed next
   };
   strip.addEventListener("pointerdown", (event) => {
     strip.setPointerCapture(event.pointerId);
-    jump(event);
+    point(event);
   });
-  strip.addEventListener("pointermove", jump);
+  strip.addEventListener("pointermove", point);
 }
 
 export function showTools(store) {

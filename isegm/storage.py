@@ -10,9 +10,11 @@ import hashlib
 import io
 import os
 import secrets
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 from isegm.errors import InputWarning
 
@@ -62,6 +64,36 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
     content = io.StringIO(newline="")
     csv.writer(content, lineterminator="\n").writerows(rows)
     write_text(path, content.getvalue())
+
+
+def write_through(file: io.FileIO, content: bytes) -> None:
+    """Write all of ``content`` to an unbuffered file; it is on disk when this returns.
+
+    Raises:
+        OSError: It could not be written; some of it may have been.
+    """
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+    os.fsync(file.fileno())
+
+
+def lock(file: IO[Any]) -> bool:
+    """Lock a file against other processes until it is closed; False if one of them has it.
+
+    Not all systems can: then nothing is locked.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True
 
 
 def warn_of_links(folder: Path, links: Sequence[Path]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from isegm.errors import InputError
 from isegm.json_object import JsonObject, read_json_object
+from isegm.storage import write_through
 
 _FIX = "put back a copy of it, or move it away to begin this case again"
 _MOST_LINE_BYTES = 2**28
@@ -55,10 +56,7 @@ class ActionLog:
         start = self._size
         try:
             self._file.seek(start)
-            rest = memoryview(line)
-            while rest:
-                rest = rest[self._file.write(rest) :]
-            os.fsync(self._file.fileno())
+            write_through(self._file, line)
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(start)

@@ -137,7 +137,6 @@ def _link_volume(case: Case, folder: Path) -> None:
     if isinstance(volume, UntiltedVolume):
         target, values = folder / f"{name}.nii", case.pixels.plan.array(case.pixels.values)
         if not target.exists():
-            folder.mkdir(parents=True, exist_ok=True)
             write_nifti(target, volume, np.split(values, values.shape[2], axis=2), dtype=values.dtype)
         return
     if not case.files.is_dicom:

@@ -29,13 +29,8 @@ from isegm.geometry import Click
 from isegm.json_object import JsonObject, read_json_object
 from isegm.limits import MOST_CONFIG_BYTES, read_bytes
 from isegm.metrics.overlap import Mask
-from isegm.storage import write_text
+from isegm.storage import lock, write_text
 from isegm.volumes.windows import Window
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
 
 CLICKED, EDITED, PROPAGATED, DOUBTFUL, GIVEN = "clicked", "edited", "propagated", "doubtful", "given"
 """How an object's mask in a slice came about."""
@@ -693,13 +688,10 @@ class Session:
         self._folder = output / _FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         self._exclusive = (self._folder / "lock").open("w")
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._exclusive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError(
-                    f"{output}: another isegm annotate works in it; end that, or name another --output"
-                ) from None
+        if not lock(self._exclusive):
+            raise InputError(
+                f"{output}: another isegm annotate works in it; end that, or name another --output"
+            )
         self.labels: dict[int, Label] = self._read_labels()
         if not self.labels:
             self._name_labels(labels or ["object"])

@@ -13,23 +13,22 @@ a killed process or a full disk can leave, counts for nothing: its sample is com
 
 import contextlib
 import hashlib
+import io
 import json
-import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from isegm.datasets import SampleSet
 from isegm.errors import InputError
 from isegm.evaluation.record import Job, SampleRecord
 from isegm.json_object import JsonObject, read_json_object
-from isegm.storage import sha256, write_text
+from isegm.storage import lock, sha256, write_text, write_through
 
 _FIX = "evaluate into another folder, or replace this evaluation (`force`)"
 _FIX_LINE = "remove the line, and its sample is computed again"
@@ -80,7 +79,7 @@ class Journal:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("a", encoding="utf-8") as file:
-            if not _lock(file):
+            if not lock(file):
                 raise InputError(
                     f"{self.folder.parent}: another evaluation is writing here; wait for it, or end it"
                 )
@@ -195,7 +194,7 @@ class JournalWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: IO[bytes] | None = None
+        self._file: io.FileIO | None = None
         self._lock = threading.Lock()
         self._started: dict[Job, float] = {}
 
@@ -215,14 +214,12 @@ class JournalWriter:
         """
         since = time.monotonic() - self._started.get(record.job, time.monotonic())
         line = record.to_json() | {"mask_sha256": mask_sha256, "at": round(since, 3)}
-        content = memoryview((json.dumps(line) + "\n").encode())
+        content = (json.dumps(line) + "\n").encode()
         with self._lock:
             try:
                 if self._file is None:
                     self._file = self._path.open("ab", buffering=0)
-                while content:
-                    content = content[self._file.write(content) :]
-                os.fsync(self._file.fileno())
+                write_through(self._file, content)
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(self._path)) from None
 
@@ -232,21 +229,6 @@ class JournalWriter:
             if self._file is not None:
                 self._file.close()
             self._file = None
-
-
-def _lock(file: IO[str]) -> bool:
-    """Lock a file against other processes; False if one of them has it. Not all systems can."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks
-    return True
 
 
 def digest_samples(datasets: Sequence[SampleSet[object]]) -> Digests:

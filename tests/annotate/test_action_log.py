@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("isegm.annotate.action_log.os.fsync", full)
+    monkeypatch.setattr("isegm.storage.os.fsync", full)
     with pytest.raises(OSError, match="No space left") as caught:
         log.append({"number": 2})
     assert caught.value.filename == str(path)

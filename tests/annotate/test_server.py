@@ -212,7 +212,7 @@ def test_a_full_disk_is_told_and_nothing_is_changed(serve, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("isegm.annotate.action_log.os.fsync", full)
+    monkeypatch.setattr("isegm.storage.os.fsync", full)
     status, said = client.click(5, 20, 20)
     assert status == 507
     assert "No space left" in said["error"]

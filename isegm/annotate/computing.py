@@ -33,8 +33,8 @@ _MOST_KEPT = 4
 _KEPT_BYTES = 2**25
 
 _logger = logging.getLogger(__name__)
-# Neighbouring slices of an object overlap by this Dice at least, or one of them is doubtful.
-_LEAST_DICE = 0.7
+# A slice is doubtful if less than this Dice of its mask comes back from where propagation has ended.
+_LEAST_DICE = 0.9
 
 
 class NetworkComputing:
@@ -96,7 +96,7 @@ class NetworkComputing:
         clicks: Mapping[int, Sequence[Click]],
         by_hand: Mapping[int, Mask],
         given: Mask | None,
-        found: Callable[[int, Mask, bool], None],
+        found: Callable[[int, Mask], None],
         progress: Callable[[int, int], None],
         cancel: Callable[[], bool],
     ) -> bool:
@@ -120,24 +120,22 @@ class NetworkComputing:
                 kept.predictor.set_mask(z, mask, clicks.get(z, ()))
         kept.known = known
         told: set[int] = set()
-        last = np.empty(0, np.bool_)
 
         def each(z: int, mask: Mask) -> None:
-            nonlocal last
-            # Slices come one after the other, away from one that a person made.
-            before = by_hand.get(z - 1, by_hand.get(z + 1, last))
-            (kept.doubtful.add if differ(mask, before) else kept.doubtful.discard)(z)
             told.add(z)
-            last = mask
-            found(z, mask, z in kept.doubtful)
+            found(z, mask)
 
         if cancel() or not kept.predictor.propagate(progress=progress, cancel=cancel, each=each):
             return False
         for z in range(pixels.shape[0]) if given is None else ():
             if z not in by_hand and z not in told:  # found earlier, or not the object's any more
-                mask = kept.predictor.slice_mask(z)
-                found(z, mask, bool(mask.any()) and z in kept.doubtful)
+                found(z, kept.predictor.slice_mask(z))
         return True
+
+    def doubtful(self, cancel: Callable[[], bool]) -> set[int] | None:
+        """Find slices to look at (:meth:`isegm.annotate.session.Computing.doubtful`)."""
+        dices = None if self._volume is None else self._volume.predictor.consistency(cancel)
+        return None if dices is None else {z for z, dice in dices.items() if dice < _LEAST_DICE}
 
     def close(self) -> None:
         """Wait for what still loads: a process must not end while torch is being imported."""
@@ -186,7 +184,7 @@ class NetworkComputing:
                 size=self.size,
                 kept_bytes=_KEPT_BYTES,
             )
-            self._volume = _KeptVolume(key, predictor, {}, set())
+            self._volume = _KeptVolume(key, predictor, {})
         return self._volume
 
     def _load(self) -> None:
@@ -232,12 +230,6 @@ class NetworkComputing:
             self._network = quick
 
 
-def differ(mask: Mask, before: Mask) -> bool:
-    """Whether a slice's mask differs so much from that of the one before it that somebody should look."""
-    both = int(mask.sum()) + int(before.sum())
-    return bool(mask.any()) and 2 * int((mask & before).sum()) < _LEAST_DICE * both
-
-
 class _WithHeadOf:
     """A network whose correction head is another's; the rest is torch's, which computes it ahead in parts."""
 
@@ -249,12 +241,11 @@ class _WithHeadOf:
 
 @dataclass
 class _KeptVolume:
-    """A volume's predictor, the masks and clicks that it was given by slice, and which it found doubtful."""
+    """A volume's predictor, and the masks and clicks that it was given by slice."""
 
     key: object
     predictor: VolumePredictor
     known: dict[int, tuple[bytes, tuple[Click, ...]]]
-    doubtful: set[int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,7 +12,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -140,7 +140,7 @@ class Computing(Protocol):
         clicks: Mapping[int, Sequence[Click]],
         by_hand: Mapping[int, Mask],
         given: Mask | None,
-        found: Callable[[int, Mask, bool], None],
+        found: Callable[[int, Mask], None],
         progress: Callable[[int, int], None],
         cancel: Callable[[], bool],
     ) -> bool:
@@ -156,9 +156,16 @@ class Computing(Protocol):
             by_hand: Its masks in the slices that people clicked or drew.
             given: What another tool made of it, with what was propagated since, but as it was before the
                 corrections that were not propagated yet, (slices, rows, columns); None of other objects.
-            found: Told each slice, its mask and whether that is doubtful, as soon as it is there.
+            found: Told each slice and its mask, as soon as it is there.
             progress: Told the slices that are done, and how many are known of.
             cancel: Asked now and then whether to stop.
+        """
+
+    def doubtful(self, cancel: Callable[[], bool]) -> Collection[int] | None:
+        """Slices of the object that was propagated last whose masks somebody should look at.
+
+        Args:
+            cancel: Asked now and then whether to stop; None is returned then.
         """
 
 
@@ -298,9 +305,10 @@ class Case:
         Slices are changed as they are found, and all together are one action. Of a propagation that is
         cancelled, or killed, stays what was found. An object that another tool made stays as it is, but for
         corrections, which reach the slices beside all at once: cancelled, they are still to be propagated.
+        When all are found, doubtful ones are marked; if that is cancelled, marks stay as they are.
 
         Returns:
-            Whether it was finished.
+            Whether all slices were found.
 
         Raises:
             ValueError: The object is locked, or nobody has clicked or drawn it anywhere.
@@ -329,10 +337,12 @@ class Case:
             marks.clear()
             kept_at = time.monotonic()
 
-        def found(z: int, mask: Mask, is_doubtful: bool) -> None:
-            if mask.any() or self.mark(number, z):
+        def found(z: int, mask: Mask) -> None:
+            mark = self.mark(number, z)
+            if mask.any() or mark:
                 edits.append(self._edit(number, z, mask))
-                marks[number, z] = (DOUBTFUL if is_doubtful else PROPAGATED) if mask.any() else ""
+                found_so = mark if mark == DOUBTFUL else PROPAGATED  # until it is looked for again
+                marks[number, z] = found_so if mask.any() else ""
             if given is None and time.monotonic() - kept_at > _KEPT_EVERY:
                 keep()
 
@@ -340,6 +350,13 @@ class Case:
             self.pixels, number, window, clicks, by_hand, given, found, progress, cancel
         )
         if is_finished or given is None:
+            keep()
+        doubtful = computing.doubtful(cancel) if is_finished and given is None else None
+        if doubtful is not None:
+            with self.lock:
+                for (owner, z), mark in self.marks.items():
+                    if owner == number and mark in (PROPAGATED, DOUBTFUL):
+                        marks[owner, z] = DOUBTFUL if z in doubtful else PROPAGATED
             keep()
         return is_finished
 

@@ -49,7 +49,7 @@ from isegm.inference.propagation import (
 from isegm.inference.segmenter import Probability
 from isegm.inference.slice_network import KEPT_BYTES, SliceNetwork
 from isegm.inference.torch_network import InferenceModel
-from isegm.metrics.overlap import Mask
+from isegm.metrics.overlap import Mask, mask_dice
 from isegm.model.click_maps import DISK_RADIUS
 from isegm.model.correction.templates import STRIDE
 from isegm.model.emc_click import EMCClick
@@ -135,6 +135,8 @@ class _Object:
     """Of the slices where the object is."""
     done: frozenset[_Gap] = frozenset()
     """What has been propagated since its ends were clicked on."""
+    returned: Mapping[_Gap, Mapping[int, float]] = field(default_factory=dict)
+    """How well what was propagated came back, by slice: see :meth:`VolumePredictor.consistency`."""
     corrected: Mapping[int, _Packed | None] | None = None
     """Of an object that began as another tool's mask: the slices that were clicked on since the last
     propagation, each with its mask before. None of others."""
@@ -148,6 +150,7 @@ class _Object:
             self.with_mask(index, mask),
             clicked={**self.clicked, index: clicked},
             done=frozenset(gap for gap in self.done if index not in gap),
+            returned={gap: dices for gap, dices in self.returned.items() if index not in gap},
             corrected=corrected,
         )
 
@@ -389,7 +392,9 @@ class VolumePredictor:
                 for index, packed in before.masks.items()
                 if index in before.clicked or not any(self._lies_in(index, gap) for gap in stale)
             }
-            after = replace(before, masks=kept, done=frozenset(before.gaps()))
+            gaps = frozenset(before.gaps())
+            returned = {gap: dices for gap, dices in before.returned.items() if gap in gaps}
+            after = replace(before, masks=kept, done=gaps, returned=returned)
         else:
             ways = [way for index in before.corrected for way in self._ways_from(before, index)]
             after = replace(before, corrected={})
@@ -414,6 +419,35 @@ class VolumePredictor:
             progress(done, total)
         self._objects = {**self._objects, self._label: after} if before.clicked else self._objects
         return True
+
+    def consistency(self, cancel: Callable[[], bool] | None = None) -> dict[int, float] | None:
+        """Propagate the object back, and compare: the slice whose mask agrees least needs a click most.
+
+        From the slices where propagation ended, or met what came from the other side, masks are taken back to
+        the clicked slices as they came from there. It takes about as long as :meth:`propagate`, and only what
+        was propagated since the last time is taken back.
+
+        Args:
+            cancel: Asked before every slice.
+
+        Returns:
+            By slice, the Dice of its mask and the one that came back; none of slices that were clicked on, of
+            those that masks were taken back from, and of an object that began as another tool's mask. None if
+            it was cancelled.
+        """
+        one = self._object
+        look = self._appearance(one)
+        for gap in one.gaps():
+            if gap not in one.done or gap in one.returned:
+                continue
+            dices: dict[int, float] = {}
+            for index, dice in self._taken_back(one, gap, look):
+                if cancel is not None and cancel():
+                    return None
+                dices[index] = dice
+            one = replace(one, returned={**one.returned, gap: dices})
+            self._objects = {**self._objects, self._label: one}
+        return {index: dice for dices in one.returned.values() for index, dice in dices.items()}
 
     def undo(self) -> None:
         """Take back the last click on any object, and what was propagated since.
@@ -549,6 +583,23 @@ class VolumePredictor:
             yield _Way(gap.below, range(first, middle), is_between)
         if from_above and gap.above is not None:
             yield _Way(gap.above, range(last - 1, middle - 1, -1), is_between)
+
+    def _taken_back(self, one: _Object, gap: _Gap, look: Appearance | None) -> Iterator[tuple[int, float]]:
+        """Each slice that masks are taken back to, and the Dice of the mask that was there."""
+        for way in self._ways(one, gap):
+            step, beyond = way.slices.step, way.slices.stop
+            reached = [index for index in way.slices if index in one.masks]
+            if way.is_between and beyond in one.masks:
+                reached.append(beyond)  # which was reached from the other side
+            if len(reached) < 2:
+                continue
+            last = reached.pop()
+            back = _Way(last, range(last - step, way.start, -step), is_between=True)
+            for index, mask in self._walk(one, back, look):
+                if index in reached:
+                    reached.remove(index)
+                    yield index, mask_dice(mask, self._own_mask(one, index))
+            yield from ((index, 0.0) for index in reached)
 
     def _ways_from(self, one: _Object, index: int) -> Iterator["_Way"]:
         """How a correction goes on from a slice to the next ones that a person has clicked on."""

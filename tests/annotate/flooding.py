@@ -19,6 +19,7 @@ class Flooding:
         self.checkpoint, self.near, self.slice_seconds = checkpoint, near, slice_seconds
         self.status = "ready"
         self.prepared = []
+        self.small = set()
 
     def close(self):
         pass
@@ -50,9 +51,14 @@ class Flooding:
                 mask = ndimage.binary_erosion(mask)
                 time.sleep(self.slice_seconds)
                 done += 1
-                found(z, mask, bool(mask.any()) and mask.sum() < 40)
+                self.small = {*self.small, z} if 0 < mask.sum() < 40 else self.small - {z}
+                found(z, mask)
                 progress(done, total)
         return True
+
+    def doubtful(self, cancel):
+        """Those whose mask was small when it was last found."""
+        return None if cancel() else self.small
 
 
 def main():

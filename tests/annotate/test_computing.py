@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from isegm.annotate.computing import NetworkComputing, differ
+from isegm.annotate.computing import NetworkComputing
 from isegm.annotate.saving import label_stack
 from isegm.annotate.session import Start
 from isegm.commands.places import default_weights
@@ -15,7 +15,7 @@ from isegm.inference.predictor import Predictor
 from isegm.inference.volume_predictor import VolumePredictor
 from isegm.volumes.files import open_volume
 from isegm.volumes.windows import Window
-from tests.annotate.conftest import volume_values, write_volume
+from tests.annotate.conftest import write_volume
 from tests.inference.test_volume_predictor import ONE, OTHER, SIDE, drawn
 from tests.inference.thresholding import Thresholding
 
@@ -185,24 +185,39 @@ def test_another_tools_mask_is_corrected_as_by_the_volume_predictor(tmp_path, st
     computing.close()
 
 
-def test_a_slice_that_jumps_is_doubtful(tmp_path, start, thresholding):
-    values = volume_values()
-    values[:20, :, 7:] = -1000  # of the box a part goes on
-    path = write_volume(tmp_path / "patient.nii.gz", values=values)
-    case = start(path, labels=["liver"]).open(0, lambda _: None)
-    case.draw(1, "axial", 5, case.pixels.values[5] == 60, add=True)
+def test_slices_whose_mask_does_not_come_back_are_doubtful(tmp_path, start, network):
+    # Two boxes, of which one is clicked on, lie in slices 2 to 6 beside each other; in 7 and 8 they are one.
+    hu, _ = drawn(((10, 20), (20, 40), (2, 7)), ((26, 36), (20, 40), (2, 7)), ((10, 36), (20, 40), (7, 9)))
+    volume = write_volume(tmp_path / "patient.nii.gz", np.diag([1.0, 1, 2, 1]), hu)
+    computing = NetworkComputing(tmp_path / "weights.pth", size=SIDE)
+    case = start(volume, labels=["liver"]).open(0, lambda _: None)
+    case.click(1, case.pixels.plan.place((15, 30, 4), hu.shape), True, WINDOW, computing)
+    assert case.propagate(1, computing, lambda *_: None, lambda: False)
+    doubtful = {5: "doubtful", 6: "doubtful"}
+    assert {z: case.mark(1, z) for z in range(2, 9)} == {
+        **dict.fromkeys((2, 3, 7, 8), "propagated"),
+        4: "clicked",
+        **doubtful,
+    }
+    case.undo()
+    assert case.masks.slices(1).tolist() == [4]
+    case.redo()
+    assert {z: case.mark(1, z) for z in (5, 6)} == doubtful
+    # Propagated once more they stay so, without the network.
+    network.corrected.clear()
+    assert case.propagate(1, computing, lambda *_: None, lambda: False)
+    assert {z: case.mark(1, z) for z in (5, 6)} == doubtful
+    assert network.corrected == []
+    computing.close()
+
+
+def test_masks_stay_where_looking_for_doubtful_ones_is_cancelled(tmp_path, start, thresholding):
+    case = start(write_volume(tmp_path / "patient.nii.gz"), labels=["liver"]).open(0, lambda _: None)
+    case.click(1, (5, 24, 15), True, WINDOW, thresholding)
+    thresholding.doubtful = lambda cancel: None
     assert case.propagate(1, thresholding, lambda *_: None, lambda: False)
-    assert case.mark(1, 7) == "doubtful"
-    assert {case.mark(1, z) for z in (2, 3, 4, 6)} == {"propagated"}
-
-
-def test_masks_differ_that_share_little():
-    big, small = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
-    big[2:9, 2:9], small[2:4, 2:4] = True, True
-    assert differ(small, big)
-    assert differ(big, np.zeros_like(big))
-    assert not differ(big, big)
-    assert not differ(np.zeros_like(big), big)  # where the object has ended
+    assert len(case.masks.slices(1)) > 1
+    assert "doubtful" not in case.marks.values()
 
 
 def test_a_checkpoint_that_cannot_be_used_is_said_where_a_click_is_asked_for(tmp_path):

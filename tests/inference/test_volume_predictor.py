@@ -409,6 +409,97 @@ def test_a_mask_is_given_as_a_file_on_the_volume_s_grid(predictor_of, save_nifti
         np.testing.assert_array_equal(predictor.mask, one | other)
 
 
+# --- there and back
+
+
+def merging(slices=SLICES):
+    """Two boxes of the same size in slices 2 to 6, and in 7 and 8 one box that holds both."""
+    hu, _ = drawn(((10, 20), (20, 40), (2, 7)), ((26, 36), (20, 40), (2, 7)), ((10, 36), (20, 40), (7, 9)))
+    return hu[..., :slices]
+
+
+def test_slices_agree_with_what_comes_back_where_nothing_went_wrong(predictor_of):
+    hu, (truth,) = drawn(ONE)
+    predictor, _ = predictor_of(hu)
+    assert predictor.consistency() == {}
+    predictor.click((15, 30, 5))
+    assert predictor.consistency() == {}  # nothing was propagated
+    predictor.propagate()
+    assert predictor.consistency() == {4: 1.0, 6: 1.0, 7: 1.0}  # back from the ends, 3 and 8
+    np.testing.assert_array_equal(predictor.mask, truth)
+
+
+def test_what_runs_into_something_else_comes_back_as_something_else(predictor_of):
+    predictor, _ = predictor_of(merging())
+    predictor.click((15, 30, 4))
+    predictor.propagate()
+    dices = predictor.consistency()
+    # From 8, both come back.
+    assert dices == {3: 1.0, 5: pytest.approx(2 / 3), 6: pytest.approx(2 / 3), 7: 1.0}
+
+
+def test_a_slice_to_which_nothing_comes_back_does_not_agree_at_all(predictor_of):
+    hu, (truth,) = drawn(ONE)
+    hu[:, :, 5] = -1000
+    predictor, _ = predictor_of(hu)
+    for index in (3, 8):
+        predictor.set_mask(index, predictor.plan.pictures(truth)[index])
+    predictor.propagate()
+    assert predictor.consistency() == {4: 0.0, 7: 1.0}  # from 6, where it came from 8
+
+
+def test_between_clicked_slices_each_half_comes_back_from_the_other(predictor_of):
+    hu, _ = drawn(((10, 24), (20, 40), (0, 12)), ((30, 44), (6, 20), (0, 12)))
+    predictor, _ = predictor_of(hu)
+    predictor.click((15, 30, 1))
+    predictor.click((35, 10, 10))
+    predictor.propagate()
+    dices = predictor.consistency()
+    assert {index for index, dice in dices.items() if dice == 0} == set(range(2, 10))
+
+
+def test_only_what_was_propagated_since_is_taken_back(predictor_of):
+    hu, _ = drawn(((10, 24), (20, 40), (0, 12)))
+    predictor, network = predictor_of(hu)
+    predictor.click((15, 30, 2))
+    predictor.click((15, 30, 9))
+    predictor.propagate()
+    network.corrected.clear()
+    before = predictor.consistency()
+    count = len(network.corrected)
+    assert predictor.consistency() == before
+    assert len(network.corrected) == count
+    predictor.click((15, 30, 5))
+    predictor.propagate()
+    network.corrected.clear()
+    assert predictor.consistency() == dict.fromkeys((1, 3, 4, 6, 7, 8, 10), 1.0)
+    assert len(network.corrected) == 5  # between 2 and 9
+    predictor.undo()
+    network.corrected.clear()
+    assert predictor.consistency() == before
+    assert not network.corrected
+
+
+def test_cancelled_it_is_not_known_and_can_be_done_later(predictor_of):
+    predictor, _ = predictor_of(merging())
+    predictor.click((15, 30, 4))
+    predictor.propagate()
+    state = state_of(predictor)
+    asked = itertools.count()
+    assert predictor.consistency(cancel=lambda: next(asked) == 2) is None
+    assert_same_state(predictor, state)
+    assert predictor.consistency() == {3: 1.0, 5: pytest.approx(2 / 3), 6: pytest.approx(2 / 3), 7: 1.0}
+
+
+def test_corrections_of_a_given_mask_are_not_taken_back(predictor_of):
+    hu, (truth,) = drawn(ONE)
+    predictor, _ = predictor_of(hu)
+    predictor.start_from(truth)
+    predictor.click((15, 30, 5))
+    predictor.propagate()
+    assert predictor.consistency() == {}
+
+
 # --- progress, cancelling, undo
 
 

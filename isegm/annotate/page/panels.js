@@ -152,8 +152,10 @@ function showJob(job) {
   const running = job && !job.outcome;
   $("job").hidden = !running;
   if (!running) return;
-  write($("job-text"), job.total ? `Propagating: ${job.done} of ${job.total} slices` : "Propagating…");
-  if (job.total) $("job-bar").value = job.done / job.total;
+  const isFinding = !job.total || job.done < job.total;
+  const slices = job.total ? `: ${job.done} of ${job.total} slices` : "…";
+  write($("job-text"), isFinding ? `Propagating${slices}` : "Looking for doubtful slices…");
+  if (job.total && isFinding) $("job-bar").value = job.done / job.total;
   else $("job-bar").removeAttribute("value");
 }
 

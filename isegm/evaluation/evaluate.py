@@ -1,18 +1,18 @@
 """A whole evaluation: some checkpoints on some data sets, by the run's processes together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
 from isegm.datasets import Sample
 from isegm.distributed import Processes
 from isegm.evaluation.click_loop import SamplePictures, evaluate_sample
-from isegm.evaluation.figures import Figures, format_mean_scores, format_spreads, format_table
+from isegm.evaluation.figures import format_mean_scores
 from isegm.evaluation.output import PictureRunFolder
 from isegm.evaluation.plan import BASELINE, GPU_BATCH, Evaluation
 from isegm.evaluation.protocol import Protocol
 from isegm.evaluation.run import Evaluated, RunningEvaluation, check_plan
-from isegm.evaluation.window_check import WindowReport, check_windows
+from isegm.evaluation.window_check import check_windows
 from isegm.evaluation.workers import Method, Progress, method_of
 from isegm.inference.geodesic import GeodesicSegmenter
 from isegm.inference.segmenter import Segmenter
@@ -52,7 +52,9 @@ def evaluate(
             run.measure(checkpoint.name, network.name, method_of(network, protocol, device, batch))
         if evaluation.baseline:
             run.measure(BASELINE, BASELINE, baseline_of(protocol))
-    return run.ended(_lines(evaluation, run.rows, windows))
+    rows = run.rows if evaluation.mean_scores else []
+    scores = [format_mean_scores(row, protocol) for row in rows if row.samples]
+    return run.ended([*scores, f"Table, figures, samples and masks are in {evaluation.folder}"])
 
 
 def baseline_of(protocol: Protocol) -> Method[Segmenter, Sample, SamplePictures]:
@@ -62,10 +64,3 @@ def baseline_of(protocol: Protocol) -> Method[Segmenter, Sample, SamplePictures]
         evaluate=lambda segmenter, sample, seed: evaluate_sample(segmenter, sample, protocol, seed),
         device=torch.device("cpu"),
     )
-
-
-def _lines(evaluation: Evaluation, rows: Sequence[Figures], windows: WindowReport) -> list[str]:
-    lines = [format_table(rows, evaluation.protocol), *format_spreads(rows), *windows.lines()]
-    if evaluation.mean_scores:
-        lines += [format_mean_scores(row, evaluation.protocol) for row in rows if row.samples]
-    return [*lines, f"Table, figures, samples and masks are in {evaluation.folder}"]

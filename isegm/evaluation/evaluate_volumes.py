@@ -7,7 +7,6 @@ import torch
 
 from isegm.datasets.labelled_volumes import VolumeSample
 from isegm.distributed import Processes
-from isegm.evaluation.figures import format_volume_table
 from isegm.evaluation.plan import BASELINE, VolumeEvaluation
 from isegm.evaluation.protocol import VolumeProtocol
 from isegm.evaluation.run import Evaluated, RunningEvaluation, check_plan
@@ -61,8 +60,7 @@ def evaluate_volumes(
                 run.measure(name, network.name, method)
         if evaluation.baseline:
             run.measure(BASELINE, BASELINE, baseline_method(protocol))
-    lines = [format_volume_table(run.rows), *windows.lines()]
-    return run.ended([*lines, f"Table, figures, masks and pictures are in {evaluation.folder}"])
+    return run.ended([f"Table, figures, masks and pictures are in {evaluation.folder}"])
 
 
 def propagating_method(

@@ -122,6 +122,10 @@ class RunFolder(abc.ABC, Generic[SampleT, MasksT]):
     def table(self, rows: Sequence[Figures], protocol: Clicking) -> str:
         """Lay the figures out."""
 
+    def lines(self, rows: Sequence[Figures], protocol: Clicking) -> list[str]:
+        """What ``results.txt`` says: the table, and how far seeds differ."""
+        return [self.table(rows, protocol), *format_spreads(rows)]
+
     def save_results(
         self,
         job: Job,
@@ -145,8 +149,8 @@ class RunFolder(abc.ABC, Generic[SampleT, MasksT]):
         done = {i: result for i, result in results.items() if isinstance(result, SampleResult)}
         self._lines += [json.dumps(SampleRecord(job, i, result).to_json()) for i, result in done.items()]
         write_text(self.folder / "samples.jsonl", "".join(line + "\n" for line in self._lines))
-        lines = [self.table(rows, protocol), *format_spreads(rows)]
-        write_text(self.folder / "results.txt", "".join(f"{line}\n" for line in lines))
+        text = "".join(f"{line}\n" for line in self.lines(rows, protocol))
+        write_text(self.folder / "results.txt", text)
         document = {**about, "results": [_as_json(row, protocol) for row in rows]}
         write_text(self.folder / "results.json", json.dumps(document, indent=2) + "\n")
         if done:

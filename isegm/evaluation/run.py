@@ -127,6 +127,7 @@ class RunningEvaluation:
         self._folder = folder
         self._device = device
         self._processes = processes
+        self._windows = windows
         self._show = show
         self._batch = batch
         self._first = processes.rank == 0
@@ -161,12 +162,13 @@ class RunningEvaluation:
             compiled=self._plan.compiled,
         )
 
-    def ended(self, lines: Sequence[str]) -> Evaluated:
+    def ended(self, more: Sequence[str]) -> Evaluated:
         """The outcome in every process, when everything is measured.
 
         Args:
-            lines: What people are to read; only process 0's count.
+            more: What people are to read below the table and the warnings; only process 0's count.
         """
+        lines = [*self._folder.lines(self.rows, self._plan.protocol), *self._windows.lines(), *more]
         text = "\n".join(lines) if self._first else ""
         problems = [line for row in self.rows for line in row.problems]
         samples = self._processes.from_first(sum(row.samples for row in self.rows), "how it ended")

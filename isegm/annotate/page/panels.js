@@ -233,7 +233,7 @@ export function showHelp(app) {
     return { group, line: line(what, make("kbd", { textContent: shown })) };
   });
   for (const [mark, colour] of Object.entries(MARKS)) {
-    const swatch = make("kbd", { textContent: " " });
+    const swatch = make("kbd", { textContent: "\u00a0" });
     swatch.style.background = colour;
     rows.push({ group: "The strip's colours", line: line(mark, swatch) });
   }

@@ -144,7 +144,9 @@ class Server:
         self._propagation: Future[None] | None = None  # known to the thread of actions alone
         self._wanted: object = None
         page = files("isegm.annotate").joinpath("page")
-        self._files = {file.name: file.read_bytes() for file in page.iterdir()}
+        self._files = {
+            file.name: file.read_bytes() for file in page.iterdir() if Path(file.name).suffix in _KINDS
+        }
         routes = [
             Route("/", self._page),
             Route("/page/{file}", self._page),

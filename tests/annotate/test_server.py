@@ -221,6 +221,20 @@ def test_a_full_disk_is_told_and_nothing_is_changed(serve, monkeypatch):
     assert client.click(5, 20, 20)[0] == 200
 
 
+def test_a_defect_is_an_answer_and_logged(serve, monkeypatch, caplog):
+    client = serve()
+
+    def defect(_):
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr(client.server.session, "status", defect)
+    status, content = client.get("/api/session")
+    assert status == 500
+    assert json.loads(content) == {"error": "a defect of the server; its terminal says more"}
+    (record,) = caplog.records
+    assert record.exc_info[1].args == ("what nobody thought of",)
+
+
 def test_on_a_network_addresses_and_the_machines_name_are_its_own(serve):
     server = Server(serve().server.session, Flooding(None), "t" * 24, None)
     own = socket.gethostname()

@@ -10,7 +10,7 @@ from isegm.errors import InputError
 from isegm.volumes.windows import WINDOWS, Window
 
 _NAMED_SHARE = 0.5
-_RANDOM_WIDTH = (150.0, 1500.0)  # HU
+_RANDOM_WIDTH = (150.0, 3000.0)  # HU: not a few pictures were made with nearly all of CT in view
 _GAMMA = 1.3
 CONTRAST = 1.2
 """The most by which the contrast of a picture that was windowed before is divided or multiplied."""
@@ -46,7 +46,7 @@ def random_window(hu: float, jitter: WindowJitter, rng: np.random.Generator) -> 
     """Draw a window for a picture of no organ in particular.
 
     Half of the time one of the named windows, jittered; else one in which ``hu`` is neither black nor white,
-    of any width between a narrow soft-tissue window and a wide bone window, narrow ones as often as wide.
+    of any width between a narrow soft-tissue window and most of CT's range, narrow ones as often as wide.
     """
     if rng.random() < _NAMED_SHARE:
         windows = list(WINDOWS.values())

@@ -166,7 +166,7 @@ def backward_after_each(
     size, truth = (label.shape[2], label.shape[3]), label.float()
     image = model.normalise(batch.image)
     clicks = [[click] for click in batch.first_clicks]
-    # A step may be taken anew from its batch: the given masks, which the clicks change, are copied.
+    # A batch may be used again: the given masks, which the clicks change, are copied.
     given = [None if mask is None else replace(mask) for mask in batch.given] or [None] * len(clicks)
     shown = [
         [click] if mask is None else [mask.middle]

@@ -23,8 +23,8 @@ def test_random_windows_are_named_ones_or_show_what_they_are_for():
     assert 0.43 < len(named) / 600 < 0.57
     others = [window for window in windows if window not in WINDOWS.values()]
     assert all(abs(window.level + 80) <= 0.4 * window.width for window in others)
-    assert all(150 <= window.width <= 1500 for window in others)
-    assert 0.4 < np.mean([window.width < np.sqrt(150 * 1500) for window in others]) < 0.6
+    assert all(150 <= window.width <= 3000 for window in others)
+    assert 0.4 < np.mean([window.width < np.sqrt(150 * 3000) for window in others]) < 0.6
 
 
 def test_tone_keeps_the_order_and_the_shape():

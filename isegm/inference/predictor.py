@@ -20,7 +20,7 @@ from isegm.geometry import Click, input_size
 from isegm.inference.network import Network
 from isegm.inference.network_input import image_input, mask_input, points_input, probability_of
 from isegm.inference.progressive_merge import merge_change
-from isegm.inference.propagation import anchors, freed
+from isegm.inference.propagation import anchors, to_correct
 from isegm.inference.segmenter import Probability
 from isegm.inference.torch_network import Encoded, InferenceModel
 from isegm.metrics.overlap import Mask
@@ -207,9 +207,8 @@ class Predictor:
         if self._anchor is None:
             previous = self._steps[-1].logits if self._steps else encoded.coarse
         else:
-            inside = (self._anchor,) if before[round(self._anchor.row), round(self._anchor.col)] else ()
-            clicks = (*inside, *clicks)
-            previous = mask_input(freed(before, click, clicks), encoded.coarse)
+            clicks, known = to_correct(before, self._anchor, clicks)
+            previous = mask_input(known, encoded.coarse)
         logits = self.network.correct(self._points(clicks), encoded, previous)
         step = _Step(click, logits)
         answer = self._answer_of(step, before)

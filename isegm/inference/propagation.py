@@ -172,6 +172,23 @@ def freed(mask: Mask, click: Click, others: Sequence[Click]) -> Probability:
     return np.where(wrong, np.float32(0.5), mask.astype(np.float32))
 
 
+def to_correct(mask: Mask, middle: Click, clicks: Sequence[Click]) -> tuple[tuple[Click, ...], Probability]:
+    """What the head is shown of a mask that was given, to correct it by the last of some clicks.
+
+    Args:
+        mask: (H, W), with what the clicks before have changed.
+        middle: A positive click in the middle of the mask as it was given.
+        clicks: Those that were placed, in order; at least one.
+
+    Returns:
+        The clicks, after the middle as long as the mask holds that; and the mask, (H, W), as :func:`freed`
+        gives it.
+    """
+    is_held = mask[round(middle.row), round(middle.col)]
+    seen = (middle, *clicks) if is_held else tuple(clicks)
+    return seen, freed(mask, clicks[-1], seen)
+
+
 def stamped(mask: Mask, click: Click, radii: tuple[float, float]) -> Mask:
     """A mask (H, W) with a click's disk in it, or taken from it: what a click does that the network ignores.
 

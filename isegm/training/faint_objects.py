@@ -31,6 +31,9 @@ def make_faint(
         image: (H, W, 3) RGB.
         target: The object, (H, W); not empty.
         rng: Where choice and strength come from.
+
+    Returns:
+        (H, W, 3) RGB, another array.
     """
     how = int(rng.integers(4))
     if how == 2:

@@ -1,4 +1,4 @@
-"""Training pictures that begin with a mask to correct: what a ``Predictor`` does with one, step by step.
+"""Training pictures that begin with a mask to correct, step by step as a ``Predictor`` corrects it.
 
 Letters: B batch, H and W height and width in pixels, h and w those of a mask's logits.
 """
@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from isegm.geometry import Click
+from isegm.inference.network_input import mask_input
 from isegm.inference.progressive_merge import merge_change
-from isegm.inference.propagation import anchors, freed
+from isegm.inference.propagation import anchors, to_correct
 from isegm.metrics.overlap import Mask
-from isegm.model.emc_click import MASK_LOGIT
-from isegm.model.layers import resize
 from isegm.simulation.next_click import NextClick
 from isegm.simulation.train_clicks import next_click
 from isegm.training.faulty_masks import faulty_mask
@@ -34,16 +32,6 @@ class GivenMask:
 
     mask: Mask
     middle: Click
-
-    def head_clicks(self, clicks: Sequence[Click]) -> list[Click]:
-        """All clicks that the head sees: the middle, if the mask still holds it, and those placed."""
-        is_held = self.mask[round(self.middle.row), round(self.middle.col)]
-        return [self.middle, *clicks] if is_held else list(clicks)
-
-    def before(self, clicks: Sequence[Click]) -> npt.NDArray[np.float32]:
-        """Logits of the mask for the head, (H, W), not known where the last of the clicks may change it."""
-        known = freed(self.mask, clicks[-1], self.head_clicks(clicks))
-        return (2 * known - 1) * np.float32(MASK_LOGIT)
 
     def change(self, proposed: Mask, click: Click) -> None:
         """Take over what the head made of the click: the connected region of change that holds it."""
@@ -74,34 +62,25 @@ def draw_given(
     return given, on_error or first_click
 
 
-def head_clicks(
-    given: Sequence[GivenMask | None], clicks: Sequence[Sequence[Click]]
-) -> list[Sequence[Click]]:
-    """All clicks that the head sees, of every picture; ``given`` and ``clicks`` as for :func:`with_given`."""
-    return [
-        placed if mask is None else mask.head_clicks(placed)
-        for mask, placed in zip(given, clicks, strict=True)
-    ]
-
-
-def with_given(
-    logits: Tensor, given: Sequence[GivenMask | None], clicks: Sequence[Sequence[Click]]
-) -> Tensor:
-    """Logits of the masks before a click, (B, 1, h, w), those of pictures with a given mask replaced.
+def shown_to_head(
+    previous: Tensor, given: Sequence[GivenMask | None], clicks: Sequence[Sequence[Click]]
+) -> tuple[list[Sequence[Click]], Tensor]:
+    """Put what the head is shown of the given masks in place of what it is shown otherwise.
 
     Args:
-        logits: Of the last masks, or of the coarse ones.
+        previous: Logits of the last masks, or of the coarse ones, (B, 1, h, w).
         given: Every picture's, None where there is none.
         clicks: Every picture's, so far.
+
+    Returns:
+        Every picture's clicks, and logits of the masks before the last of them, (B, 1, h, w).
     """
-    if not any(given):
-        return logits
-    logits = logits.clone()
-    for picture, mask, placed in zip(logits, given, clicks, strict=True):
+    seen, previous = list(clicks), previous.clone()
+    for i, mask in enumerate(given):
         if mask is not None:
-            before = torch.from_numpy(mask.before(placed)).to(logits.device)
-            picture[0] = resize(before[None, None], (logits.shape[2], logits.shape[3]))[0, 0]
-    return logits
+            seen[i], known = to_correct(mask.mask, mask.middle, clicks[i])
+            previous[i : i + 1] = mask_input(known, previous[i : i + 1])
+    return seen, previous
 
 
 def take_changes(
@@ -117,11 +96,9 @@ def take_changes(
     Returns:
         ``logits``, with those of the merged masks in pictures that have one.
     """
-    if not any(given):
-        return logits
     logits = logits.clone()
-    for picture, mask, placed in zip(logits, given, clicks, strict=True):
+    for i, mask in enumerate(given):
         if mask is not None:
-            mask.change((picture[0] > 0).cpu().numpy(), placed[-1])
-            picture[0] = (2 * torch.from_numpy(mask.mask).to(picture) - 1) * MASK_LOGIT
+            mask.change((logits[i, 0] > 0).cpu().numpy(), clicks[i][-1])
+            logits[i : i + 1] = mask_input(mask.mask, logits[i : i + 1])
     return logits

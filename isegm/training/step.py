@@ -24,7 +24,7 @@ from isegm.model.layers import resize
 from isegm.simulation.next_click import NextClick
 from isegm.simulation.train_clicks import next_click
 from isegm.training.crops import TrainingSample
-from isegm.training.given_masks import GivenMask, draw_given, head_clicks, take_changes, with_given
+from isegm.training.given_masks import GivenMask, draw_given, shown_to_head, take_changes
 from isegm.training.losses import LossWeights, corrected_loss, first_stage_losses, soft_iou_loss
 
 MAX_CLICKS = 24
@@ -166,7 +166,7 @@ def backward_after_each(
     size, truth = (label.shape[2], label.shape[3]), label.float()
     image = model.normalise(batch.image)
     clicks = [[click] for click in batch.first_clicks]
-    # A batch may be used again: the given masks, which the clicks change, are copied.
+    # The clicks change the given masks; those of the batch stay as they are, for whoever uses it again.
     given = [None if mask is None else replace(mask) for mask in batch.given] or [None] * len(clicks)
     shown = [
         [click] if mask is None else [mask.middle]
@@ -178,7 +178,7 @@ def backward_after_each(
     # In single precision at least: several clicks' gradients are added up here.
     features = first.features.detach()
     features = features.to(torch.promote_types(features.dtype, torch.float32)).requires_grad_()
-    previous = with_given(first.coarse.detach(), given, clicks)
+    seen, previous = shown_to_head(first.coarse.detach(), given, clicks)
     least = soft_iou_loss(resize(previous.float(), size), truth) if weights.worse else None
     mask: Tensor | None = None
     losses: list[Tensor] = []
@@ -186,8 +186,8 @@ def backward_after_each(
     for count in range(extra_clicks + 1):
         if mask is not None:
             place_next_clicks(clicks, mask, label, rngs, pool, deepest_share=deepest_share)
-            previous = with_given(previous, given, clicks)
-        points = stack_clicks(head_clicks(given, clicks), image.device)
+            seen, previous = shown_to_head(previous, given, clicks)
+        points = stack_clicks(seen, image.device)
         is_graded = count in graded
         model.refiner.train(was_training and is_graded)
         with torch.set_grad_enabled(is_graded), autocast():

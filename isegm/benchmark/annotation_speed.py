@@ -30,9 +30,6 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 
-_REST_MS = 100
-"""How long a pointer is where it will be pressed: people are hardly faster."""
-
 _PACKAGES = Path(__file__).resolve().parents[2]
 
 # In the page. `begin` waits for the next input, then for a paint that shows what is asked for, then for the
@@ -256,15 +253,12 @@ def _next_slices(page: Any, first: int, count: int) -> list[float]:  # noqa: ANN
 
 
 def _any_slices(page: Any, indices: Any, count: int) -> list[float]:  # noqa: ANN401
-    """Anywhere but where it is, by the strip beside the slices, on which the pointer rests before."""
+    """Anywhere but where it is, by the strip beside the slices."""
     taken = []
     seen = page.evaluate("annotate.store.indices.axial")
     for index in [index for index in indices.tolist() if index != seen][:count]:
-        page.mouse.move(*page.evaluate("(index) => measure.placeOfSlice(index)", index))
-        page.wait_for_timeout(_REST_MS)
         page.evaluate("(index) => measure.slice(index)", index)
-        page.mouse.down()
-        page.mouse.up()
+        page.mouse.click(*page.evaluate("(index) => measure.placeOfSlice(index)", index))
         taken.append(page.evaluate("measure.taken"))
     return taken
 

@@ -28,11 +28,13 @@ class LabelledPicture:
         pixels: (H, W, 3) RGB uint8; or (H, W) HU, where there is a window.
         labels: (H, W): 0 background, 1..n the objects (numbers may be missing), -1 ignored.
         window: The window in which HU are shown; None for a picture of grey values or colours.
+        beside: (H, W), the labels of the slice beside; None of what is no slice of a volume, or its only one.
     """
 
     pixels: npt.NDArray[Any]
     labels: Labels
     window: Window | None = None
+    beside: Labels | None = None
 
     def image(self, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """The picture as it is shown, (H, W, 3) RGB; of HU in ``window``, or else in its own."""

@@ -54,16 +54,20 @@ class CachedVolume:
     is_8bit: bool
     notes: tuple[str, ...]
 
-    def read(self, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """HU (or grey values) and label indices of one slice, each (H, W).
+    def read(self, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any] | None]:
+        """HU (or grey values) and label indices of one slice, and the indices of one beside it, each (H, W).
+
+        The one beside is the next, or the one before the last; None where there is one slice.
 
         Raises:
             InputError: The cache is not as it was made.
         """
         try:
             # Opened each time: a few files of many, and a picture must travel to other processes.
-            hu, labels = (np.load(path, mmap_mode="r")[index] for path in _stacks(self.prefix))
-            return np.array(hu), np.array(labels)
+            hu, labels = (np.load(path, mmap_mode="r") for path in _stacks(self.prefix))
+            other = index + 1 if index + 1 < len(labels) else index - 1
+            beside = np.array(labels[other]) if other >= 0 else None
+            return np.array(hu[index]), np.array(labels[index]), beside
         except (OSError, EOFError, ValueError, IndexError):
             raise InputError(
                 f"{self.prefix}: the cached slices are missing or damaged; remove the cache folder and begin "
@@ -124,11 +128,12 @@ class VolumeSlice:
 
     def read(self) -> LabelledPicture:
         """Read it; of a volume that holds grey values they are not windowed."""
-        hu, indices = self.volume.read(self.index)
-        labels = self.objects[indices]
+        hu, indices, others = self.volume.read(self.index)
+        labels, beside = self.objects[indices], None if others is None else self.objects[others]
         if self.volume.is_8bit:
-            return LabelledPicture(np.asarray(cv2.cvtColor(hu, cv2.COLOR_GRAY2RGB), np.uint8), labels)
-        return LabelledPicture(hu, labels, self.window)
+            grey = np.asarray(cv2.cvtColor(hu, cv2.COLOR_GRAY2RGB), np.uint8)
+            return LabelledPicture(grey, labels, beside=beside)
+        return LabelledPicture(hu, labels, self.window, beside)
 
 
 def find_slices(

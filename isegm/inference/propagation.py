@@ -189,6 +189,21 @@ def to_correct(mask: Mask, middle: Click, clicks: Sequence[Click]) -> tuple[tupl
     return seen, freed(mask, clicks[-1], seen)
 
 
+def to_carry(mask: Mask, seen: Mask) -> Probability:
+    """What the head is shown, on a slice, of the mask of the slice before.
+
+    What does not look like the object is left to the network, not taken from it.
+
+    Args:
+        mask: (H, W), of the slice before.
+        seen: (H, W), the part of it where this slice looks like the object (:meth:`Appearance.seen_in`).
+
+    Returns:
+        (H, W): 1 where it was seen, 0.5 in the rest of the mask.
+    """
+    return np.where(seen, np.float32(1), mask * np.float32(0.5))
+
+
 def stamped(mask: Mask, click: Click, radii: tuple[float, float]) -> Mask:
     """A mask (H, W) with a click's disk in it, or taken from it: what a click does that the network ignores.
 

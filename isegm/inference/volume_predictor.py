@@ -44,6 +44,7 @@ from isegm.inference.propagation import (
     parts_meeting,
     parts_mostly_in,
     stamped,
+    to_carry,
     widened,
 )
 from isegm.inference.segmenter import Probability
@@ -665,11 +666,9 @@ class VolumePredictor:
                 if not way.is_between:
                     return
                 seen = mask
-            # What does not look like the object is left to the network, not taken from it.
-            previous = np.where(seen, np.float32(1), mask * np.float32(0.5))
             places = anchors(seen, self._known(one, index))
             against = self._against(one, index, seen)
-            probability, _ = self._network.correct(index, [*places, *against], previous)
+            probability, _ = self._network.correct(index, [*places, *against], to_carry(mask, seen))
             mask = parts_meeting(probability > self._threshold, mask)
             yield index, mask
             if not mask.any():

@@ -40,6 +40,8 @@ MIN_SIDE = 32
 _MIN_PART, _MIN_OBJECT = 16, 80
 # Heights at which half of the bodies are cut: from the lower ends of the kidneys to the liver's dome.
 _UPPER_ABDOMEN_MM = (-60.0, 110.0)
+# How far away a slice beside another one lies: from thin slices to thick ones.
+_BESIDE_MM = (1.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,13 @@ class PhantomSlice:
         hu: (H, W) HU.
         labels: (H, W), 0 where there is no object, else the object's number 1..n. An object is what a user
             may want to outline: an organ, a tumour, a rib, a shape. It may have several parts.
+        beside: (H, W), where the same objects are in a slice some millimetres above or below; None where
+            that was not asked for, or is not known.
     """
 
     hu: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]
+    beside: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Pose:
 
 
 def random_slice(
-    rng: np.random.Generator, height: int, width: int, family: str | None = None
+    rng: np.random.Generator, height: int, width: int, family: str | None = None, *, beside: bool = False
 ) -> PhantomSlice:
     """Draw a slice of one of the families.
 
@@ -90,6 +95,8 @@ def random_slice(
         height: In pixels, at least 32.
         width: In pixels, at least 32.
         family: Which of ``FAMILIES``; None for one at random.
+        beside: Whether to tell where its objects are in a slice beside it. Of the families only bodies have
+            slices beside; what is drawn of ``rng`` before is the same.
 
     Raises:
         InputError: A side is too short, or there is no such family.
@@ -100,10 +107,12 @@ def random_slice(
         family = str(rng.choice(list(FAMILIES), p=list(FAMILIES.values())))
     elif family not in FAMILIES:
         raise InputError(f"phantom family {family}: not one of {', '.join(FAMILIES)}")
+    if beside and family == "anatomy":
+        return _anatomy_slice(rng, height, width, beside=True)
     return _DRAW[family](rng, height, width)
 
 
-def _anatomy_slice(rng: np.random.Generator, height: int, width: int) -> PhantomSlice:
+def _anatomy_slice(rng: np.random.Generator, height: int, width: int, beside: bool = False) -> PhantomSlice:
     # Most of what users outline is in the upper abdomen.
     low, high = _UPPER_ABDOMEN_MM if rng.random() < 0.55 else (LOWEST_MM, HIGHEST_MM)
     z = rng.uniform(low, high)
@@ -119,7 +128,15 @@ def _anatomy_slice(rng: np.random.Generator, height: int, width: int) -> Phantom
     hu = Scanner.draw(rng, pixel).scan(rng, canvas.hu)
     if rng.random() < 0.06:
         _blank_outside_circle(hu)
-    return PhantomSlice(hu, tidy_labels(canvas.labels, _MIN_PART, _MIN_OBJECT))
+    labels = tidy_labels(canvas.labels, _MIN_PART, _MIN_OBJECT)
+    if not beside:
+        return PhantomSlice(hu, labels)
+    level = float(np.clip(z + rng.choice((-1, 1)) * rng.uniform(*_BESIDE_MM), LOWEST_MM, HIGHEST_MM))
+    other = Canvas.blank(height, width, -1000, canvas.grains)
+    paint_parts(other, body.cut(level, thickness), body.hu, pose, names.number, thickness)
+    numbers = np.zeros(1 + max(canvas.labels.max(), other.labels.max()), np.int32)
+    numbers[canvas.labels[labels > 0]] = labels[labels > 0]
+    return PhantomSlice(hu, labels, numbers[other.labels])
 
 
 class _Names:

@@ -16,12 +16,15 @@ import numpy.typing as npt
 
 from isegm.errors import InputError
 from isegm.masks import Labels
+from isegm.metrics.overlap import Mask
 from isegm.simulation.train_clicks import first_click
 from isegm.training.faint_objects import make_faint
 from isegm.training.scenes import Scene, Source
 
 _SCENES_A_SAMPLE = 100
 _CROPS_A_SCENE = 10
+_CLOSE_UP = (0.3, 0.8)  # of the crop's side, what the object's longer side takes in a close-up
+_MOST_ENLARGED = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,8 @@ class SampleSettings:
     """How many samples are made worse to look at by :func:`degrade`."""
     faint_share: float = 0.0
     """In how many samples the object hardly shows, by :func:`isegm.training.faint_objects.make_faint`."""
+    close_up_share: float = 0.0
+    """How many samples are enlarged until an object fills a good part of them."""
     flip_probability: float = 0.5
     """How often a sample is mirrored left to right."""
     colour_probability: float = 0.75
@@ -64,6 +69,8 @@ class TrainingSample:
         image: (H, W, 3) RGB uint8, of the crop's size.
         label: (H, W) int8: 1 object, 0 background, -1 ignored.
         first_click: Its (row, col), in whole pixels.
+        beside: (H, W), where the object is in the slice beside; None where that is not known, or
+            it is not there.
         problems: Lines about files that were drawn before and could not be used. They are part of the
             sample because another process may make it than the one that can speak to the user
             (:class:`SkippedFiles`).
@@ -72,6 +79,7 @@ class TrainingSample:
     image: npt.NDArray[np.uint8]
     label: npt.NDArray[np.int8]
     first_click: tuple[int, int]
+    beside: Mask | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -187,7 +195,7 @@ def _make_sample(
     scene: Scene, settings: SampleSettings, rng: np.random.Generator, problems: list[str]
 ) -> TrainingSample | None:
     for _ in range(_CROPS_A_SCENE):
-        rows, cols = _draw_crop(scene.labels.shape, settings, rng)
+        rows, cols = _draw_crop(scene.labels, settings, rng)
         # The labels alone show whether a crop can be used, and they are quickly cropped.
         # (INTER_NEAREST would shift them by up to half a pixel against the image.)
         labels = _cut(scene.labels, rows, cols, settings.crop, cv2.INTER_NEAREST_EXACT)
@@ -198,33 +206,52 @@ def _make_sample(
         label[labels < 0] = -1
         image = scene.image if scene.is_ct else _vary_colours(scene.image, settings, rng)
         image = _cut(image, rows, cols, settings.crop, cv2.INTER_LINEAR)
+        beside = None
+        if scene.beside is not None:
+            beside = np.isin(_cut(scene.beside, rows, cols, settings.crop, cv2.INTER_NEAREST_EXACT), chosen)
         if rng.random() < settings.flip_probability:
             image, label = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(label[:, ::-1])
+            beside = None if beside is None else np.ascontiguousarray(beside[:, ::-1])
         if settings.faint_share > 0 and rng.random() < settings.faint_share:
             image = make_faint(image, label == 1, rng)
         if settings.degraded_share > 0 and rng.random() < settings.degraded_share:
             image = degrade(image, rng)
         off_centre = settings.off_centre_probability > 0 and rng.random() < settings.off_centre_probability
         click = first_click(label == 1, rng, anywhere=off_centre)
-        return TrainingSample(image, label, (int(click.row), int(click.col)), tuple(problems))
+        beside = beside if beside is not None and beside.any() else None
+        return TrainingSample(image, label, (int(click.row), int(click.col)), beside, tuple(problems))
     return None
 
 
-def _draw_crop(
-    shape: tuple[int, ...], settings: SampleSettings, rng: np.random.Generator
-) -> tuple[_Strip, _Strip]:
+def _draw_crop(labels: Labels, settings: SampleSettings, rng: np.random.Generator) -> tuple[_Strip, _Strip]:
     """Draw a scale, and a crop of the picture at that scale."""
+    height, width = labels.shape
     scale = rng.uniform(*settings.scale)
     if settings.shorter_side:
-        scale *= settings.shorter_side / min(shape)
-    height, width = settings.crop
-    return _draw_strip(shape[0], height, scale, rng), _draw_strip(shape[1], width, scale, rng)
+        scale *= settings.shorter_side / min(height, width)
+    left, top, right, bottom = 0, 0, width, height
+    if settings.close_up_share > 0 and rng.random() < settings.close_up_share and (labels > 0).any():
+        number = rng.choice(np.unique(labels[labels > 0]))
+        left, top, across, down = cv2.boundingRect((labels == number).view(np.uint8))
+        right, bottom = left + across, top + down
+        enlarged = rng.uniform(*_CLOSE_UP) * min(settings.crop[0] / down, settings.crop[1] / across)
+        scale = float(np.clip(enlarged, scale, _MOST_ENLARGED * scale))
+    return (
+        _draw_strip(height, (top, bottom), settings.crop[0], scale, rng),
+        _draw_strip(width, (left, right), settings.crop[1], scale, rng),
+    )
 
 
-def _draw_strip(length: int, crop: int, scale: float, rng: np.random.Generator) -> _Strip:
+def _draw_strip(
+    length: int, shown: tuple[int, int], crop: int, scale: float, rng: np.random.Generator
+) -> _Strip:
+    """Draw a strip that shows the pixels from one to before another, if it is long enough."""
     wanted = max(1, round(crop / scale))
     if wanted < length:
-        start = int(rng.integers(length - wanted + 1))
+        low, high = max(0, shown[1] - wanted), min(shown[0], length - wanted)
+        if low > high:
+            low, high = 0, length - wanted
+        start = int(rng.integers(low, high + 1))
         return _Strip(start, start + wanted, 0, crop)
     size = min(crop, max(1, round(length * scale)))
     return _Strip(0, length, (crop - size) // 2, size)

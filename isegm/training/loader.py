@@ -53,12 +53,14 @@ class _Loaded(NamedTuple):
         images: (B, H, W, 3) uint8.
         labels: (B, H, W) int8.
         first_clicks: (row, col) of each.
+        beside: Of each, where the object is in the slice beside, (H, W) bool; None where that is not known.
         problems: Of each sample, what could not be used.
     """
 
     images: Tensor
     labels: Tensor
     first_clicks: list[tuple[int, int]]
+    beside: list[Tensor | None]
     problems: list[tuple[str, ...]]
 
 
@@ -102,7 +104,7 @@ def load_batches(
             raise loaded
         for line in skipped.note(loaded.problems):
             tqdm.write(f"skipped: {line}", file=sys.stderr)
-        yield Batch.on(device, loaded.images, loaded.labels, loaded.first_clicks)
+        yield Batch.on(device, loaded.images, loaded.labels, loaded.first_clicks, loaded.beside)
 
 
 def choose_workers(recipe: Recipe, processes: Processes, device: torch.device) -> int:
@@ -116,7 +118,7 @@ def choose_workers(recipe: Recipe, processes: Processes, device: torch.device) -
     if not _SHARED_MEMORY.is_dir():
         return wanted
     pictures = recipe.batch_size // (processes.size * recipe.accumulate)
-    batch_bytes = pictures * recipe.crop_height * recipe.crop_width * 4  # three of colour, one of the label
+    batch_bytes = pictures * recipe.crop_height * recipe.crop_width * 5  # three of colour, two of labels
     free = shutil.disk_usage(_SHARED_MEMORY).free // processes.local_size
     room = free // (batch_bytes * (PREFETCHED + 1))
     if room < wanted:
@@ -160,6 +162,7 @@ def _put_together(attempts: Sequence[TrainingSample | InputError]) -> _Loaded | 
         torch.stack([torch.from_numpy(sample.image) for sample in samples]),
         torch.stack([torch.from_numpy(sample.label) for sample in samples]),
         [sample.first_click for sample in samples],
+        [None if sample.beside is None else torch.from_numpy(sample.beside) for sample in samples],
         [sample.problems for sample in samples],
     )
 

@@ -42,11 +42,11 @@ class PhantomSource:
 
         What cannot be seen in that window is background. Nothing may be left.
         """
-        phantom = random_slice(rng, self.height, self.width, self.family)
+        phantom = random_slice(rng, self.height, self.width, self.family, beside=True)
         hu_of_objects = phantom.hu[phantom.labels > 0]
         hu = float(rng.choice(hu_of_objects)) if hu_of_objects.size else 0.0
         grey = apply_window(phantom.hu, random_window(hu, self.jitter, rng))
-        return Scene.of_ct(grey, only_visible(phantom.labels, grey))
+        return Scene.of_ct(grey, only_visible(phantom.labels, grey), phantom.beside)
 
 
 def only_visible(labels: Labels, grey: npt.NDArray[np.uint8]) -> Labels:

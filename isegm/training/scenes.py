@@ -1,5 +1,6 @@
 """What training pictures are made of: a picture with all its objects, and where such pictures come from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,16 +20,23 @@ class Scene:
         labels: (H, W): 0 background, 1..n the objects (numbers may be missing), -1 ignored.
         is_ct: Whether it is CT, whose grey values have been varied already (its window was) and whose
             colours mean nothing.
+        beside: (H, W), where the objects are in the slice beside; None where that is not known.
     """
 
     image: npt.NDArray[np.uint8]
     labels: Labels
     is_ct: bool
+    beside: Labels | None = None
 
     @classmethod
-    def of_ct(cls, grey: npt.NDArray[np.uint8], labels: Labels) -> "Scene":
+    def of_ct(cls, grey: npt.NDArray[np.uint8], labels: Labels, beside: Labels | None = None) -> "Scene":
         """The scene of a windowed CT slice, (H, W)."""
-        return cls(np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8), labels, is_ct=True)
+        return cls(np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8), labels, True, beside)
+
+    def moved(self, image: npt.NDArray[np.uint8], move: Callable[[Labels], Labels]) -> "Scene":
+        """The scene with another image, and with what became of its labels on the way to that."""
+        beside = None if self.beside is None else move(self.beside)
+        return Scene(image, move(self.labels), self.is_ct, beside)
 
 
 class Source(Protocol):

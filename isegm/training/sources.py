@@ -150,8 +150,8 @@ def _shrink(side: int, scene: Scene, rng: np.random.Generator) -> Scene:  # noqa
     factor = side / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     image = np.asarray(cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    labels = np.asarray(cv2.resize(scene.labels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.int32)
-    return Scene(image, labels, scene.is_ct)
+    nearest = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return scene.moved(image, lambda labels: np.asarray(nearest(labels), np.int32))
 
 
 def _turn(probability: float, scene: Scene, rng: np.random.Generator) -> Scene:
@@ -160,7 +160,7 @@ def _turn(probability: float, scene: Scene, rng: np.random.Generator) -> Scene:
         return scene
     quarters = int(rng.integers(1, 4))
     image = np.ascontiguousarray(np.rot90(scene.image, quarters))
-    return Scene(image, np.ascontiguousarray(np.rot90(scene.labels, quarters)), scene.is_ct)
+    return scene.moved(image, lambda labels: np.ascontiguousarray(np.rot90(labels, quarters)))
 
 
 def open_mixture(texts: Sequence[str], cache: Path) -> Mixture:

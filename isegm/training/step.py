@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from isegm.geometry import Click
+from isegm.metrics.overlap import Mask
 from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import EMCClick, EMCClickState
@@ -41,12 +42,15 @@ class Batch(NamedTuple):
         image: RGB in [0, 1], (B, 3, H, W).
         label: 1 object, 0 background, -1 ignored, (B, 1, H, W) int8.
         first_clicks: One a picture.
+        beside: Where the objects are in the slices beside, (H, W) each, None where that is not known; empty
+            if it never is.
         given: The masks that another hand or tool gave, None for a picture without one; empty if none has.
     """
 
     image: Tensor
     label: Tensor
     first_clicks: list[Click]
+    beside: tuple[Mask | None, ...] = ()
     given: tuple[GivenMask | None, ...] = ()
 
     @classmethod
@@ -54,24 +58,35 @@ class Batch(NamedTuple):
         """Put samples of one size together."""
         images = torch.from_numpy(np.stack([sample.image for sample in samples]))
         labels = torch.from_numpy(np.stack([sample.label for sample in samples]))
-        return cls.on(device, images, labels, [sample.first_click for sample in samples])
+        beside = [None if sample.beside is None else torch.from_numpy(sample.beside) for sample in samples]
+        return cls.on(device, images, labels, [sample.first_click for sample in samples], beside)
 
     @classmethod
     def on(
-        cls, device: torch.device, images: Tensor, labels: Tensor, first_clicks: Sequence[tuple[int, int]]
+        cls,
+        device: torch.device,
+        images: Tensor,
+        labels: Tensor,
+        first_clicks: Sequence[tuple[int, int]],
+        beside: Sequence[Tensor | None],
     ) -> "Batch":
-        """Bring pictures to a device: ``images`` (B, H, W, 3) uint8, ``labels`` (B, H, W) int8."""
+        """Bring pictures to a device: ``images`` (B, H, W, 3) uint8, ``labels`` (B, H, W) int8.
+
+        Objects in the slices beside, (H, W) bool, stay where they are.
+        """
         # Still in the order of channels_last, as the network is.
         image = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
         label = labels.to(device, non_blocking=True).unsqueeze(1)
-        return cls(image, label, [Click(*click, positive=True) for click in first_clicks])
+        clicks = [Click(*click, positive=True) for click in first_clicks]
+        return cls(image, label, clicks, tuple(None if mask is None else mask.numpy() for mask in beside))
 
     def with_previous_masks(
         self, share: float, rngs: Sequence[np.random.Generator], pool: Executor
     ) -> "Batch":
-        """Give a share of the pictures a faulty mask to begin with.
+        """Give a share of the pictures a faulty mask to begin with, or that of the slice beside.
 
-        They are then corrected as a :class:`isegm.inference.predictor.Predictor` corrects such masks.
+        They are then corrected as a :class:`isegm.inference.predictor.Predictor` corrects such masks, or
+        begun as :class:`isegm.inference.volume_predictor.VolumePredictor` goes from slice to slice.
 
         Args:
             share: Of the pictures, 0 to 1.
@@ -83,12 +98,21 @@ class Batch(NamedTuple):
         if not any(begun):
             return self
 
-        def draw(
-            begins: bool, truth: npt.NDArray[np.int8], click: Click, rng: np.random.Generator
-        ) -> tuple[GivenMask | None, Click]:
-            return draw_given(truth, click, rng) if begins else (None, click)
+        greys = (self.image[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
+        beside = self.beside or (None,) * len(begun)
 
-        given, clicks = zip(*pool.map(draw, begun, truths, self.first_clicks, rngs), strict=True)
+        def draw(
+            begins: bool,
+            truth: npt.NDArray[np.int8],
+            click: Click,
+            rng: np.random.Generator,
+            other: Mask | None,
+            grey: npt.NDArray[np.uint8],
+        ) -> tuple[GivenMask | None, Click]:
+            return draw_given(truth, click, rng, other, grey) if begins else (None, click)
+
+        drawn = pool.map(draw, begun, truths, self.first_clicks, rngs, beside, greys)
+        given, clicks = zip(*drawn, strict=True)
         return self._replace(given=given, first_clicks=list(clicks))
 
 

@@ -76,6 +76,21 @@ def test_slices_with_the_objects_upright_in_the_window(ct, tmp_path):
     assert seen == {1, 2, 4}
 
 
+def test_the_slice_beside_is_the_next_one_or_the_one_before_the_last(ct, tmp_path):
+    hu, label = ct
+    for scene in draws(open_it(tmp_path)):
+        other = {1: 2, 2: 4, 4: 2}[which_slice(scene, hu)]
+        expected = upright(np.select([label == 1, label == 4], [1, 2])[:, :, other])
+        np.testing.assert_array_equal(scene.beside, expected)
+
+
+def test_a_volume_of_one_slice_has_none_beside(tmp_path, save_nifti):
+    save_nifti(tmp_path / "imagesTr" / "a.nii.gz", np.zeros((9, 8, 1), np.int16))
+    save_nifti(tmp_path / "labelsTr" / "a.nii.gz", np.ones((9, 8, 1), np.uint8))
+    source = open_mixture([f"nifti:{tmp_path}"], tmp_path / "cache")
+    assert source.draw(np.random.default_rng(0)).beside is None
+
+
 @pytest.mark.parametrize(
     ("objects", "slices", "numbers"),
     [

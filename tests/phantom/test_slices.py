@@ -193,3 +193,27 @@ def test_odd_sizes(family, height, width):
 def test_too_small_is_refused(height, width):
     with pytest.raises(InputError, match="at least 32"):
         draw(0, height, width)
+
+
+def test_the_slice_beside_has_the_same_objects_a_little_elsewhere():
+    overlaps = []
+    for seed in range(12):
+        alone = draw(seed, 200, 240, "anatomy")
+        assert alone.beside is None
+        drawn = random_slice(np.random.default_rng(seed), 200, 240, "anatomy", beside=True)
+        assert digest(drawn) == digest(alone)
+        assert drawn.beside.shape == drawn.labels.shape
+        assert drawn.beside.dtype == np.int32
+        assert set(np.unique(drawn.beside)) <= set(np.unique(drawn.labels))
+        for number in range(1, drawn.labels.max() + 1):
+            here, there = drawn.labels == number, drawn.beside == number
+            overlaps.append((here & there).sum() / (here | there).sum())
+    assert 0.5 < np.median(overlaps) < 0.98
+    assert min(overlaps) < 0.3  # ribs run obliquely
+
+
+def test_what_is_no_body_has_no_slice_beside():
+    for family in ("shapes", "noise"):
+        drawn = random_slice(np.random.default_rng(0), 64, 64, family, beside=True)
+        assert drawn.beside is None
+        assert digest(drawn) == digest(draw(0, 64, 64, family))

@@ -36,7 +36,8 @@ def blocks(height=100, width=120):
 
 def same(a, b):
     return (
-        (a.image == b.image).all()
+        (a.beside is b.beside is None or np.array_equal(a.beside, b.beside))
+        and (a.image == b.image).all()
         and (a.label == b.label).all()
         and (a.first_click, a.problems) == (b.first_click, b.problems)
     )
@@ -278,3 +279,47 @@ def test_any_picture_gives_samples_of_the_crops_size(height, width, index, scale
     assert sample.image.shape == (32, 48, 3)
     assert sample.label[sample.first_click] == 1
     assert not np.isin(sample.label, (0, 1), invert=True).any()
+
+
+def test_the_object_in_the_slice_beside_is_cropped_along(given_scenes, scene_of):
+    plain = scene_of(blocks())
+    settings = replace(PLAIN, scale=(0.7, 1.6), flip_probability=0.5)
+    same_place = TrainingSamples(given_scenes(replace(plain, beside=plain.labels)), settings, 0)
+    gone = TrainingSamples(given_scenes(replace(plain, beside=np.zeros_like(plain.labels))), settings, 0)
+    unknown = TrainingSamples(given_scenes(plain), settings, 0)
+    for i in range(20):
+        sample = same_place[i]
+        assert sample.beside.dtype == np.bool_
+        np.testing.assert_array_equal(sample.beside, sample.label == 1)
+        np.testing.assert_array_equal(sample.image, unknown[i].image)
+        assert gone[i].beside is unknown[i].beside is None
+
+
+def test_close_ups_enlarge_an_object_and_show_all_of_it(given_scenes, scene_of):
+    labels = np.zeros((100, 120), np.int32)
+    labels[40:52, 70:86] = 1
+    source = given_scenes(scene_of(labels))
+    close = TrainingSamples(source, replace(PLAIN, close_up_share=1.0), 0)
+    sizes, places = [], set()
+    for i in range(60):
+        rows, cols = np.nonzero(close[i].label == 1)
+        assert min(rows.min(), cols.min()) >= 0
+        sizes.append(max(np.ptp(rows) / 40, np.ptp(cols) / 60))
+        places.add((rows.min(), cols.min()))
+    assert 0.27 < min(sizes) < 0.45
+    assert 0.65 < max(sizes) < 0.83
+    assert len(places) > 40
+    some = TrainingSamples(source, replace(PLAIN, close_up_share=0.3), 0)
+    enlarged = sum((some[i].label == 1).sum() > 12 * 16 for i in range(100))
+    assert 15 < enlarged < 45
+
+
+def test_close_ups_enlarge_four_times_at_most_and_never_shrink(given_scenes, scene_of):
+    tiny, huge = np.zeros((2, 100, 120), np.int32)
+    tiny[50:52, 50:52] = 1
+    huge[5:95, 5:115] = 1
+    settings = replace(PLAIN, close_up_share=1.0)
+    for i in range(10):
+        assert (TrainingSamples(given_scenes(scene_of(tiny)), settings, i)[0].label == 1).sum() == 64
+        whole = TrainingSamples(given_scenes(scene_of(huge)), settings, i)[0]
+        assert (np.diff(whole.image[..., 2].astype(int), axis=1) == 1).all()  # a column is a column

@@ -16,6 +16,7 @@ from isegm.training import loader
 from isegm.training.crops import SampleSettings, TrainingSamples
 from isegm.training.loader import choose_workers, load_batches, part_indices
 from isegm.training.picture_source import PictureSource
+from isegm.training.sources import open_mixture
 from isegm.training.step import Batch
 from tests.training.small_run import RECIPE
 
@@ -49,13 +50,32 @@ def test_batches_are_those_of_the_samples_in_their_order(samples, workers, first
         assert torch.equal(batch.label, expected.label)
         assert batch.label.dtype == torch.int8
         assert batch.first_clicks == expected.first_clicks
+        assert batch.beside == expected.beside == (None, None)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_objects_of_the_slices_beside_come_with_the_pictures(tmp_path, workers):
+    samples = TrainingSamples(
+        open_mixture(["phantom:size=64:family=anatomy"], tmp_path),
+        SampleSettings(crop=(64, 64), min_object_pixels=20),
+        0,
+    )
+    known = 0
+    for number, batch in enumerate(load_batches(samples, SMALL, 0, ALONE, CPU, workers)):
+        for picture, beside in enumerate(batch.beside):
+            expected = samples[2 * number + picture].beside
+            assert (beside is None) == (expected is None)
+            if expected is not None:
+                np.testing.assert_array_equal(beside, expected)
+                known += 1
+    assert known > 4
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_come_through_shared_memory(samples, workers, monkeypatch):
     shared = []
 
-    def on(device, images, labels, first_clicks):
+    def on(device, images, labels, first_clicks, beside):
         shared.extend([images.is_shared(), labels.is_shared()])
 
     monkeypatch.setattr(Batch, "on", on)
@@ -67,7 +87,7 @@ def test_batches_come_through_shared_memory(samples, workers, monkeypatch):
 def test_batches_for_a_gpu_are_pinned(samples, monkeypatch):
     pinned = []
 
-    def on(device, images, labels, first_clicks):
+    def on(device, images, labels, first_clicks, beside):
         pinned.extend([images.is_pinned(), labels.is_pinned()])
 
     monkeypatch.setattr(Batch, "on", on)

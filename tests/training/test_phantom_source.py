@@ -39,11 +39,11 @@ def test_an_object_all_over_the_picture_has_no_outline():
 
 class Slice:
     def __init__(self, hu, labels):
-        self.hu, self.labels = hu, labels
+        self.hu, self.labels, self.beside = hu, labels, None
 
 
 def test_slices_are_windowed(monkeypatch, tmp_path):
-    def random_slice(rng, height, width, family):
+    def random_slice(rng, height, width, family, beside):
         assert family is None
         labels = np.zeros((height, width), np.int32)
         labels[: height // 2] = rng.integers(1, 5)
@@ -64,7 +64,7 @@ def test_slices_are_windowed(monkeypatch, tmp_path):
 
 
 def test_a_slice_without_objects_is_a_scene_without(monkeypatch):
-    def random_slice(rng, height, width, family):
+    def random_slice(rng, height, width, family, beside):
         return Slice(np.zeros((height, width), np.float32), np.zeros((height, width), np.int32))
 
     monkeypatch.setattr(phantom_source, "random_slice", random_slice)
@@ -88,7 +88,7 @@ def test_generated_slices_give_samples(tmp_path):
 def test_a_source_may_be_of_one_family(monkeypatch, tmp_path):
     asked = []
 
-    def random_slice(rng, height, width, family):
+    def random_slice(rng, height, width, family, beside):
         asked.append(family)
         return Slice(np.zeros((height, width), np.float32), np.zeros((height, width), np.int32))
 

@@ -190,6 +190,18 @@ def test_a_label_is_that_in_the_middle_of_its_pixel(scene_of):
     np.testing.assert_array_equal(shrunk(scene_of(labels), 32).labels, expected)
 
 
+def test_the_slice_beside_moves_with_its_neighbour(scene_of):
+    labels = np.arange(40 * 60).reshape(40, 60) % 7
+    scene = replace(scene_of(labels), beside=scene_of(labels[::-1]).labels)
+    other = replace(scene, labels=scene.beside, beside=None)
+    for move in (
+        lambda scene: shrunk(scene, 32),
+        lambda scene: sources._turn(1.0, scene, np.random.default_rng(0)),
+    ):
+        np.testing.assert_array_equal(move(scene).beside, move(other).labels)
+        assert move(other).beside is None
+
+
 def test_a_shrunk_source_is_otherwise_the_source_itself(given_scenes, scene_of):
     source = replace(given_scenes(*(scene_of(np.full((50, 50), i)) for i in range(4))), notes=("read this",))
     small = Altered(source, partial(sources._shrink, 32))

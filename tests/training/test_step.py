@@ -12,6 +12,7 @@ from torch import nn
 from isegm.geometry import Click
 from isegm.inference.predictor import Predictor
 from isegm.inference.propagation import anchors
+from isegm.inference.volume_predictor import VolumePredictor
 from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.build import PRESETS, build_model
 from isegm.model.emc_click import EMCClickState
@@ -34,6 +35,7 @@ from isegm.training.step import (
     simulate_clicks,
     stack_clicks,
 )
+from isegm.volumes.files import open_volume
 from tests.training.small_run import freeze
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -473,6 +475,76 @@ def test_a_given_mask_is_corrected_as_a_predictor_corrects_it(untrained, pool, m
         torch.testing.assert_close(state.previous[1].float(), previous[0].float(), atol=1e-4, rtol=0)
         np.testing.assert_array_equal(changed[count], predictor.mask)
     torch.testing.assert_close(encoded[0][1][1, :1], asked.encoded[0][0, :1].to(encoded[0][1]))
+
+
+@pytest.mark.filterwarnings("ignore:.*not like HU")
+def test_the_slice_beside_is_carried_over_as_a_volume_predictor_does(
+    untrained, pool, monkeypatch, save_nifti, tmp_path
+):
+    """Of a volume of two slices, with the first one's mask given, the network is asked the same."""
+    truth, beside = np.zeros((2, 48, 64), np.bool_)
+    truth[10:40, 12:50] = True
+    beside[8:38, 12:46] = True
+    hu = np.stack([np.where(mask, 60, -60) for mask in (beside, truth)], axis=2)
+    hu[25, 20, 1] = 300  # a vessel that looks otherwise
+    hu[25:27, 20:23, 1] = 300
+    # As it lies in the file, in LAS: columns are x, rows, from below, y.
+    lying = hu.transpose(1, 0, 2)[:, ::-1].astype(np.int16)
+    path = save_nifti(tmp_path / "ct.nii.gz", lying, np.diag([-1.0, 1, 2, 1]))
+    model = copy.deepcopy(untrained()).eval()
+    predictor = VolumePredictor(model, open_volume(path), size=48)
+    grey = predictor.picture(1)
+    predictor.set_mask(0, beside)
+    asked = Asked(predictor._network._network)
+    predictor._network._network = asked
+    predictor.propagate()
+    ((its_points, its_previous),) = asked.corrected
+
+    image = torch.from_numpy(np.stack([grey] * 3)[None] / 255)
+    label = torch.from_numpy(truth.astype(np.int8))[None, None]
+    batch = Batch(image, label, [Click(20, 30, True)], beside=(beside,))
+    begun = next(
+        begun
+        for seed in range(20)
+        if (begun := batch.with_previous_masks(1.0, rngs(1, seed), pool)).given[0].carried
+        and (begun.given[0].mask == beside).all()
+    )
+    assert begun.first_clicks == [begun.given[0].middle]
+    corrected, changed = [], []
+    correct, change = model.correct, GivenMask.change
+    monkeypatch.setattr(model, "correct", lambda *inputs: corrected.append(inputs) or correct(*inputs))
+    monkeypatch.setattr(
+        GivenMask, "change", lambda self, *args: change(self, *args) or changed.append(self.mask)
+    )
+    backward_after_each(model, begun, 1, {1}, rngs(1), pool, PUBLISHED)
+    _, points, state = corrected[0]
+    n = its_points.shape[1] // 2
+    its_own = points[0].view(2, -1, 3)[:, :n].reshape(its_points[0].shape)
+    torch.testing.assert_close(its_own, its_points[0].to(its_own))
+    torch.testing.assert_close(state.previous.float(), its_previous.float(), atol=1e-4, rtol=0)
+    assert len(state.previous.unique()) >= 3  # the object, the vessel that may not be it, and the rest
+    np.testing.assert_array_equal(changed[0], predictor.slice_mask(1))
+    # From then on it is corrected like any mask.
+    assert begun.given[0].carried is not None  # the batch's own is left as it was
+    _, points, state = corrected[1]
+    middle = begun.given[0].middle
+    assert points[0].view(2, -1, 3)[0, 0, :2].tolist() == [middle.row, middle.col]
+    assert set(state.previous.unique().tolist()) != set(corrected[0][2].previous.unique().tolist())
+
+
+@pytest.mark.parametrize("case", ["elsewhere", "of another grey"])
+def test_what_is_not_the_same_object_is_not_carried_over(case, pool):
+    batch = batch_of(torch.float32)
+    batch = Batch(torch.full((1, 3, 48, 64), 0.5), batch.label[:1], batch.first_clicks[:1])
+    beside = np.zeros((48, 64), np.bool_)
+    if case == "elsewhere":
+        beside[2:9, 2:9] = True
+    else:
+        beside[10:40, 34:50] = True  # the lesser part of the object, and unlike the rest
+        batch.image[0, :, 10:40, 12:34] = 1.0
+    batch = batch._replace(beside=(beside,))
+    begun = [batch.with_previous_masks(1.0, rngs(1, seed), pool).given[0] for seed in range(20)]
+    assert all(mask is None or mask.carried is None for mask in begun)
 
 
 class Asked:

@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 
 from isegm.annotate.cases import find_cases
 from isegm.annotate.saving import label_stack
-from isegm.annotate.server import Server
+from isegm.annotate.server import Server, steps_of
 from isegm.annotate.session import Session
 from isegm.pictures import read_stored
 from tests.annotate.conftest import SHAPE, volume_values, write_picture, write_volume
@@ -275,6 +275,24 @@ def test_windows_are_those_of_the_network(served, tab):
         assert (np.array(grey) == expected).mean() > 0.98
 
 
+def test_values_are_sent_without_a_loss(served, tab):
+    page = tab(served().address)
+    random = np.random.default_rng(0)
+    noise = random.normal(40, 30, (20, 31)).astype(np.int16)
+    extremes = random.choice(np.int16([-32768, -129, -128, -127, -1, 0, 127, 128, 32767]), (20, 31))
+    for values in (noise, extremes):
+        sent = b"".join(steps_of(values))
+        found = page.evaluate(
+            """async ([sent, count]) => {
+                const { readValues } = await import("./page/state.js");
+                return [...readValues(Uint8Array.from(sent).buffer, "int16", count)];
+            }""",
+            [list(sent), values.size],
+        )
+        assert found == values.ravel().tolist()
+    assert len(b"".join(steps_of(noise))) < 1.2 * noise.size
+
+
 # -- what a person does
 
 
@@ -395,10 +413,13 @@ def test_a_propagation_is_seen_as_it_goes_on_and_what_was_found_stays(tmp_path, 
 
 def test_where_the_pointer_rests_on_the_strip_the_slice_is_there_before_it_is_pressed(served, tab):
     page = tab(served().address)
-    settle(page)
+    until(page, "annotate.store.pixels.size === 12")
     box = page.locator("#strip").bounding_box()
     top = (box["x"] + box["width"] / 2, box["y"] + 2)
-    page.evaluate("annotate.store.pixels.delete('axial:11')")
+    # As of a volume that is larger than what is kept of it.
+    page.evaluate(
+        "annotate.store.pixels.delete('axial:11'); annotate.store.pixels.most = annotate.store.pixels.bytes + 1"
+    )
     page.mouse.move(*top)
     until(page, "annotate.store.pixels.has('axial:11')")
     settle(page)
@@ -410,6 +431,23 @@ def test_where_the_pointer_rests_on_the_strip_the_slice_is_there_before_it_is_pr
     until(page, "annotate.panes[0].shown.index === 11")
     assert not [url for url in requests if url.endswith("axial/11?values=yes")]
     settle(page)
+
+
+def test_all_slices_are_fetched_ahead_and_again_where_a_propagation_changed_them(served, tab):
+    up = served(labels=["liver"])
+    page = tab(up.address)
+    all_there = "[...Array(12).keys()].every((z) => annotate.store.has('axial', z))"
+    until(page, all_there)
+    click(page, 20, 20)
+    page.keyboard.press("p")
+    until(page, "annotate.store.state.job?.outcome === 'done'")
+    until(page, all_there)
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.evaluate("annotate.goToSlice(9)")
+    until(page, "annotate.panes[0].shown.index === 9")
+    assert not [url for url in requests if "/pictures/" in url]
+    np.testing.assert_array_equal(drawn(page, "#4cc9f0"), up.case().masks.stack(1)[9])
 
 
 def test_a_click_in_the_side_views_marks_the_voxel_seen_there(served, tab):

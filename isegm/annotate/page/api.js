@@ -1,10 +1,14 @@
 // Everything that is asked of the server. Actions go one after the other; where the server is gone they are
 // refused until it is back, so that nothing seems to be kept that is not.
 
-import { bytesOf, readFrame } from "./state.js";
+import { readFrame } from "./state.js";
 
 const BEAT = 3000;
 const FAST_BEAT = 250;
+const NEAR = 3;
+const PAUSE = 15;
+
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 export class ServerError extends Error {}
 
@@ -65,7 +69,7 @@ export class Api {
       const content = await response.json();
       if (response.status === 200) return content;
       loading(content.loading);
-      await new Promise((resolve) => setTimeout(resolve, 150));
+      await sleep(150);
     }
   }
 
@@ -87,8 +91,9 @@ export class Api {
   // Fetch what there is not of a picture.
   have(view, index) {
     const { store, fetching } = this;
-    const whole = !store.pixels.has(`${view}:${index}`);
-    if (!whole && store.frame(view, index)) return null;
+    if (store.has(view, index)) return null;
+    const key = `${view}:${index}`;
+    const whole = !store.pixels.has(key);
     const of = store.caseIndex;
     const path = `cases/${of}/pictures/${view}/${index}${whole ? "?values=yes" : ""}`;
     if (!fetching.has(path)) {
@@ -96,10 +101,9 @@ export class Api {
         .then((response) => response.arrayBuffer())
         .then((buffer) => {
           if (of !== store.caseIndex) return;
-          // Of the values that end the answer nothing is kept but themselves.
-          const end = buffer.byteLength - (whole ? bytesOf(store.info, view) : 0);
-          store.putFrame(readFrame(buffer.slice(0, end), store.info));
-          if (whole) store.putPixels(view, index, buffer.slice(end));
+          const { frame, sent } = readFrame(buffer, store.info);
+          store.putFrame(frame);
+          if (whole) store.pixels.set(key, sent);
         })
         .catch(() => {})
         .finally(() => fetching.delete(path));
@@ -108,13 +112,25 @@ export class Api {
     return fetching.get(path);
   }
 
-  // Pictures that will be wanted next.
-  async ahead(view, index, step) {
-    const { count } = this.store.size(view);
-    for (let next = 1; next <= 3; next += 1) {
-      const at = index + step * next;
-      if (at < 0 || at >= count || this.store.indices[view] !== index) return;
-      await this.have(view, at); // nothing is painted for these
+  // Fetch what may be wanted next, until another picture is seen: its neighbours, and of the axial slices, which the
+  // strip leads to, all that there is room for, the nearest first, while nothing else is asked for.
+  async ahead(view, index) {
+    const { store } = this;
+    const of = store.caseIndex;
+    const { count } = store.size(view);
+    const mine = (this.isAhead = {});
+    while (mine === this.isAhead && of === store.caseIndex) {
+      const room = view === "axial" && !store.pixels.isFull && !store.frames.isFull;
+      const isBusy = !store.online || this.waiting || this.fetching.size;
+      const [next] = isBusy ? [] : missing(room ? count : NEAR);
+      if (next !== undefined) await this.have(view, next);
+      await sleep(next === undefined ? FAST_BEAT : Math.abs(next - index) > NEAR ? PAUSE : 0);
+    }
+
+    function* missing(most) {
+      for (let away = 1; away <= most; away += 1) {
+        for (const at of [index + away, index - away]) if (at >= 0 && at < count && !store.has(view, at)) yield at;
+      }
     }
   }
 
@@ -128,7 +144,7 @@ export class Api {
         const { view, indices } = store;
         const since = store.state.revision;
         const full = { view, index: indices[view], since, label: store.label, ...body };
-        const frame = readFrame(await (await this.post(`cases/${of}/actions`, full)).arrayBuffer(), store.info);
+        const { frame } = readFrame(await (await this.post(`cases/${of}/actions`, full)).arrayBuffer(), store.info);
         if (of !== store.caseIndex) return null;
         store.take(frame.state, frame);
         return frame;

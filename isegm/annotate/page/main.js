@@ -75,7 +75,7 @@ class App {
     await this.show();
     $("curtain").hidden = true;
     $("stage").focus({ preventScroll: true });
-    this.ahead(1);
+    this.ahead();
     api.session().catch(() => {});
   }
 
@@ -207,28 +207,28 @@ class App {
     const { store } = this;
     const last = store.size().count - 1;
     const index = Math.min(last, Math.max(0, store.indices[store.view] + count));
-    this.goTo(store.view, index, Math.sign(count));
+    this.goTo(store.view, index);
   }
 
   goToSlice(z) {
-    this.goTo("axial", z, 1);
+    this.goTo("axial", z);
     if (this.store.view !== "axial" && !this.store.three) this.setView("axial");
   }
 
-  goTo(view, index, direction) {
+  goTo(view, index) {
     const { store } = this;
     if (store.indices[view] === index) return;
     store.indices[view] = index;
     store.pending = null;
-    this.ahead(direction);
+    this.ahead();
   }
 
   // What is likely to be wanted next: neighbouring pictures, and once a picture was looked at for a while, what the
   // network can compute before a click.
-  ahead(direction) {
+  ahead() {
     const { store, api } = this;
     // Not before this one is painted.
-    const next = () => setTimeout(() => api.ahead(store.view, store.indices[store.view], direction));
+    const next = () => setTimeout(() => api.ahead(store.view, store.indices[store.view]));
     this.show().then(() => requestAnimationFrame(next));
     clearTimeout(this.soon);
     const { opening } = this;
@@ -274,7 +274,7 @@ class App {
     store.view = view;
     store.cursor = null;
     this.arrange();
-    this.ahead(1);
+    this.ahead();
   }
 
   nextView() {
@@ -312,7 +312,7 @@ class App {
     store.window = { level, width };
     store.changed("view");
     clearTimeout(this.windowed);
-    this.windowed = setTimeout(() => this.ahead(1), 300);
+    this.windowed = setTimeout(() => this.ahead(), 300);
   }
 
   preset(place) {
@@ -493,7 +493,7 @@ class App {
     showState(this);
     store.changed("view");
     this.api.refresh().catch(() => {});
-    this.ahead(1);
+    this.ahead();
   }
 
   nextLabel(step) {

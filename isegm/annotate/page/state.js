@@ -2,11 +2,41 @@
 
 import { pictureSize, toPicture } from "./geometry.js";
 
-const MOST_PIXELS = 32 * 2 ** 20; // bytes of pictures kept
-const MOST_FRAMES = 96;
+const MOST_PIXELS = 72 * 2 ** 20; // bytes of pictures kept
+const MOST_FRAMES = 16 * 2 ** 20;
 
-const TYPES = { int16: Int16Array, uint8: Uint8Array, float32: Float32Array, rgb: Uint8Array };
-const BYTES = { int16: 2, uint8: 1, float32: 4, rgb: 3 };
+// What was fetched, as far as it fits: what was used least lately goes first.
+class Kept extends Map {
+  constructor(most) {
+    super();
+    this.most = most;
+    this.bytes = 0;
+  }
+
+  get(key) {
+    const value = super.get(key);
+    if (super.delete(key)) super.set(key, value);
+    return value;
+  }
+
+  set(key, value) {
+    this.delete(key);
+    super.set(key, value);
+    this.bytes += value.byteLength;
+    while (this.bytes > this.most && this.size > 1) this.delete(this.keys().next().value);
+    return this;
+  }
+
+  delete(key) {
+    this.bytes -= super.get(key)?.byteLength ?? 0;
+    return super.delete(key);
+  }
+
+  // Whether one more would drive another out.
+  get isFull() {
+    return this.bytes + this.bytes / this.size > this.most;
+  }
+}
 
 export class Store extends EventTarget {
   constructor() {
@@ -34,9 +64,9 @@ export class Store extends EventTarget {
   open(index, info) {
     this.caseIndex = index;
     this.info = info;
-    this.frames = new Map();
-    this.pixels = new Map();
-    this.pixelBytes = 0;
+    this.frames = new Kept(MOST_FRAMES);
+    this.pixels = new Kept(MOST_PIXELS); // as they were sent
+    this.values = {}; // by view, those of the picture seen last
     this.stale = new Map(); // by axial slice, the revision since which its masks are others
     this.staleElsewhere = 0;
     this.state = null;
@@ -95,35 +125,27 @@ export class Store extends EventTarget {
   }
 
   putFrame(frame) {
-    if (!this.isFresh(frame)) return;
-    this.frames.set(`${frame.view}:${frame.index}`, frame);
-    if (this.frames.size > MOST_FRAMES) this.frames.delete(this.frames.keys().next().value);
+    if (this.isFresh(frame)) this.frames.set(`${frame.view}:${frame.index}`, frame);
   }
 
   frame(view, index) {
     return this.frames.get(`${view}:${index}`);
   }
 
-  putPixels(view, index, buffer) {
-    const key = `${view}:${index}`;
-    if (this.pixels.has(key)) return;
-    this.pixels.set(key, new TYPES[this.info.type](buffer));
-    this.pixelBytes += buffer.byteLength;
-    while (this.pixelBytes > MOST_PIXELS && this.pixels.size > 1) {
-      const [oldest, values] = this.pixels.entries().next().value;
-      this.pixels.delete(oldest);
-      this.pixelBytes -= values.byteLength;
+  // The values of a picture, row by row.
+  picture(view, index) {
+    const sent = this.pixels.get(`${view}:${index}`);
+    if (sent && this.values[view]?.sent !== sent) {
+      const { rows, cols } = this.size(view);
+      this.values[view] = { sent, values: readValues(sent, this.info.type, rows * cols) };
     }
+    return sent && this.values[view].values;
   }
 
-  picture(view, index) {
+  // Whether nothing of a picture needs to be fetched.
+  has(view, index) {
     const key = `${view}:${index}`;
-    const values = this.pixels.get(key);
-    if (values) {
-      this.pixels.delete(key); // the one used last is the last to go
-      this.pixels.set(key, values);
-    }
-    return values;
+    return this.pixels.has(key) && this.frames.has(key);
   }
 
   size(view = this.view) {
@@ -146,21 +168,31 @@ export class Store extends EventTarget {
   }
 }
 
-// A frame of masks: its header, and by object the packed bits.
+// A frame: its header, by object the packed bits of the masks, and as `sent` what follows: the picture's values.
 export function readFrame(buffer, info) {
   const length = new DataView(buffer).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  const { rows, cols } = pictureSize(info.shape, info.views[header.view]);
+  const frame = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const { rows, cols } = pictureSize(info.shape, info.views[frame.view]);
   const bytes = rows * Math.ceil(cols / 8);
-  header.masks = new Map();
-  header.objects.forEach((number, place) => {
-    header.masks.set(number, new Uint8Array(buffer, 4 + length + place * bytes, bytes));
-  });
-  return header;
+  const end = 4 + length + frame.objects.length * bytes;
+  // Copies, so that of the whole nothing is kept but they.
+  const masks = buffer.slice(4 + length, end);
+  frame.masks = new Map(frame.objects.map((number, place) => [number, new Uint8Array(masks, place * bytes, bytes)]));
+  frame.byteLength = end;
+  return { frame, sent: buffer.slice(end) };
 }
 
-// Of a picture's values.
-export function bytesOf(info, view) {
-  const { rows, cols } = pictureSize(info.shape, info.views[view]);
-  return rows * cols * BYTES[info.type];
+// Values as they are sent. Those of int16 come as differences, a byte each, to the value before; where one does not
+// fit, its byte is -128 and the value is the next of those that stand in front.
+export function readValues(sent, type, count) {
+  if (type === "float32") return new Float32Array(sent);
+  if (type !== "int16") return new Uint8Array(sent);
+  const whole = new Int16Array(sent, 0, (sent.byteLength - count) / 2);
+  const steps = new Int8Array(sent, whole.byteLength);
+  const values = new Int16Array(count);
+  for (let i = 0, next = 0, value = 0; i < count; i += 1) {
+    value = steps[i] === -128 ? whole[next++] : value + steps[i];
+    values[i] = value;
+  }
+  return values;
 }

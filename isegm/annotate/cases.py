@@ -4,7 +4,6 @@ A case's pixels are a stack (slices, rows, columns): a volume's upright axial sl
 view is a :class:`SlicePlan` of that stack: one object says how pictures are taken from it and put back.
 """
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from isegm.volumes.hu_check import HuCheck
 from isegm.volumes.orientation import RAW, SlicePlan, upright
 from isegm.volumes.volume import Volume, Voxels
 from isegm.volumes.windows import WINDOWS, Window, apply_window
+from isegm.wording import composed
 
 AXIAL, CORONAL, SAGITTAL = "axial", "coronal", "sagittal"
 
@@ -188,9 +188,9 @@ def _cases_at(path: Path) -> list[CaseFiles]:
         if is_volume(path):
             return [CaseFiles(_volume_name(path), path, is_picture=False)]
         if path.suffix.lower() in PICTURE_SUFFIXES:
-            return [CaseFiles(_name(path.stem), path, is_picture=True)]
+            return [CaseFiles(composed(path.stem), path, is_picture=True)]
         if is_dicom(path):
-            return [CaseFiles(_name(path.stem), path, is_picture=False)]
+            return [CaseFiles(composed(path.stem), path, is_picture=False)]
         raise InputError(f"{path}: neither a picture (PNG, JPEG, BMP, TIFF) nor NIfTI or DICOM; name another")
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder; check the path")
@@ -205,7 +205,7 @@ def _cases_at(path: Path) -> list[CaseFiles]:
         series = dicom_in(folder)
         if not series:
             raise InputError(f"{path}: holds no pictures, NIfTI volumes or DICOM series; name another folder")
-        return [CaseFiles(_name(each.resolve().name), each, is_picture=False) for each in series]
+        return [CaseFiles(composed(each.resolve().name), each, is_picture=False) for each in series]
     warn_of_links(folder, [entry for entry in (*volumes, *pictures) if entry.is_symlink()])
     channels = {_volume_name(entry) for entry in volumes if stem(entry.name).endswith(_CHANNEL)}
     # Of nnU-Net's channels the first is annotated.
@@ -217,16 +217,12 @@ def _cases_at(path: Path) -> list[CaseFiles]:
     ]
     return [
         *(CaseFiles(_volume_name(entry), entry, is_picture=False) for entry in volumes),
-        *(CaseFiles(_name(entry.stem), entry, is_picture=True) for entry in pictures),
+        *(CaseFiles(composed(entry.stem), entry, is_picture=True) for entry in pictures),
     ]
 
 
 def _volume_name(path: Path) -> str:
     return stem(path.name).removesuffix(_CHANNEL)
-
-
-def _name(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 def _with_masks(cases: list[CaseFiles], masks: Path) -> list[CaseFiles]:

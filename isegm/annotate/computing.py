@@ -17,7 +17,7 @@ import numpy.typing as npt
 from isegm.annotate.cases import Pixels
 from isegm.annotate.session import Start
 from isegm.errors import InputError
-from isegm.geometry import Click
+from isegm.geometry import Click, input_size
 from isegm.metrics.overlap import Mask
 from isegm.volumes.volume import Volume, Voxels
 from isegm.volumes.windows import WINDOWS, Window
@@ -81,7 +81,26 @@ class NetworkComputing:
             predictor.undo()
         for click in clicks[same:]:
             predictor.click(click.row, click.col, click.positive)
-        return predictor.mask
+        mask = predictor.mask
+        return self._as_on_slice(start, clicks, mask) if start.is_slice else mask
+
+    def _as_on_slice(self, start: Start, clicks: Sequence[Click], mask: Mask) -> Mask:
+        """A slice's mask as :meth:`VolumePredictor.click` makes it of the network's."""
+        from isegm.inference.propagation import parts_meeting, stamped
+        from isegm.model.click_maps import DISK_RADIUS
+        from isegm.model.correction.templates import STRIDE
+
+        if start.mask is None:
+            clicked = np.zeros(mask.shape, np.bool_)
+            for click in clicks:
+                clicked[round(click.row), round(click.col)] |= click.positive
+            mask = parts_meeting(mask, clicked)
+        height, width = mask.shape
+        inner = input_size(height, width, self.size, STRIDE)
+        for click in clicks:
+            if mask[round(click.row), round(click.col)] != click.positive:
+                mask = stamped(mask, click, (DISK_RADIUS * height / inner[0], DISK_RADIUS * width / inner[1]))
+        return mask
 
     def prepare(self, start: Start) -> None:
         """Compute ahead of a first click what does not depend on it."""

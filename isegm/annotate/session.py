@@ -26,6 +26,7 @@ from isegm.annotate.cases import AXIAL, CaseFiles, Pixels, read_case, read_masks
 from isegm.annotate.packed_masks import MOST_NUMBER, Edit, PackedMasks, Patch
 from isegm.errors import InputError
 from isegm.geometry import Click
+from isegm.inference.propagation import VOUCHED_MM, denied
 from isegm.json_object import JsonObject, read_json_object
 from isegm.limits import MOST_CONFIG_BYTES, read_bytes
 from isegm.metrics.overlap import Mask
@@ -107,11 +108,13 @@ class Start(NamedTuple):
         key: Equal keys have equal images and masks: what was computed for one may be used for the other.
         image: Gives the image, (H, W) or (H, W, 3).
         mask: The mask before the first click, (H, W); None for nothing.
+        is_slice: Whether it is a volume's, on which clicks are those of the volume predictor.
     """
 
     key: Hashable
     image: Callable[[], npt.NDArray[np.uint8]]
     mask: Mask | None
+    is_slice: bool = False
 
 
 class Computing(Protocol):
@@ -269,6 +272,9 @@ class Case:
     ) -> None:
         """Click on an object, and let its slice's mask follow.
 
+        In a volume a click that says that a whole part of a mask is none of the object takes that part away,
+        as :meth:`VolumePredictor.click` does.
+
         Args:
             number: The object's number.
             place: (slice, row, column) in the stack.
@@ -284,9 +290,12 @@ class Case:
             raise ValueError(f"{place} is outside the case")
         start, run, window = self._start(number, z, window)
         new = PlacedClick(number, z, y, x, positive, window)
-        clicks = [Click(float(one.y), float(one.x), one.positive) for one in (*run, new)]
-        mask = computing.click(start, clicks)
-        self._act("click", [self._edit(number, z, mask)], {(number, z): CLICKED}, click=new)
+        part = self._denied(new) if start.is_slice and start.mask is not None else None
+        if part is None:
+            do, mask = "click", computing.click(start, [_of_picture(one) for one in (*run, new)])
+        else:
+            do, mask = "deny", self.masks.picture(number, self.pixels.views[AXIAL].plan, z) & ~part
+        self._act(do, [self._edit(number, z, mask)], {(number, z): CLICKED}, click=new)
 
     def prepare(self, number: int, index: int, window: Window | None, computing: Computing) -> None:
         """Have computed ahead what a click on a slice will need; arguments as for :meth:`click`."""
@@ -325,7 +334,7 @@ class Case:
             window = placed[-1].window if placed else self.pixels.window
             clicks: dict[int, list[Click]] = {}
             for one in placed:
-                clicks.setdefault(one.z, []).append(Click(float(one.y), float(one.x), one.positive))
+                clicks.setdefault(one.z, []).append(_of_picture(one))
         edits: list[Edit] = []
         marks: dict[tuple[int, int], str] = {}
         kept_at, has_begun = time.monotonic(), False
@@ -598,12 +607,17 @@ class Case:
         return slices[0] if slices else None
 
     def _run(self, number: int, z: int) -> tuple[list[PlacedClick], Mask]:
-        """The clicks on an object's slice since it was last changed otherwise, and its mask before them."""
+        """The clicks on an object's slice since it was last changed otherwise, and its mask before them.
+
+        The one that took a part away is the first of them, and the mask is what it left.
+        """
         run: list[PlacedClick] = []
         actions = []
         for action in reversed(self.actions):
             if action.click is not None and (action.click.object, action.click.z) == (number, z):
                 run.append(action.click)
+                if action.do == "deny":
+                    break
                 actions.append(action)
             elif (number, z) in action.touched:
                 break
@@ -619,11 +633,15 @@ class Case:
                     bits[rows, columns] ^= patch.bits()[z - slices.start]
         return np.unpackbits(bits, axis=1, count=self.pixels.shape[2]).view(np.bool_)
 
+    def _is_given(self, number: int) -> bool:
+        """Whether an object is another tool's mask, however it was corrected."""
+        is_gone = any(action.do == "delete" and action.object == number for action in self.actions)
+        begun = [action for action in self.actions[:1] if action.do == "given"]
+        return not is_gone and any(owner == number for action in begun for owner, _ in action.touched)
+
     def _given(self, number: int, hands: Sequence[int]) -> Mask | None:
         """What :meth:`Computing.propagate` is to know of another tool's mask."""
-        begun = self.actions[0]
-        is_gone = any(action.do == "delete" and action.object == number for action in self.actions)
-        if begun.do != "given" or is_gone or all(owner != number for owner, _ in begun.touched):
+        if not self._is_given(number):
             return None
         carried = [
             place
@@ -645,7 +663,21 @@ class Case:
         window = run[0].window if run else window if self.pixels.window else None
         mask = base if base.any() else None
         key = (id(self), z, window, b"" if mask is None else mask.tobytes())
-        return Start(key, lambda: self.pixels.image(z, window), mask), run, window
+        is_slice = self.pixels.volume is not None
+        return Start(key, lambda: self.pixels.image(z, window), mask, is_slice), run, window
+
+    def _denied(self, click: PlacedClick) -> Mask | None:
+        """The part of an object's mask that a click takes away as a whole, (H, W); None if it does not."""
+        with self.lock:
+            if click.positive or self._is_given(click.object):
+                return None
+            mask = self.masks.picture(click.object, self.pixels.views[AXIAL].plan, click.z)
+            others = [one for one in self.clicks() if one.object == click.object]
+        spacing = self.pixels.spacing[0] if self.pixels.spacing else 1.0
+        near = [one for one in others if abs(one.z - click.z) * spacing <= VOUCHED_MM]
+        part = denied(mask, _of_picture(click), [_of_picture(one) for one in near if one.positive])
+        is_clicked = any(part[one.y, one.x] for one in near if one.z == click.z)
+        return part if part.any() and not is_clicked else None
 
     def _edit(self, number: int, index: int, mask: Mask) -> Edit:
         return self.masks.edit(number, self.pixels.views[AXIAL].plan, index, mask)
@@ -837,6 +869,10 @@ def _action(
     # The object's own patch comes before those of the objects that yield.
     number = patches[0].object if patches else changes[0][0] if changes else 0
     return Action((start,), do, number, touched=frozenset(touched), click=click, marks=changes)
+
+
+def _of_picture(click: PlacedClick) -> Click:
+    return Click(float(click.y), float(click.x), click.positive)
 
 
 def _read_click(entry: JsonObject) -> PlacedClick:

@@ -1,6 +1,5 @@
 """Which file is compared with which: pairs of exactly equal stems."""
 
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from isegm.errors import InputError
 from isegm.pictures import PICTURE_SUFFIXES
 from isegm.storage import warn_of_links
 from isegm.volumes import files
+from isegm.wording import composed
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def mask_name(path: Path) -> str | None:
     if files.is_mask_volume(path):
         return files.stem(path.name)
     is_picture = path.suffix.lower() in PICTURE_SUFFIXES
-    return unicodedata.normalize("NFC", path.stem) if is_picture else None
+    return composed(path.stem) if is_picture else None
 
 
 def _name_of_file(path: Path) -> str:

@@ -3,7 +3,6 @@
 import csv
 import io
 import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from isegm.reading import read_reading_beside
 from isegm.volumes.files import is_mask_volume, open_volume
 from isegm.volumes.grid import align, common_grid
 from isegm.volumes.label_mask import read_label_mask
+from isegm.wording import composed
 
 Spacing = tuple[float, ...]
 
@@ -114,7 +114,7 @@ def _spacing_by_name(rows: "csv.DictReader[str]", path: Path) -> dict[str, Spaci
         raise InputError(f"{path}: has no column {', '.join(missing)}; write it again or give the `spacing`")
     spacings: dict[str, Spacing] = {}
     for row in rows:
-        name, *cells = (unicodedata.normalize("NFC", row[column] or "") for column in _COLUMNS)
+        name, *cells = (composed(row[column] or "") for column in _COLUMNS)
         if not any(cell.strip() for cell in cells):
             continue
         try:

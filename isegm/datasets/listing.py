@@ -5,12 +5,12 @@ A link is followed, wherever it leads, but one that leads out of the data set is
 """
 
 import os
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from isegm.storage import warn_of_links
+from isegm.wording import composed
 
 
 def list_files(folder: Path, problems: list[str]) -> list[Path]:
@@ -44,7 +44,7 @@ def by_stem(files: Iterable[Path], suffixes: frozenset[str], problems: list[str]
         if file.suffix.lower() not in suffixes:
             continue
         if file.stem.isprintable():
-            found[unicodedata.normalize("NFC", file.stem)].append(file)
+            found[composed(file.stem)].append(file)
         else:
             problems.append(f"{file.parent}: {file.name!a} is not printable; rename the file")
     for same in found.values():

@@ -5,7 +5,6 @@ memory holds a slab and no volume, however large.
 """
 
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from isegm.volumes.nifti import write_nifti
 from isegm.volumes.organs import window_of
 from isegm.volumes.volume import Volume
 from isegm.volumes.windows import WINDOWS, Window, parse_window
+from isegm.wording import composed
 
 RECORD = "windows.json"
 
@@ -104,12 +104,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not readable JSON ({error}); correct it") from None
     if not isinstance(content, dict):
         raise InputError(f'{path}: must be an object of file names and windows, {{"ct.nii": "lung"}} say')
-    return {_key(name): value for name, value in content.items()}
-
-
-def _key(name: str) -> str:
-    """A file's name in one of the forms that Unicode has for it."""
-    return unicodedata.normalize("NFC", name)
+    return {composed(name): value for name, value in content.items()}
 
 
 def _window_from_json(path: Path, name: str, value: object) -> Window:
@@ -166,10 +161,12 @@ def normalize(
 
     jobs: list[NormalizeJob] = []
     problems: dict[Path, str] = {}
-    names = Counter(_key(output.name) for output in outputs.values())
+    names = Counter(composed(output.name) for output in outputs.values())
     for path, output in outputs.items():
-        name = _key(output.name)
-        window = windows if isinstance(windows, Window) else windows.get(name, windows.get(_key(path.name)))
+        name = composed(output.name)
+        window = (
+            windows if isinstance(windows, Window) else windows.get(name, windows.get(composed(path.name)))
+        )
         earlier = record.get(name) if output.exists() else None
         made_of = earlier.get("volume") if isinstance(earlier, dict) else None
         if names[name] > 1:
@@ -218,7 +215,7 @@ def _merge_record(path: Path, written: list[NormalizeJob]) -> None:
     record = _read_object(path) if path.exists() else {}
     for job in written:
         window, volume = job.window, _origin(path.parent, job.path)
-        record[_key(job.output.name)] = {"level": window.level, "width": window.width, "volume": volume}
+        record[composed(job.output.name)] = {"level": window.level, "width": window.width, "volume": volume}
     write_text(path, json.dumps(dict(sorted(record.items())), indent=2, ensure_ascii=False) + "\n")
 
 

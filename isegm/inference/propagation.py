@@ -42,6 +42,9 @@ _LEAST_SPREAD = 3.0
 _FURTHEST = 3.5
 """Spreads from the middle within which a grey is the object's."""
 
+VOUCHED_MM = 25.0
+"""How far a positive click speaks against a mask's being false as a whole, in millimetres."""
+
 _LEAST_LEFT = 0.15
 """The object has ended where less of the neighbour's mask looks like it."""
 
@@ -144,7 +147,7 @@ def denied(mask: Mask, click: Click, known: Sequence[Click]) -> Mask:
     Args:
         mask: (H, W).
         click: Negative.
-        known: Positive clicks of people on other slices.
+        known: Positive clicks of people on slices within ``VOUCHED_MM``.
 
     Returns:
         (H, W), empty if it is not the whole of a part.

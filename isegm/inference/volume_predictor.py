@@ -35,6 +35,7 @@ from isegm.geometry import Click, VoxelClick, input_size
 from isegm.inference.network import Network
 from isegm.inference.progressive_merge import merge_change
 from isegm.inference.propagation import (
+    VOUCHED_MM,
     Appearance,
     anchors,
     bulk_of,
@@ -71,9 +72,6 @@ OVERLAPS = ("later", "earlier")
 
 _NEAR_MM = 8.0
 """How far a negative click speaks for other slices, in millimetres."""
-
-_VOUCHED_MM = 25.0
-"""How far a positive click speaks against a mask's being false as a whole, in millimetres."""
 
 _MOVED = 0.25
 """How far a correction's outline may move from slice to slice, by the correction's depth."""
@@ -291,7 +289,7 @@ class VolumePredictor:
             inside = tuple(a for a in anchors(mask, known) if (a.row, a.col) != (click.row, click.col))
             last = _Clicked(inside, (), None, merges=bool(mask.any()))
         clicked = last._replace(placed=(*last.placed, click))
-        vouching = self._known(before, index, _VOUCHED_MM)
+        vouching = self._known(before, index, VOUCHED_MM)
         # What another tool has found is mostly right: a click means a piece of it.
         can_be_false = clicked.merges and not click.positive and before.corrected is None
         part = denied(mask, click, vouching) if can_be_false else None

@@ -1,13 +1,13 @@
 """Where volumes are: what stands for one, what it is called, and how it is opened."""
 
 import os
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from isegm.errors import InputError
 from isegm.storage import warn_of_links
 from isegm.volumes.volume import Volume
+from isegm.wording import composed
 
 LISTED_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 """Of the files that stand for a volume: a pair of files counts by its header."""
@@ -32,7 +32,7 @@ def stem(name: str) -> str:
     """
     lower = name.lower()
     suffix = next((suffix for suffix in _SUFFIXES if lower.endswith(suffix)), "")
-    return unicodedata.normalize("NFC", name[: len(name) - len(suffix)])
+    return composed(name[: len(name) - len(suffix)])
 
 
 def list_volumes(path: Path, wants_dicom: bool = False) -> list[Path]:

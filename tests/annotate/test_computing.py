@@ -185,6 +185,55 @@ def test_another_tools_mask_is_corrected_as_by_the_volume_predictor(tmp_path, st
     computing.close()
 
 
+def test_clicks_on_a_volume_do_what_those_of_the_volume_predictor_do(tmp_path, start, network):
+    # One object goes on as something that looks alike, on which nobody has clicked; another lies beside it.
+    hu, _ = drawn(((10, 24), (20, 40), (1, 12)), OTHER)
+    volume = write_volume(tmp_path / "patient.nii.gz", np.diag([1.0, 1, 10, 1]), hu)
+    computing = NetworkComputing(tmp_path / "weights.pth", size=SIDE)
+    session = start(volume, labels=["liver"])
+    case = session.open(0, lambda _: None)
+    plan = case.pixels.plan
+    predictor = VolumePredictor(network, open_volume(volume), window=WINDOW, size=SIDE)
+    seen = [label_stack(case)]
+
+    def same():
+        seen.append(label_stack(case))
+        np.testing.assert_array_equal(seen[-1], plan.pictures(predictor.mask))
+
+    def click(voxel, positive):
+        predictor.click(voxel, positive)
+        case.click(1, plan.place(voxel, hu.shape), positive, WINDOW, computing)
+        same()
+
+    def propagate():
+        predictor.propagate()
+        assert case.propagate(1, computing, lambda *_: None, lambda: False)
+        same()
+
+    click((15, 30, 4), True)
+    assert seen[-1].any()
+    propagate()
+    click(
+        (16, 31, 5), False
+    )  # near the place that is known to be the object: a piece, the network says which
+    click((16, 31, 5), True)
+    click((17, 30, 9), False)  # in the middle, far from it: none of that is the object
+    assert not case.masks.stack(1)[9].any()
+    assert case.masks.stack(1)[10].any()
+    propagate()
+    assert case.masks.slices(1).tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    click((17, 30, 9), True)
+    click((40, 30, 4), True)  # where the network sees nothing, a click is still what it says
+    session.close()
+    again = start(volume).open(0, lambda _: None)
+    np.testing.assert_array_equal(label_stack(again), seen.pop())
+    for expected in reversed(seen):
+        again.undo()
+        np.testing.assert_array_equal(label_stack(again), expected)
+    assert [c.z for c in case.clicks()] == [4, 5, 5, 9, 9, 4]
+    computing.close()
+
+
 def test_slices_whose_mask_does_not_come_back_are_doubtful(tmp_path, start, network):
     # Two boxes, of which one is clicked on, lie in slices 2 to 6 beside each other; in 7 and 8 they are one.
     hu, _ = drawn(((10, 20), (20, 40), (2, 7)), ((26, 36), (20, 40), (2, 7)), ((10, 36), (20, 40), (7, 9)))

@@ -49,9 +49,9 @@ def tab(browser):
     """``tab(address, ...)``: a page that is open; what fails in it fails the test."""
     pages, failed = [], []
 
-    def tab(address, *, expected=(), wait=True, **settings):
+    def tab(address, *, expected=(), wait=True, context=None, **settings):
         settings = {"viewport": {"width": 1200, "height": 800}, **settings}
-        page = browser.new_page(**settings)
+        page = context.new_page() if context else browser.new_page(**settings)
         pages.append(page)
         page.on("pageerror", lambda error: failed.append(str(error)))
         page.on("dialog", lambda dialog: failed.append(dialog.message))
@@ -417,9 +417,8 @@ def test_where_the_pointer_rests_on_the_strip_the_slice_is_there_before_it_is_pr
     box = page.locator("#strip").bounding_box()
     top = (box["x"] + box["width"] / 2, box["y"] + 2)
     # As of a volume that is larger than what is kept of it.
-    page.evaluate(
-        "annotate.store.pixels.delete('axial:11'); annotate.store.pixels.most = annotate.store.pixels.bytes + 1"
-    )
+    page.evaluate("annotate.store.pixels.most = annotate.store.pixels.bytes - 1")
+    page.evaluate("annotate.store.pixels.delete('axial:11')")
     page.mouse.move(*top)
     until(page, "annotate.store.pixels.has('axial:11')")
     settle(page)
@@ -652,6 +651,28 @@ def test_the_second_tab_is_told(served, tab):
     assert "open in another tab" in first.inner_text("#banner")
     click(first, 2, 2)
     assert len(up.case().clicks()) == 1
+
+
+def test_a_tab_opens_the_case_that_was_open_also_where_another_has_it(tmp_path, served, tab, browser):
+    for number, name in enumerate("abc"):
+        write_picture(tmp_path / "in" / f"{name}.png", number)
+    address, context = served(tmp_path / "in").address, browser.new_context()
+    first = tab(address, context=context)
+    first.keyboard.press(".")
+    until(first, "annotate.store.info.name === 'b'")
+    second = tab(address, context=context, expected=["409"], wait=False)
+    for _ in range(2):
+        until(second, "!document.getElementById('banner').hidden")
+        assert second.inner_text("#banner-text").startswith("b is open in another tab")
+        second.reload()
+    first.close()
+    until(second, "annotate.store.info?.name === 'b'")  # nobody else has it any more
+    click(second, 20, 30)
+    second.keyboard.press("Control+Enter")
+    settle(second)
+    third = tab(address, context=context)
+    until(third, "annotate.store.info?.name === 'a'")  # the first that is not done
+    context.close()
 
 
 # -- what happens on loss

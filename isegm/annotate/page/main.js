@@ -38,9 +38,11 @@ class App {
         await new Promise((resolve) => setTimeout(resolve, 500));
       }
     }
-    const left = this.store.session.cases.findIndex((each) => each.status !== "done");
-    const remembered = Number(sessionStorage.getItem("case") ?? -1);
-    await this.open(remembered in this.store.session.cases ? remembered : Math.max(0, left));
+    const { cases } = this.store.session;
+    const left = Math.max(0, cases.findIndex((each) => each.status !== "done"));
+    const here = Number(sessionStorage.getItem("case") ?? -1);
+    const last = Number(localStorage.getItem(location.pathname) ?? -1); // in whichever tab
+    await this.open(here in cases ? here : (cases[last]?.status ?? "done") !== "done" ? last : left);
     this.api.beat();
   }
 
@@ -54,6 +56,8 @@ class App {
       if (!store.state.isSaved && store.state.lease === "yours" && index !== store.caseIndex) this.save(true);
       await api.queue;
     }
+    sessionStorage.setItem("case", index);
+    localStorage.setItem(location.pathname, index);
     const { name } = store.session.cases[index];
     const late = setTimeout(() => this.cover(`Opening ${name}…`, true), store.info ? 120 : 0);
     let info;
@@ -66,7 +70,6 @@ class App {
       clearTimeout(late);
     }
     if (opening !== this.opening) return;
-    sessionStorage.setItem("case", index);
     this.wanted = undefined;
     store.open(index, info);
     $("note").value = info.note;

@@ -275,6 +275,40 @@ def test_windows_are_those_of_the_network(served, tab):
         assert (np.array(grey) == expected).mean() > 0.98
 
 
+@pytest.mark.parametrize("cols", [1, 7, 8, 9, 16, 21])
+def test_outlines_are_the_edges_of_a_masks_pixels(cols, served, tab):
+    page = tab(served().address)
+    mask = np.random.default_rng(cols).random((11, cols)) < 0.6
+    mask[2:5] = True
+    lines = page.evaluate(
+        """async ([bits, rows, cols]) => {
+            const { outline } = await import("./page/rendering.js");
+            const lines = [];
+            const Original = Path2D;
+            globalThis.Path2D = class {
+                moveTo(x, y) { lines.push([x, y]); }
+                lineTo(x, y) { lines.at(-1).push(x, y); }
+            };
+            outline(Uint8Array.from(bits), { rows, cols });
+            globalThis.Path2D = Original;
+            return lines;
+        }""",
+        [np.packbits(mask, axis=1).ravel().tolist(), *mask.shape],
+    )
+    padded = np.pad(mask, 1).astype(int)
+    across, down = (np.diff(padded, axis=axis) != 0 for axis in (0, 1))
+    found = np.zeros((12, cols + 2), int), np.zeros((13, cols + 1), int)
+    for x0, y0, x1, y1 in lines:
+        if y0 == y1:
+            found[0][y0, x0 + 1 : x1 + 1] += 1
+            assert not across[y0, [x0, x1 + 1]].any()  # as long as it goes on
+        else:
+            found[1][y0 + 1 : y1 + 1, x0] += 1
+            assert not down[[y0, y1 + 1], x0].any()
+    np.testing.assert_array_equal(found[0], across)
+    np.testing.assert_array_equal(found[1], down)
+
+
 def test_values_are_sent_without_a_loss(served, tab):
     page = tab(served().address)
     random = np.random.default_rng(0)
@@ -673,6 +707,34 @@ def test_a_tab_opens_the_case_that_was_open_also_where_another_has_it(tmp_path, 
     third = tab(address, context=context)
     until(third, "annotate.store.info?.name === 'a'")  # the first that is not done
     context.close()
+
+
+def test_a_case_that_cannot_be_read_is_named_and_passed_and_nothing_behind_it_is_changed(
+    tmp_path, served, tab
+):
+    for number, name in enumerate("ac"):
+        write_picture(tmp_path / "in" / f"{name}.png", number)
+    (tmp_path / "in" / "b.png").write_bytes(b"nothing")
+    up = served(tmp_path / "in")
+    page = tab(up.address, expected=["400"])
+    click(page, 20, 30)
+    page.keyboard.press(".")
+    until(page, "document.getElementById('curtain-text').textContent.includes('not a readable picture')")
+    assert (page.inner_text("#case-name"), page.inner_text("#case-place")) == ("b", "2 / 3")
+    for key in ("Delete", "Control+z", "Control+Delete", "b", "ArrowUp", "x", "Control+Enter"):
+        page.keyboard.press(key)
+    page.click("#undo")
+    settle(page)
+    assert up.case().masks.stack(1).any()
+    assert up.session.status(0) == "started"
+    page.keyboard.press(".")
+    until(page, "annotate.store.info.name === 'c'")
+    page.keyboard.press(",")
+    until(page, "document.getElementById('curtain-text').textContent.includes('not a readable picture')")
+    page.keyboard.press(",")
+    until(page, "annotate.store.info.name === 'a'")
+    assert page.inner_text("#case-name") == "a"
+    settle(page)
 
 
 # -- what happens on loss

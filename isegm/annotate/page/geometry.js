@@ -118,7 +118,7 @@ export class Placement {
 }
 
 // Pixels within `radius` (in the smaller side of a pixel) of a line between two places, painted into `bits`, a
-// byte a pixel. A pixel belongs to the brush if its centre is within.
+// byte a pixel. A pixel belongs to the brush if its centre is within. The box that holds them is returned.
 export function paintLine(bits, size, sides, from, to, radius) {
   const steps = Math.max(1, Math.ceil(Math.hypot(to.row - from.row, to.col - from.col) * 2));
   for (let step = 0; step <= steps; step += 1) {
@@ -126,6 +126,22 @@ export function paintLine(bits, size, sides, from, to, radius) {
     const col = from.col + ((to.col - from.col) * step) / steps;
     paintDisk(bits, size, sides, row, col, radius);
   }
+  const box = (one, other, reach, count) => [
+    clamp(Math.floor(Math.min(one, other) - reach), count), clamp(Math.floor(Math.max(one, other) + reach), count) + 1,
+  ];
+  const [top, bottom] = box(from.row, to.row, radius / sides.height, size.rows);
+  const [left, right] = box(from.col, to.col, radius / sides.width, size.cols);
+  return { top, bottom, left, right };
+}
+
+// The box that holds two.
+export function joined(one, other) {
+  return {
+    top: Math.min(one.top, other.top),
+    bottom: Math.max(one.bottom, other.bottom),
+    left: Math.min(one.left, other.left),
+    right: Math.max(one.right, other.right),
+  };
 }
 
 function paintDisk(bits, { rows, cols }, sides, row, col, radius) {

@@ -1,6 +1,6 @@
 // Keys, buttons, mouse and touch: what each does.
 
-import { paintLine } from "./geometry.js";
+import { joined, paintLine } from "./geometry.js";
 
 // Everything that can be done: [group, keys, what it does, action, the id of its button]. What has no action is
 // done with the mouse, or by keys that are held. The help and the buttons' titles are made of it.
@@ -81,10 +81,12 @@ export function listen(app) {
   const held = new Set();
   const byKey = new Map();
   const byButton = new Map();
-  for (const [, keys, what, action, id] of commands(app)) {
-    if (action) for (const key of keys.split(", ")) byKey.set(key, action);
+  for (const [group, keys, what, action, id] of commands(app)) {
+    // What cannot be seen is not changed.
+    const act = () => (group === "Cases" || !app.isCovered) && action();
+    if (action) for (const key of keys.split(", ")) byKey.set(key, act);
     if (!id) continue;
-    byButton.set(id, action);
+    byButton.set(id, act);
     document.getElementById(id).title = `${what[0].toUpperCase()}${what.slice(1)} (${keys})`;
   }
   document.addEventListener("click", (event) => byButton.get(event.target.closest("button:enabled")?.id)?.());
@@ -102,7 +104,7 @@ export function listen(app) {
     if ((name === " " || name === "Enter") && on("button")) return; // which is pressed by it
     const [rows, cols] = (event.shiftKey && CURSOR[event.key]) || [];
     if ([" ", "W", "V"].includes(name)) hold(name, true);
-    else if (rows !== undefined) app.moveCursor(rows, cols, event.repeat ? 4 : event.altKey ? 10 : 1);
+    else if (rows !== undefined && !app.isCovered) app.moveCursor(rows, cols, event.repeat ? 4 : event.altKey ? 10 : 1);
     else if (/^[1-9]$/.test(name)) app.preset(Number(name) - 1);
     else if (byKey.has(name)) byKey.get(name)();
     else return;
@@ -179,7 +181,9 @@ function pointers(app, pane, held) {
   function brush(fromX, fromY, x, y) {
     const { placement } = pane;
     const from = placement.fromScreen(fromX, fromY);
-    paintLine(pane.stroke.bits, placement.size, placement.sides, from, placement.fromScreen(x, y), store.radius);
+    const to = placement.fromScreen(x, y);
+    const box = paintLine(pane.stroke.bits, placement.size, placement.sides, from, to, store.radius);
+    pane.stroke.box = joined(box, pane.stroke.box ?? box);
     store.changed("view");
   }
 

@@ -3,7 +3,7 @@
 import { Api } from "./api.js";
 import { neediest, pack, toStack, toVoxel } from "./geometry.js";
 import { listen } from "./input.js";
-import { $, listenToPanels, showBanner, showCases, showHelp, showState, showStrip, showTools, showWindow, write } from "./panels.js";
+import { $, listenToPanels, showBanner, showCase, showCases, showHelp, showState, showStrip, showTools, showWindow, write } from "./panels.js";
 import { Pane } from "./rendering.js";
 import { Store } from "./state.js";
 
@@ -19,6 +19,7 @@ class App {
     this.panes = [...document.querySelectorAll(".pane")].map((element, place) => new Pane(this.store, VIEWS[place], element));
     this.frame = 0;
     this.opening = 0;
+    this.asked = 0; // which case, whether it could be opened or not
     this.keepView = 0;
     this.store.addEventListener("change", ({ detail }) => this.onChange(detail));
     new ResizeObserver(() => this.arrange()).observe($("stage"));
@@ -51,9 +52,12 @@ class App {
   async open(index, take = false) {
     const { store, api } = this;
     const opening = (this.opening += 1);
+    this.asked = index;
+    showCase(this);
     if (store.info) {
       await this.keepSeenNow();
-      if (!store.state.isSaved && store.state.lease === "yours" && index !== store.caseIndex) this.save(true);
+      const isLeft = index !== store.caseIndex && !this.isCovered;
+      if (isLeft && !store.state.isSaved && store.state.lease === "yours") this.save(true);
       await api.queue;
     }
     sessionStorage.setItem("case", index);
@@ -82,6 +86,11 @@ class App {
     api.session().catch(() => {});
   }
 
+  // Whether another case is asked for than the one that was opened last.
+  get isCovered() {
+    return !$("curtain").hidden;
+  }
+
   // Hide the pictures behind a line.
   cover(text, loads = false) {
     $("curtain").hidden = false;
@@ -104,8 +113,8 @@ class App {
   }
 
   openBy(step) {
-    const index = this.store.caseIndex + step;
-    if (index >= 0 && index < this.store.session.cases.length) this.open(index);
+    const index = this.asked + step;
+    if (index in this.store.session.cases) this.open(index);
   }
 
   async listCases() {
@@ -164,6 +173,7 @@ class App {
   showFrame() {
     const { store } = this;
     showTools(store);
+    if (!store.info) return;
     for (const pane of this.shown) {
       const { sides } = store.info.views[pane.view];
       ["left", "right", "top", "bottom"].forEach((side, place) => {
@@ -273,7 +283,7 @@ class App {
 
   setView(view) {
     const { store } = this;
-    if (!(view in store.info.views)) return;
+    if (!(view in (store.info?.views ?? {}))) return;
     store.view = view;
     store.cursor = null;
     this.arrange();
@@ -358,7 +368,8 @@ class App {
 
   ready() {
     const { store } = this;
-    if (!store.online) this.say("the server is gone: nothing can be changed until it is back");
+    if (this.isCovered) this.say("this case is not open");
+    else if (!store.online) this.say("the server is gone: nothing can be changed until it is back");
     else if (store.state.lease !== "yours") this.say("this case is open in another tab or window");
     else return true;
     return false;

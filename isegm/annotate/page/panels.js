@@ -104,11 +104,19 @@ export function showWindow(app) {
   });
 }
 
+export function showCase({ store, asked }) {
+  const { cases } = store.session;
+  write($("case-name"), cases[asked].name);
+  write($("case-place"), cases.length > 1 ? `${asked + 1} / ${cases.length}` : "");
+  $("previous").disabled = asked === 0;
+  $("next").disabled = asked === cases.length - 1;
+}
+
 let labelsShown = "";
 
 export function showState(app) {
   const { store } = app;
-  const { state, info } = store;
+  const { state } = store;
   if (!state) return;
   const mine = state.lease === "yours" && store.online;
   $("undo").disabled = !state.canUndo || !mine;
@@ -122,11 +130,6 @@ export function showState(app) {
   write($("network"), state.network === "loading" ? "loading the network…" : state.network);
   network.classList.toggle("bad", state.network !== "loading");
   network.title = network.textContent;
-  write($("case-name"), info.name);
-  const { cases } = store.session;
-  write($("case-place"), cases.length > 1 ? `${store.caseIndex + 1} / ${cases.length}` : "");
-  $("previous").disabled = store.caseIndex === 0;
-  $("next").disabled = store.caseIndex >= cases.length - 1;
   write($("command"), state.command);
   showJob(state.job);
   const labels = JSON.stringify([state.labels, store.label]);
@@ -245,11 +248,11 @@ export function showHelp(app) {
 }
 
 export function showCases(app) {
-  const { session, caseIndex } = app.store;
+  const { session } = app.store;
   $("cases-list").replaceChildren(
     ...session.cases.map(({ name, status }, place) => {
       const button = make("button", {}, make("span", { textContent: name }), make("span", { className: `status ${status}`, textContent: status }));
-      button.setAttribute("aria-current", place === caseIndex);
+      button.setAttribute("aria-current", place === app.asked);
       button.addEventListener("click", () => {
         $("cases-dialog").close();
         app.open(place);

@@ -23,42 +23,41 @@ export function paintColours(values, target) {
   }
 }
 
-export function colourOf(text) {
-  return [1, 3, 5].map((at) => Number.parseInt(text.slice(at, at + 2), 16));
+// A colour, #rrggbb, as a pixel of an image's data.
+function pixelOf(text) {
+  const [red, green, blue] = [1, 3, 5].map((at) => Number.parseInt(text.slice(at, at + 2), 16));
+  return 0xff000000 | (blue << 16) | (green << 8) | red;
 }
 
-export function isSet(bits, bytes, row, col) {
-  return (bits[row * bytes + (col >> 3)] >> (7 - (col & 7))) & 1;
-}
-
-// A path along the edges of a mask's pixels, in pixels.
-function outline(bits, { rows, cols }) {
+// A path along the edges of a mask's pixels, in pixels; edges of one direction are joined as far as they go on.
+// It goes by bytes, most of which are as those before and above them and begin or end no edge.
+export function outline(bits, { rows, cols }) {
   const bytes = Math.ceil(cols / 8);
   const path = new Path2D();
-  const at = (row, col) => (row >= 0 && col >= 0 && row < rows && col < cols ? isSet(bits, bytes, row, col) : 0);
-  // Edges of one direction are joined as far as they go on.
+  const line = (x0, y0, x1, y1) => {
+    path.moveTo(x0, y0);
+    path.lineTo(x1, y1);
+  };
+  const going = new Uint8Array(bytes + 1); // edges down that go on, and where they began
+  const tops = new Int32Array(8 * (bytes + 1));
   for (let row = 0; row <= rows; row += 1) {
-    let start = -1;
-    for (let col = 0; col <= cols; col += 1) {
-      const edge = col < cols && at(row - 1, col) !== at(row, col);
-      if (edge && start < 0) start = col;
-      if (!edge && start >= 0) {
-        path.moveTo(start, row);
-        path.lineTo(col, row);
-        start = -1;
+    let [before, carry, start] = [0, 0, 0];
+    for (let byte = 0; byte <= bytes; byte += 1) {
+      const at = row * bytes + byte;
+      const here = row < rows && byte < bytes ? bits[at] : 0;
+      const across = here ^ (row && byte < bytes ? bits[at - bytes] : 0);
+      const down = here ^ ((here >> 1) | ((before & 1) << 7));
+      const turns = across ^ ((across >> 1) | carry);
+      const changed = down ^ going[byte];
+      for (let bit = 0; (turns || changed) && bit < 8; bit += 1) {
+        const [col, mask] = [8 * byte + bit, 0x80 >> bit];
+        if (turns & across & mask) start = col;
+        else if (turns & mask) line(start, row, col, row);
+        if (changed & down & mask) tops[col] = row;
+        else if (changed & mask) line(col, tops[col], col, row);
       }
-    }
-  }
-  for (let col = 0; col <= cols; col += 1) {
-    let start = -1;
-    for (let row = 0; row <= rows; row += 1) {
-      const edge = row < rows && at(row, col - 1) !== at(row, col);
-      if (edge && start < 0) start = row;
-      if (!edge && start >= 0) {
-        path.moveTo(col, start);
-        path.lineTo(col, row);
-        start = -1;
-      }
+      [before, carry] = [here, (across & 1) << 7];
+      going[byte] = down;
     }
   }
   return path;
@@ -77,7 +76,7 @@ export class Pane {
     this.overlay = document.createElement("canvas");
     this.drawn = ""; // what the picture's canvas holds
     this.masked = null;
-    this.stroke = null; // of the brush, not sent yet: {bits, add}
+    this.stroke = null; // of the brush, not sent yet: {bits, add, index, box}; `box` is what is not drawn of it
     this.pointer = null;
     this.placement = null;
     this.shown = null; // {index, revision} of what is drawn
@@ -170,8 +169,11 @@ export class Pane {
 
   paintMasks(frame, shown, labels, size) {
     const of = [...shown.map(([number]) => `${number}${labels.get(number)?.colour}`), this.store.fill].join();
-    if (this.masked === frame && this.maskedOf === of && !this.stroke) return;
     const { rows, cols } = size;
+    if (this.masked === frame && this.maskedOf === of) {
+      this.paintStroke(cols);
+      return;
+    }
     if (!this.overlayImage || this.overlayImage.width !== cols || this.overlayImage.height !== rows) {
       this.overlay.width = cols;
       this.overlay.height = rows;
@@ -180,8 +182,7 @@ export class Pane {
     const target = new Uint32Array(this.overlayImage.data.buffer).fill(0);
     const bytes = Math.ceil(cols / 8);
     for (const [number, bits] of this.store.fill ? shown : []) {
-      const [red, green, blue] = colourOf(labels.get(number)?.colour ?? "#ffffff");
-      const colour = 0xff000000 | (blue << 16) | (green << 8) | red;
+      const colour = pixelOf(labels.get(number)?.colour ?? "#ffffff");
       for (let row = 0; row < rows; row += 1) {
         for (let byte = 0; byte < bytes; byte += 1) {
           const packed = bits[row * bytes + byte];
@@ -192,15 +193,25 @@ export class Pane {
         }
       }
     }
-    if (this.stroke) {
-      const [red, green, blue] = colourOf(this.stroke.add ? this.store.current().colour : "#0b0d11");
-      const colour = 0xff000000 | (blue << 16) | (green << 8) | red;
-      const { bits } = this.stroke;
-      for (let i = 0; i < target.length; i += 1) if (bits[i]) target[i] = colour;
-    }
     this.overlay.getContext("2d").putImageData(this.overlayImage, 0, 0);
-    this.masked = this.stroke ? null : frame;
+    this.masked = frame;
     this.maskedOf = of;
+    if (this.stroke) this.stroke.box = { top: 0, left: 0, bottom: rows, right: cols };
+    this.paintStroke(cols);
+  }
+
+  // What came to the brush's stroke since it was painted last.
+  paintStroke(cols) {
+    if (!this.stroke?.box) return;
+    const { bits, box, add } = this.stroke;
+    const target = new Uint32Array(this.overlayImage.data.buffer);
+    const colour = pixelOf(add ? this.store.current().colour : "#0b0d11");
+    for (let row = box.top; row < box.bottom; row += 1) {
+      for (let i = row * cols + box.left; i < row * cols + box.right; i += 1) if (bits[i]) target[i] = colour;
+    }
+    const [width, height] = [box.right - box.left, box.bottom - box.top];
+    this.overlay.getContext("2d").putImageData(this.overlayImage, 0, 0, box.left, box.top, width, height);
+    this.stroke.box = null;
   }
 
   drawClicks(frame) {

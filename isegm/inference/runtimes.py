@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from isegm.errors import InputError
+from isegm.inference.network_input import one_thread
 from isegm.inference.onnx_pair import ENCODED_NAMES, HEAD_INPUTS, OnnxPair, require
 from isegm.inference.torch_network import Encoded
 from isegm.model.build import PRESETS
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 _USUAL_BATCH = 2
 """A picture and its mirror image."""
 
-_HEADS_KEPT = 8
+_HEADS_KEPT = 16
 """Sizes of input for which OpenVINO's correction head is kept ready."""
+
+_FORMATS = (1, 1), (4, 3), (3, 2), (16, 9)
+"""Formats of most pictures, longer side by shorter, for whose sizes OpenVINO's head is compiled."""
 
 _CLICK_MAP = "click_map_"
 """How inputs are called that one network computes for another."""
@@ -149,9 +153,9 @@ class _Sessions(NamedTuple):
 class OpenVinoNetwork(_RuntimeNetwork):
     """A network run by OpenVINO.
 
-    The first stage is compiled once for all sizes of input. The correction head is a fifth faster if it is
-    compiled for one size, which takes as long as some clicks: that is done for squares, which CT slices are,
-    and not for photographs, each of another shape.
+    The first stage is compiled once for all sizes of input. The correction head is a quarter faster if it is
+    compiled for one size, which takes as long as twenty clicks: that is done for the usual formats, which CT
+    slices and most photographs have. It follows from the size alone, because last bits depend on it.
 
     Args:
         pair: Both files.
@@ -175,10 +179,13 @@ class OpenVinoNetwork(_RuntimeNetwork):
         """Run the first stage."""
         self._check_size(image)
         first_stage = self._first_stage(image.shape[0])
-        shares = self._run(first_stage, image=_array(image), points=_array(points))
-        # (B, h, w, M), seen as (B, M, h, w)
-        image_share, feature_share = (share.permute(0, 3, 1, 2) for share in shares[:2])
-        return Encoded(image_share, feature_share, shares[2])
+        image_share, feature_share, coarse = self._run(
+            first_stage, image=_array(image), points=_array(points)
+        )
+        with one_thread():  # OpenVINO takes longer for it, where the size is left open
+            image_share = image_share.contiguous(memory_format=torch.channels_last)
+            feature_share = feature_share.contiguous(memory_format=torch.channels_last)
+        return Encoded(image_share, feature_share, coarse)
 
     def correct(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
         """Run the correction head."""
@@ -191,7 +198,7 @@ class OpenVinoNetwork(_RuntimeNetwork):
         at_once = self._pictures_at_once(batch)
         with self._lock:
             if at_once not in self._first_stages:
-                model = self._channels_last(self._core.read_model(self._pair.first_stage), "output")
+                model = self._core.read_model(self._pair.first_stage)
                 self._first_stages[at_once] = self._compile(model, at_once)
             return self._first_stages[at_once]
 
@@ -199,31 +206,32 @@ class OpenVinoNetwork(_RuntimeNetwork):
         """The correction head for a batch of maps of the height and width of ``share``."""
         batch, _, height, width = share.shape
         at_once = self._pictures_at_once(batch)
-        key = (at_once, height, width) if height == width else (at_once,)
+        fixed = is_usual(height, width)
+        key = (at_once, height, width) if fixed else (at_once,)
         ready = self._heads.get(key)  # without the lock: nobody waits for another size's compiling
         if ready is not None:
             return ready
         with self._lock:
             if key not in self._heads:
                 model = self._core.read_model(self._pair.correction_head)
-                if height == width:
-                    fixed = {
+                if fixed:
+                    shares = {
                         name: [1, model.input(name).partial_shape[1], height, width]
                         for name in ENCODED_NAMES[:2]
                     }
-                    model.reshape({**fixed, "previous": [1, *previous.shape[1:]], "points": [1, -1, 3]})
+                    model.reshape({**shares, "previous": [1, *previous.shape[1:]], "points": [1, -1, 3]})
                 while len(self._heads) >= _HEADS_KEPT:
                     del self._heads[next(iter(self._heads))]
-                self._heads[key] = self._compile(self._channels_last(model, "input"), at_once)
+                self._heads[key] = self._compile(self._channels_last(model), at_once)
             return self._heads[key]
 
-    def _channels_last(self, model: "openvino.Model", kind: str) -> "openvino.Model":
-        """Let the shares come and go as (B, h, w, M): OpenVINO computes in that order of memory."""
-        processor = self._openvino.preprocess.PrePostProcessor(model)
+    def _channels_last(self, head: "openvino.Model") -> "openvino.Model":
+        """Let the shares come as (B, h, w, M), the order of memory that OpenVINO computes in."""
+        processor = self._openvino.preprocess.PrePostProcessor(head)
         for name in ENCODED_NAMES[:2]:
-            tensor = getattr(processor, kind)(name)
-            tensor.tensor().set_layout(self._openvino.Layout("NHWC"))
-            tensor.model().set_layout(self._openvino.Layout("NCHW"))
+            share = processor.input(name)
+            share.tensor().set_layout(self._openvino.Layout("NHWC"))
+            share.model().set_layout(self._openvino.Layout("NCHW"))
         return processor.build()
 
     def _compile(self, model: "openvino.Model", pictures_at_once: int) -> "_Compiled":
@@ -304,6 +312,12 @@ class _Compiled(NamedTuple):
 
     click_maps: "openvino.CompiledModel | None"
     network: "openvino.CompiledModel"
+
+
+def is_usual(height: int, width: int) -> bool:
+    """Whether maps have the size of one of the usual formats, or lack a pixel that was cut off."""
+    short, long = sorted((height, width))
+    return any(0 <= across * short - down * long <= down for across, down in _FORMATS)
 
 
 def _array(tensor: Tensor) -> _Array:

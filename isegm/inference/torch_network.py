@@ -69,6 +69,7 @@ class InferenceModel(nn.Module):
         self.name = model.name
         self.click_embedding = model.maps_transform
         self.first_stage = model.feature_extractor
+        use_narrow_convolutions(self.first_stage, NarrowConv if portable else TapsConv)
         self.head = InferenceHead(model.refiner, portable=portable)
         self._compiled_head: Callable[[Tensor, Encoded, Tensor], Tensor] | None = None
         self.requires_grad_(False).eval()
@@ -188,10 +189,7 @@ class InferenceHead(nn.Module):
         self.correlated_share = Share(head.all_fusion, width, None)
         self.decoding_block1 = Share(head.refine_fusion1)
         self.decoding_block2 = Share(head.refine_fusion2)
-        self.predict: nn.Module = TapsConv(head.refine_pred)
-        if portable:
-            narrow = head.refine_pred.out_channels == 1
-            self.predict = NarrowConv(head.refine_pred) if narrow else head.refine_pred
+        self.predict = (NarrowConv if portable else TapsConv)(head.refine_pred)
         self.shuffle = head.shuffle
 
     def forward(self, points: Tensor, encoded: Encoded, previous: Tensor) -> Tensor:
@@ -340,23 +338,43 @@ class TapsConv(nn.Module):
 
 
 class NarrowConv(nn.Module):
-    """A 3x3 convolution to one channel as :class:`TapsConv`, as two convolutions.
+    """A 3x3 convolution to few channels as two, the second of which only adds up what the first one gives.
+
+    To one channel, the first is 1x1 and has an output for each tap, as in :class:`TapsConv`; to several, it
+    is one row high and has an output for each row of taps, as the taps of all would be too many to add up.
 
     Args:
-        conv: To one channel, padded by 1.
+        conv: From some channels to fewer, padded by 1.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.taps = nn.Conv2d(conv.in_channels, 9, 1, bias=False)
-        self.taps.weight.data = conv.weight.data.flatten(2).transpose(1, 2)[0, :, :, None, None].clone()
-        self.gather = nn.Conv2d(9, 1, 3, padding=1)
-        self.gather.weight.data = torch.eye(9).to(conv.weight).view(1, 9, 3, 3)
+        inputs, out = conv.in_channels, conv.out_channels
+        length = 1 if out == 1 else 3  # of the part of a row of taps that one output has
+        across, parts = 3 // length, 9 // length
+        self.taps = nn.Conv2d(inputs, out * parts, (1, length), padding=(0, length // 2), bias=False)
+        by_part = conv.weight.data.view(out, inputs, 3, across, length).permute(0, 2, 3, 1, 4)
+        self.taps.weight.data = by_part.reshape(out * parts, inputs, 1, length)
+        self.gather = nn.Conv2d(
+            out * parts, out, (3, across), padding=(1, across // 2), bias=conv.bias is not None
+        )
+        ones = torch.eye(out * parts).to(conv.weight).view(out, parts, out * parts).transpose(1, 2)
+        self.gather.weight.data = ones.reshape(out, out * parts, 3, across)
         _set_bias(self.gather, conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the convolution, (B, in, h, w) -> (B, 1, h, w)."""
+        """Apply the convolution, (B, in, h, w) -> (B, out, h, w)."""
         return self.gather(self.taps(x))
+
+
+def use_narrow_convolutions(module: nn.Module, kind: type[TapsConv] | type[NarrowConv]) -> None:
+    """Replace every dense 3x3 convolution to at most four channels, in place."""
+    for name, child in list(module.named_children()):
+        if type(child) is nn.Conv2d and child.out_channels <= 4 and child.kernel_size == (3, 3):
+            if child.groups == 1 and child.stride == (1, 1) and child.padding == (1, 1):
+                setattr(module, name, kind(child))
+        else:
+            use_narrow_convolutions(child, kind)
 
 
 def _linear(conv: nn.Conv2d) -> nn.Linear:
@@ -464,21 +482,27 @@ def mask_unused(similarity: Tensor, points: Tensor) -> Tensor:
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:
-    """Resize maps to ``factor`` times their height and width as ``resize`` does, by two matrix products.
+    """Resize maps to ``factor`` times their height and width as ``resize`` does.
 
-    Of all the ways to say it, the one that runtimes other than torch are fast at.
+    Of all the ways to say it, the one that runtimes other than torch are fast at: columns by a matrix
+    product, then rows by mixing the one above with the one below.
     """
-    down, across = (_interpolation(side, factor, x) for side in x.shape[2:])  # (H, h) and (W, w)
-    return down @ x @ across.t()
+    down, across = (_places(side, factor, x) for side in x.shape[2:])
+    columns = torch.arange(x.shape[3], dtype=across.dtype, device=x.device)
+    shares = (1 - (across.unsqueeze(1) - columns).abs()).clamp_min(0)  # (W, w)
+    wide = x @ shares.to(x.dtype).t()  # (B, C, h, W)
+    above = down.floor()
+    below = (above + 1).clamp_max(x.shape[2] - 1)
+    upper, lower = (wide.index_select(2, rows.long()) for rows in (above, below))  # (B, C, H, W) each
+    return torch.lerp(upper, lower, (down - above).to(x.dtype).unsqueeze(1))
 
 
-def _interpolation(side: int, factor: int, like: Tensor) -> Tensor:
-    """What each of ``factor * side`` pixels takes of each of ``side`` pixels, corners aligned."""
-    dtype = torch.promote_types(like.dtype, torch.float32)
-    fine = torch.arange(factor * side, dtype=dtype, device=like.device)
-    coarse = torch.arange(side, dtype=dtype, device=like.device)
-    at = fine * ((side - 1) / (factor * side - 1))
-    return (1 - (at.unsqueeze(1) - coarse).abs()).clamp_min(0).to(like.dtype)
+def _places(side: int, factor: int, like: Tensor) -> Tensor:
+    """Where each of ``factor * side`` pixels lies among ``side`` pixels, corners aligned."""
+    fine = torch.arange(
+        factor * side, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device
+    )
+    return fine * ((side - 1) / (factor * side - 1))
 
 
 def to_blocks(x: Tensor) -> Tensor:

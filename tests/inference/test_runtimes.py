@@ -15,7 +15,7 @@ from isegm.inference.load import check_file, check_pair, check_settings, load_ne
 from isegm.inference.onnx_pair import export_pair, paths_of_pair, read_pair, require, write_pair
 from isegm.inference.precision import allow_tf32, resolve_precision
 from isegm.inference.predictor import Predictor
-from isegm.inference.runtimes import OnnxRuntimeNetwork, OpenVinoNetwork
+from isegm.inference.runtimes import OnnxRuntimeNetwork, OpenVinoNetwork, is_usual
 from isegm.inference.torch_network import InferenceHead, InferenceModel
 from isegm.model.build import PRESETS, build_model
 from isegm.model.checkpoint import save_checkpoint
@@ -145,7 +145,7 @@ def test_a_picture_is_computed_by_itself_whoever_is_in_the_batch(backend, pair_o
         np.testing.assert_array_equal(logits[i : i + 1], expected)
 
 
-def test_openvino_keeps_a_head_a_square_and_one_for_all_else_of_the_last_ones(pair_of, monkeypatch):
+def test_openvino_keeps_a_head_a_usual_size_and_one_for_all_else_of_the_last_ones(pair_of, monkeypatch):
     monkeypatch.setattr("isegm.inference.runtimes._HEADS_KEPT", 3)
     pytest.importorskip("openvino")
     network = OpenVinoNetwork(pair_of(), threads=2)
@@ -154,6 +154,7 @@ def test_openvino_keeps_a_head_a_square_and_one_for_all_else_of_the_last_ones(pa
         (64, True, 40),
         (64, False, 40),
         (64, True, 50),
+        (64, True, 47),
         (64, True, 60),
         (68, True, 40),
     ):
@@ -161,8 +162,35 @@ def test_openvino_keeps_a_head_a_square_and_one_for_all_else_of_the_last_ones(pa
         predictor.set_image(np.zeros((40, width), np.uint8))
         predictor.click(3, 4)
         kept.append(list(network._heads))
-    two, one, rest, larger = (2, 16, 16), (1, 16, 16), (2,), (2, 17, 17)
-    assert kept == [[two], [two, one], [two, one, rest], [two, one, rest], [one, rest, larger]]
+    two, one, rest, photo, larger = (2, 16, 16), (1, 16, 16), (2,), (2, 16, 24), (2, 17, 17)
+    assert kept == [
+        [two],
+        [two, one],
+        [two, one, rest],
+        [two, one, rest],
+        [one, rest, photo],
+        [rest, photo, larger],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "usual"),
+    [
+        (96, 96, True),
+        (96, 128, True),  # 640 x 480
+        (128, 96, True),
+        (96, 127, True),
+        (96, 126, False),
+        (96, 129, False),
+        (96, 143, True),  # 481 x 321
+        (96, 144, True),
+        (96, 170, True),  # 854 x 480
+        (97, 96, False),
+        (96, 300, False),
+    ],
+)
+def test_usual_formats_may_lack_a_pixel(height, width, usual):
+    assert is_usual(height, width) == usual
 
 
 # --- the files

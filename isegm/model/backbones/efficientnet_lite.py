@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from isegm.model.backbones.first_stage import FirstStage, FirstStageConfig, FirstStageOutput
 from isegm.model.emc_click import MEAN, STANDARD_DEVIATION
-from isegm.model.layers import attend, resize, to_map, to_pixels
+from isegm.model.layers import attend, resize, to_map
 
 _STEM_CHANNELS = 32
 _BLOCKS = (
@@ -266,7 +266,7 @@ class AttentionLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer, (B, C, h, w) -> (B, C, h, w)."""
-        tokens = to_pixels(x + self.place(x))  # (B, h*w, C)
+        tokens = (x + self.place(x)).flatten(2).transpose(1, 2)  # (B, h*w, C)
         query, key, value = self.qkv(self.norm1(tokens)).chunk(3, dim=2)
         tokens = tokens + self.out(attend(query, key, value, self.heads))
         tokens = tokens + self.down(F.gelu(self.up(self.norm2(tokens))))
@@ -321,9 +321,9 @@ class ClickGuide(nn.Module):
         # Taken from one range, and not made for each stride: OpenVINO mixes up ranges of several lengths.
         down, across = offsets[0][:, :, :: self.stride], offsets[1][..., :: self.stride]
         squared = down.square() + across.square()  # (B, 1, h, w)
-        weights = (squared / -((0.75 * self.stride) ** 2)).clamp_min(-60).exp()
-        weights = (weights / weights.sum((2, 3), keepdim=True)).to(x.dtype)
-        clicked = (weights.flatten(2) @ to_pixels(x)).squeeze(1)  # (B, C)
+        nearness = (squared / -((0.75 * self.stride) ** 2)).clamp_min(-60)
+        weights = nearness.flatten(2).softmax(2).view_as(squared).to(x.dtype)
+        clicked = (weights * x).sum((2, 3)).to(x.dtype)  # (B, C)
         query, clicked = self.query(clicked)[:, :, None, None], clicked[:, :, None, None]
         place = torch.cat(
             [

@@ -514,7 +514,7 @@ def test_a_folder_of_pictures_with_notes_next_and_done(tmp_path, served, tab):
     until(page, "annotate.store.info.name === 'a'")
     page.click("#cases")
     page.wait_for_selector("#cases-dialog[open]")
-    assert page.locator("#cases-list .status").all_inner_texts() == ["done", "left", "left"]
+    assert page.locator("#cases-list .status").all_inner_texts() == ["done", "to do", "to do"]
     page.locator("#cases-list button").first.click()
     until(page, f"annotate.store.info.name === '{hostile}'")
     settle(page)
@@ -640,7 +640,7 @@ def test_labels_are_named_coloured_hidden_locked_and_deleted(served, tab):
     page.keyboard.press("Control+z")
     settle(page)
     assert up.case().masks.stack(1).any()
-    until(page, "annotate.store.state.labels.length === 2")
+    until(page, "annotate.store.state.labels.length === 2 && annotate.store.label === 1")
 
 
 def test_masks_off_while_a_key_is_held_and_the_window_follows_a_drag(served, tab):

@@ -455,7 +455,10 @@ class App {
   async undo(what) {
     const { store } = this;
     if (!this.ready()) return;
+    const before = new Set(store.state.labels.map(({ number }) => number));
     const answer = await this.api.act({ do: what });
+    const back = answer?.state.labels.find(({ number }) => !before.has(number));
+    if (back) this.chooseLabel(back.number); // rather than the one that was chosen when it was deleted
     const z = answer?.moved;
     if (Number.isInteger(z) && z !== store.indices.axial && !answer.state.changed.includes(store.indices.axial)) {
       this.goToSlice(z); // what was undone is seen

@@ -5,6 +5,8 @@ import { commands } from "./input.js";
 
 const MARKS = { clicked: "#3ddc84", edited: "#5aa9ff", propagated: "#5d6b82", given: "#7d7398", doubtful: "#ff9f43" };
 
+const STATUSES = { done: "done", started: "started", left: "to do" }; // "left" reads like a side
+
 export const $ = (id) => document.getElementById(id);
 
 // What is written again as it is costs a layout.
@@ -251,7 +253,7 @@ export function showCases(app) {
   const { session } = app.store;
   $("cases-list").replaceChildren(
     ...session.cases.map(({ name, status }, place) => {
-      const button = make("button", {}, make("span", { textContent: name }), make("span", { className: `status ${status}`, textContent: status }));
+      const button = make("button", {}, make("span", { textContent: name }), make("span", { className: `status ${status}`, textContent: STATUSES[status] }));
       button.setAttribute("aria-current", place === app.asked);
       button.addEventListener("click", () => {
         $("cases-dialog").close();

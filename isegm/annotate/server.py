@@ -14,7 +14,7 @@ POST    ``/api/cases/<n>/actions``              one action; the answer is a fram
 ======  ======================================  ========================================================
 
 A frame is the length of its JSON header (4 bytes, little-endian), the header, and the masks it lists, bits
-packed row by row.
+packed row by row. What follows begins at a multiple of 4 bytes.
 
 *What is exclusive.* A case is leased to one tab, by the random name that the tab gives itself: actions from
 another are refused with 409, and the state says ``lease: other``. A tab may take the lease over (``take``),
@@ -571,6 +571,7 @@ def _frame(
             "clicks": clicks,
         }
     content = json.dumps({**header, **more}).encode()
+    content += b" " * (-(4 + len(content) + sum(map(len, masks))) % 4)
     parts = [struct.pack("<I", len(content)), content, *masks]
     if with_values:
         picture = plan.pictures(values)[index] if values.ndim == 3 else values[0]

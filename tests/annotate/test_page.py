@@ -319,7 +319,7 @@ def test_values_are_sent_without_a_loss(served, tab):
         found = page.evaluate(
             """async ([sent, count]) => {
                 const { readValues } = await import("./page/state.js");
-                return [...readValues(Uint8Array.from(sent).buffer, "int16", count)];
+                return [...readValues(Uint8Array.from(sent), "int16", count)];
             }""",
             [list(sent), values.size],
         )

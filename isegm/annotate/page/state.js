@@ -2,7 +2,7 @@
 
 import { pictureSize, toPicture } from "./geometry.js";
 
-const MOST_PIXELS = 72 * 2 ** 20; // bytes of pictures kept
+const MOST_PIXELS = 64 * 2 ** 20; // bytes of pictures kept
 const MOST_FRAMES = 16 * 2 ** 20;
 
 // What was fetched, as far as it fits: what was used least lately goes first.
@@ -175,20 +175,20 @@ export function readFrame(buffer, info) {
   const { rows, cols } = pictureSize(info.shape, info.views[frame.view]);
   const bytes = rows * Math.ceil(cols / 8);
   const end = 4 + length + frame.objects.length * bytes;
-  // Copies, so that of the whole nothing is kept but they.
-  const masks = buffer.slice(4 + length, end);
+  const masks = buffer.slice(4 + length, end); // the rest may be large, and given up before them
   frame.masks = new Map(frame.objects.map((number, place) => [number, new Uint8Array(masks, place * bytes, bytes)]));
   frame.byteLength = end;
-  return { frame, sent: buffer.slice(end) };
+  return { frame, sent: new Uint8Array(buffer, end) };
 }
 
 // Values as they are sent. Those of int16 come as differences, a byte each, to the value before; where one does not
 // fit, its byte is -128 and the value is the next of those that stand in front.
 export function readValues(sent, type, count) {
-  if (type === "float32") return new Float32Array(sent);
-  if (type !== "int16") return new Uint8Array(sent);
-  const whole = new Int16Array(sent, 0, (sent.byteLength - count) / 2);
-  const steps = new Int8Array(sent, whole.byteLength);
+  const { buffer, byteOffset } = sent;
+  if (type === "float32") return new Float32Array(buffer, byteOffset);
+  if (type !== "int16") return sent;
+  const whole = new Int16Array(buffer, byteOffset, (sent.length - count) / 2);
+  const steps = new Int8Array(buffer, byteOffset + whole.byteLength);
   const values = new Int16Array(count);
   for (let i = 0, next = 0, value = 0; i < count; i += 1) {
     value = steps[i] === -128 ? whole[next++] : value + steps[i];

@@ -223,9 +223,9 @@ class InferenceHead(nn.Module):
         clicked = click_indices(points, size).unsqueeze(2)  # (B, 2N, 1)
         at_clicks = pixels.gather(1, clicked.expand(-1, -1, channels)) / lengths.gather(1, clicked)
         # The pixels' directions need not be stored: their lengths are divided by afterwards.
+        at_clicks = replace_unused(at_clicks, points)
         similarity = at_clicks.to(pixels.dtype) @ pixels.transpose(1, 2)  # (B, 2N, h*w)
-        similarity = mask_unused(similarity.to(points.dtype), points)
-        similarity = torch.unflatten(similarity, 1, (2, -1)).amax(2)  # (B, 2, h*w)
+        similarity = torch.unflatten(similarity.to(points.dtype), 1, (2, -1)).amax(2)  # (B, 2, h*w)
         near = 1 - relative_distances(points, size).flatten(2)  # (B, 2, h*w)
         best = best_templates(similarity / lengths.transpose(1, 2), near, self.templates)  # (B, 2, K)
         return pixels.gather(1, best.flatten(1).unsqueeze(2).expand(-1, -1, channels))
@@ -445,11 +445,11 @@ def relative_distances(points: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = (STRIDE * side for side in size)
     (top, bottom, down), (left, right, across) = (_between(side, points) for side in size)
     rows, cols = torch.stack([top, bottom]), torch.stack([left, right])  # (2, h) and (2, w)
-    d_row = (rows - points[..., 0, None, None]).square()  # (B, 2N, 2, h)
-    d_col = (cols - points[..., 1, None, None]).square()  # (B, 2N, 2, w)
+    unused = ~is_click(points)[..., None, None]
+    d_row = (rows - points[..., 0, None, None]).square().masked_fill(unused, NO_CLICK)  # (B, 2N, 2, h)
+    d_col = (cols - points[..., 1, None, None]).square().masked_fill(unused, 0.0)  # (B, 2N, 2, w)
     squared = d_row[..., :, :, None, None] + d_col[..., None, None, :, :]  # (B, 2N, 2, h, 2, w)
-    unused = ~is_click(points)[..., None, None, None, None]
-    squared = torch.unflatten(squared.masked_fill(unused, NO_CLICK), 1, (2, -1)).amin(2)  # (B, 2, 2, h, 2, w)
+    squared = torch.unflatten(squared, 1, (2, -1)).amin(2)  # (B, 2, 2, h, 2, w)
     distances = squared.masked_fill_(squared == NO_CLICK, 1.0).sqrt_()
     between_rows = torch.lerp(distances[:, :, 0], distances[:, :, 1], down[:, None, None])  # (B, 2, h, 2, w)
     nearest = torch.lerp(between_rows[..., 0, :], between_rows[..., 1, :], across)
@@ -464,21 +464,23 @@ def _between(side: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return before, (before + 1).clamp_max(last), at - before
 
 
-def mask_unused(similarity: Tensor, points: Tensor) -> Tensor:
-    """Set what unused rows of ``points`` are like, as ``click_similarity`` has it, whatever is padded on.
+def replace_unused(at_clicks: Tensor, points: Tensor) -> Tensor:
+    """Let unused rows of ``points`` be like what ``click_similarity`` says, whatever is padded on.
 
     A polarity with fewer clicks than the other counts each it lacks as a similarity of 0; rows beyond the
-    larger number, which only other pictures of a batch need, count for nothing.
+    larger number, which only other pictures of a batch need, repeat their polarity's first and count for
+    nothing.
 
     Args:
-        similarity: (B, 2N, h*w).
+        at_clicks: Unit features at the clicks, (B, 2N, M).
         points: (B, 2N, 3).
     """
-    used = is_click(points)
-    needed = torch.unflatten(used, 1, (2, -1)).sum(2).amax(1, keepdim=True).clamp_min(1)  # (B, 1)
-    number = torch.arange(points.shape[1] // 2, device=points.device).repeat(2)  # (2N,)
-    similarity = similarity.masked_fill(~used.unsqueeze(2), 0.0)
-    return similarity.masked_fill((number >= needed).unsqueeze(2), -torch.inf)
+    used = torch.unflatten(is_click(points), 1, (2, -1))  # (B, 2, N)
+    needed = used.sum(2).amax(1).clamp_min(1)  # (B,)
+    rows = torch.unflatten(at_clicks, 1, (2, -1)).masked_fill(~used.unsqueeze(3), 0.0)  # (B, 2, N, M)
+    number = torch.arange(points.shape[1] // 2, device=points.device)  # of the row, within its polarity
+    beyond = number >= needed[:, None, None]  # (B, 1, N)
+    return torch.where(beyond.unsqueeze(3), rows[:, :, :1], rows).flatten(1, 2)
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from isegm.metrics.overlap import Mask
 
 # Up to this many pairs of boundary pixels, trying all of them is quicker than importing SciPy.
-PAIRS_TRIED_ALL = 1_000_000
+PAIRS_TRIED_ALL = 250_000
 # Header spacings are float32: five pixels of 0.4 mm come out a little above 2 mm, and must count as 2 mm.
 ROUNDING = 1e-6
 

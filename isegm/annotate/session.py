@@ -833,6 +833,8 @@ class Session:
             self._exclusive.close()
 
     def _name_labels(self, names: Sequence[str]) -> None:
+        if len(set(names)) < len(names):
+            raise InputError(f"--labels {' '.join(names)}: a name comes twice; keep one")
         try:
             found = [Label(number, name, _colour(number)) for number, name in enumerate(names, start=1)]
         except ValueError as error:

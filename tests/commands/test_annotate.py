@@ -27,6 +27,7 @@ def line_of(words, capsys):
         (["a.png", "--series=3"], "a.png: no DICOM, which --series is for; leave it out"),
         (["a.png", "--untilt"], "a.png: no DICOM, which --untilt is for; leave it out"),
         (["a.png", "--checkpoint=b.pth"], "b.pth: no such checkpoint; check --checkpoint"),
+        (["a.png", "--labels", "liver", "liver"], "--labels liver liver: a name comes twice; keep one"),
         (
             ["a.png", "--labels", "a\nb"],
             "--labels: a label's name has 1 to 80 characters that can be printed; give other names",

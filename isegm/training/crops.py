@@ -23,8 +23,6 @@ from isegm.training.scenes import Scene, Source
 
 _SCENES_A_SAMPLE = 100
 _CROPS_A_SCENE = 10
-_CLOSE_UP = (0.3, 0.8)  # of the crop's side, what the object's longer side takes in a close-up
-_MOST_ENLARGED = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +45,6 @@ class SampleSettings:
     """How many samples are made worse to look at by :func:`degrade`."""
     faint_share: float = 0.0
     """In how many samples the object hardly shows, by :func:`isegm.training.faint_objects.make_faint`."""
-    close_up_share: float = 0.0
-    """How many samples are enlarged until an object fills a good part of them."""
     flip_probability: float = 0.5
     """How often a sample is mirrored left to right."""
     colour_probability: float = 0.75
@@ -195,7 +191,7 @@ def _make_sample(
     scene: Scene, settings: SampleSettings, rng: np.random.Generator, problems: list[str]
 ) -> TrainingSample | None:
     for _ in range(_CROPS_A_SCENE):
-        rows, cols = _draw_crop(scene.labels, settings, rng)
+        rows, cols = _draw_crop(scene.labels.shape, settings, rng)
         # The labels alone show whether a crop can be used, and they are quickly cropped.
         # (INTER_NEAREST would shift them by up to half a pixel against the image.)
         labels = _cut(scene.labels, rows, cols, settings.crop, cv2.INTER_NEAREST_EXACT)
@@ -223,35 +219,21 @@ def _make_sample(
     return None
 
 
-def _draw_crop(labels: Labels, settings: SampleSettings, rng: np.random.Generator) -> tuple[_Strip, _Strip]:
+def _draw_crop(
+    shape: tuple[int, ...], settings: SampleSettings, rng: np.random.Generator
+) -> tuple[_Strip, _Strip]:
     """Draw a scale, and a crop of the picture at that scale."""
-    height, width = labels.shape
     scale = rng.uniform(*settings.scale)
     if settings.shorter_side:
-        scale *= settings.shorter_side / min(height, width)
-    left, top, right, bottom = 0, 0, width, height
-    if settings.close_up_share > 0 and rng.random() < settings.close_up_share and (labels > 0).any():
-        number = rng.choice(np.unique(labels[labels > 0]))
-        left, top, across, down = cv2.boundingRect((labels == number).view(np.uint8))
-        right, bottom = left + across, top + down
-        enlarged = rng.uniform(*_CLOSE_UP) * min(settings.crop[0] / down, settings.crop[1] / across)
-        scale = float(np.clip(enlarged, scale, _MOST_ENLARGED * scale))
-    return (
-        _draw_strip(height, (top, bottom), settings.crop[0], scale, rng),
-        _draw_strip(width, (left, right), settings.crop[1], scale, rng),
-    )
+        scale *= settings.shorter_side / min(shape)
+    height, width = settings.crop
+    return _draw_strip(shape[0], height, scale, rng), _draw_strip(shape[1], width, scale, rng)
 
 
-def _draw_strip(
-    length: int, shown: tuple[int, int], crop: int, scale: float, rng: np.random.Generator
-) -> _Strip:
-    """Draw a strip that shows the pixels from one to before another, if it is long enough."""
+def _draw_strip(length: int, crop: int, scale: float, rng: np.random.Generator) -> _Strip:
     wanted = max(1, round(crop / scale))
     if wanted < length:
-        low, high = max(0, shown[1] - wanted), min(shown[0], length - wanted)
-        if low > high:
-            low, high = 0, length - wanted
-        start = int(rng.integers(low, high + 1))
+        start = int(rng.integers(length - wanted + 1))
         return _Strip(start, start + wanted, 0, crop)
     size = min(crop, max(1, round(length * scale)))
     return _Strip(0, length, (crop - size) // 2, size)

@@ -41,8 +41,6 @@ class Recipe:
     """Part of the pictures that are blurred, made noisy or coarse, or compressed as a JPEG."""
     faint_share: float = 0.0
     """Part of the pictures in which the object hardly shows: flat, all black or white, or without an edge."""
-    close_up_share: float = 0.0
-    """Part of the pictures that are enlarged until an object fills a good part of them."""
 
     max_extra_clicks: int = 23
     """The number of clicks after the first is drawn from 0 to this ..."""
@@ -115,7 +113,7 @@ class Recipe:
         for name in ("shorter_side", "max_extra_clicks", "warmup_steps", "clip_norm", *weights):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         _require(self.max_extra_clicks <= 23, "max_extra_clicks", self.max_extra_clicks, "at most 23")
-        shares = ("previous_mask_share", "degraded_share", "faint_share", "close_up_share", "deepest_share")
+        shares = ("previous_mask_share", "degraded_share", "faint_share", "deepest_share")
         for name in ("merge_probability", "off_centre_probability", *shares):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
         _require(0 < self.click_decay <= 1, "click_decay", self.click_decay, "above 0 and at most 1")

@@ -75,7 +75,6 @@ def lite0() -> Recipe:
         previous_mask_share=0.25,
         degraded_share=0.25,
         faint_share=0.2,
-        close_up_share=0.15,
         max_extra_clicks=19,
         click_decay=0.82,
         deepest_share=0.5,

@@ -48,7 +48,6 @@ def samples_of(recipe: Recipe, source: Source) -> GrowingSamples:
             off_centre_probability=recipe.off_centre_probability,
             degraded_share=recipe.degraded_share,
             faint_share=recipe.faint_share,
-            close_up_share=recipe.close_up_share,
         )
         return TrainingSamples(source, settings, recipe.seed)
 

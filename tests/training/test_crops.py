@@ -293,33 +293,3 @@ def test_the_object_in_the_slice_beside_is_cropped_along(given_scenes, scene_of)
         np.testing.assert_array_equal(sample.beside, sample.label == 1)
         np.testing.assert_array_equal(sample.image, unknown[i].image)
         assert gone[i].beside is unknown[i].beside is None
-
-
-def test_close_ups_enlarge_an_object_and_show_all_of_it(given_scenes, scene_of):
-    labels = np.zeros((100, 120), np.int32)
-    labels[40:52, 70:86] = 1
-    source = given_scenes(scene_of(labels))
-    close = TrainingSamples(source, replace(PLAIN, close_up_share=1.0), 0)
-    sizes, places = [], set()
-    for i in range(60):
-        rows, cols = np.nonzero(close[i].label == 1)
-        assert min(rows.min(), cols.min()) >= 0
-        sizes.append(max(np.ptp(rows) / 40, np.ptp(cols) / 60))
-        places.add((rows.min(), cols.min()))
-    assert 0.27 < min(sizes) < 0.45
-    assert 0.65 < max(sizes) < 0.83
-    assert len(places) > 40
-    some = TrainingSamples(source, replace(PLAIN, close_up_share=0.3), 0)
-    enlarged = sum((some[i].label == 1).sum() > 12 * 16 for i in range(100))
-    assert 15 < enlarged < 45
-
-
-def test_close_ups_enlarge_four_times_at_most_and_never_shrink(given_scenes, scene_of):
-    tiny, huge = np.zeros((2, 100, 120), np.int32)
-    tiny[50:52, 50:52] = 1
-    huge[5:95, 5:115] = 1
-    settings = replace(PLAIN, close_up_share=1.0)
-    for i in range(10):
-        assert (TrainingSamples(given_scenes(scene_of(tiny)), settings, i)[0].label == 1).sum() == 64
-        whole = TrainingSamples(given_scenes(scene_of(huge)), settings, i)[0]
-        assert (np.diff(whole.image[..., 2].astype(int), axis=1) == 1).all()  # a column is a column

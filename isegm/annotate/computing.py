@@ -86,20 +86,17 @@ class NetworkComputing:
 
     def _as_on_slice(self, start: Start, clicks: Sequence[Click], mask: Mask) -> Mask:
         """A slice's mask as :meth:`VolumePredictor.click` makes it of the network's."""
-        from isegm.inference.propagation import parts_meeting, stamped
-        from isegm.model.click_maps import DISK_RADIUS
+        from isegm.inference.propagation import parts_clicked_on, stamped
+        from isegm.model.click_maps import disk_radii
         from isegm.model.correction.templates import STRIDE
 
         if start.mask is None:
-            clicked = np.zeros(mask.shape, np.bool_)
-            for click in clicks:
-                clicked[round(click.row), round(click.col)] |= click.positive
-            mask = parts_meeting(mask, clicked)
+            mask = parts_clicked_on(mask, clicks)
         height, width = mask.shape
-        inner = input_size(height, width, self.size, STRIDE)
+        radii = disk_radii((height, width), input_size(height, width, self.size, STRIDE))
         for click in clicks:
             if mask[round(click.row), round(click.col)] != click.positive:
-                mask = stamped(mask, click, (DISK_RADIUS * height / inner[0], DISK_RADIUS * width / inner[1]))
+                mask = stamped(mask, click, radii)
         return mask
 
     def prepare(self, start: Start) -> None:

@@ -89,6 +89,14 @@ def parts_meeting(mask: Mask, other: Mask) -> Mask:
     return np.isin(parts, parts[mask & other])
 
 
+def parts_clicked_on(mask: Mask, clicks: Sequence[Click]) -> Mask:
+    """The 8-connected parts of a mask (H, W) that hold a positive one of some clicks."""
+    clicked = np.zeros(mask.shape, np.bool_)
+    for click in clicks:
+        clicked[round(click.row), round(click.col)] |= click.positive
+    return parts_meeting(mask, clicked)
+
+
 def parts_mostly_in(mask: Mask, other: Mask) -> Mask:
     """The 8-connected parts of a mask (H, W) more than half of whose pixels are in another one (H, W)."""
     count, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _USUAL_BATCH = 2
 """A picture and its mirror image."""
 
-_HEADS_KEPT = 16
-"""Sizes of input for which OpenVINO's correction head is kept ready."""
+_HEADS_KEPT = 8
+"""Sizes of input for which OpenVINO's correction head is kept ready: hr32's takes some 100 MB each."""
 
 _FORMATS = (1, 1), (4, 3), (3, 2), (16, 9)
 """Formats of most pictures, longer side by shorter, for whose sizes OpenVINO's head is compiled."""
@@ -315,7 +315,12 @@ class _Compiled(NamedTuple):
 
 
 def is_usual(height: int, width: int) -> bool:
-    """Whether maps have the size of one of the usual formats, or lack a pixel that was cut off."""
+    """Whether a size is one of the usual formats', or lacks a pixel that was cut off.
+
+    Args:
+        height: Of the head's maps, in their pixels.
+        width: Likewise.
+    """
     short, long = sorted((height, width))
     return any(0 <= across * short - down * long <= down for across, down in _FORMATS)
 

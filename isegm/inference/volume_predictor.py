@@ -42,6 +42,7 @@ from isegm.inference.propagation import (
     denied,
     freed,
     has_ended,
+    parts_clicked_on,
     parts_meeting,
     parts_mostly_in,
     stamped,
@@ -52,7 +53,7 @@ from isegm.inference.segmenter import Probability
 from isegm.inference.slice_network import KEPT_BYTES, SliceNetwork
 from isegm.inference.torch_network import InferenceModel
 from isegm.metrics.overlap import Mask, mask_dice
-from isegm.model.click_maps import DISK_RADIUS
+from isegm.model.click_maps import disk_radii
 from isegm.model.correction.templates import STRIDE
 from isegm.model.emc_click import EMCClick
 from isegm.volumes.files import open_volume
@@ -227,7 +228,7 @@ class VolumePredictor:
         inner = input_size(*sides, size, STRIDE)
         self._network = SliceNetwork(network, self._pictures, inner, kept_bytes=kept_bytes)
         # Of the click's disk, as the network sees it, in the slice's pixels.
-        self._disk_radii = DISK_RADIUS * height / inner[0], DISK_RADIUS * width / inner[1]
+        self._disk_radii = disk_radii(self._shape, inner)
         self._threshold = threshold
         self._overlap = overlap
         self._label = 1
@@ -309,7 +310,7 @@ class VolumePredictor:
                 made = merge_change(mask, made, round(click.row), round(click.col))
             else:
                 # What is like the object but hangs together with no click is another one: of two organs, say.
-                made = parts_meeting(made, self._clicked_pixels(clicked.placed))
+                made = parts_clicked_on(made, clicked.placed)
             if made[round(click.row), round(click.col)] != click.positive:
                 made = stamped(made, click, self._disk_radii)
         return before.clicked_on(index, made, clicked)
@@ -528,13 +529,6 @@ class VolumePredictor:
     def _own_mask(self, one: _Object, index: int) -> Mask:
         """An object's mask on a slice, whatever other objects claim."""
         return one.masks[index].mask() if index in one.masks else np.zeros(self._shape, np.bool_)
-
-    def _clicked_pixels(self, clicks: Sequence[Click]) -> Mask:
-        """The pixels of positive clicks, (H, W)."""
-        pixels = np.zeros(self._shape, np.bool_)
-        for click in clicks:
-            pixels[round(click.row), round(click.col)] |= click.positive
-        return pixels
 
     def _known(self, one: _Object, index: int, within_mm: float = math.inf) -> list[Click]:
         """A person's positive clicks on slices near by, the nearest slice's first."""

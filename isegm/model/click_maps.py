@@ -66,6 +66,16 @@ def squared_distances(points: Tensor, height: int, width: int) -> Tensor:
     return distances.view(batch, 2, rows // 2, height, width).amin(2)  # (B, 2, H, W)
 
 
+def disk_radii(shape: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
+    """A click's disk in a picture's own pixels: radii down and across.
+
+    Args:
+        shape: The picture's height and width.
+        size: Those of the network's input that is made of it.
+    """
+    return DISK_RADIUS * shape[0] / size[0], DISK_RADIUS * shape[1] / size[1]
+
+
 def disks(distances: Tensor) -> Tensor:
     """1 within ``DISK_RADIUS`` of a click and 0 elsewhere, from squared distances of any shape."""
     return (distances <= DISK_RADIUS**2).to(distances.dtype)

@@ -49,10 +49,11 @@ class PictureSource:
         if picture.window is not None and self.any_window:
             hu = float(rng.choice(picture.pixels[picture.labels > 0]))
             image = picture.image(random_window(hu, self.jitter, rng))
-            return Scene(image, only_visible(picture.labels, image[:, :, 0]), True, picture.beside)
+            visible = only_visible(picture.labels, image[:, :, 0])
+            return Scene(image, visible, is_ct=True, beside=picture.beside)
         if picture.window is not None:
             image = picture.image(self.jitter.draw(picture.window, rng))
-            return Scene(image, picture.labels, True, picture.beside)
+            return Scene(image, picture.labels, is_ct=True, beside=picture.beside)
         image = picture.image()
         is_ct = self.content == "ct" or (self.content == "auto" and _is_grey(image))
         return Scene(vary_tone(image, rng) if is_ct else image, picture.labels, is_ct, picture.beside)

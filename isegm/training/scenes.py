@@ -31,7 +31,9 @@ class Scene:
     @classmethod
     def of_ct(cls, grey: npt.NDArray[np.uint8], labels: Labels, beside: Labels | None = None) -> "Scene":
         """The scene of a windowed CT slice, (H, W)."""
-        return cls(np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8), labels, True, beside)
+        return cls(
+            np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8), labels, is_ct=True, beside=beside
+        )
 
     def moved(self, image: npt.NDArray[np.uint8], move: Callable[[Labels], Labels]) -> "Scene":
         """The scene with another image, and with what became of its labels on the way to that."""

@@ -101,18 +101,11 @@ class Batch(NamedTuple):
         greys = (self.image[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
         beside = self.beside or (None,) * len(begun)
 
-        def draw(
-            begins: bool,
-            truth: npt.NDArray[np.int8],
-            click: Click,
-            rng: np.random.Generator,
-            other: Mask | None,
-            grey: npt.NDArray[np.uint8],
-        ) -> tuple[GivenMask | None, Click]:
-            return draw_given(truth, click, rng, other, grey) if begins else (None, click)
+        def draw(i: int) -> tuple[GivenMask | None, Click]:
+            click = self.first_clicks[i]
+            return draw_given(truths[i], click, rngs[i], beside[i], greys[i]) if begun[i] else (None, click)
 
-        drawn = pool.map(draw, begun, truths, self.first_clicks, rngs, beside, greys)
-        given, clicks = zip(*drawn, strict=True)
+        given, clicks = zip(*pool.map(draw, range(len(begun))), strict=True)
         return self._replace(given=given, first_clicks=list(clicks))
 
 

@@ -118,8 +118,8 @@ export class Api {
     const { store } = this;
     const of = store.caseIndex;
     const { count } = store.size(view);
-    const mine = (this.isAhead = {});
-    while (mine === this.isAhead && of === store.caseIndex) {
+    const mine = (this.latestAhead = {});
+    while (mine === this.latestAhead && of === store.caseIndex) {
       const room = view === "axial" && !store.pixels.isFull && !store.frames.isFull;
       const isBusy = !store.online || this.waiting || this.fetching.size;
       const [next] = isBusy ? [] : missing(room ? count : NEAR);

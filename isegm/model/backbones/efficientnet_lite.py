@@ -266,6 +266,7 @@ class AttentionLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer, (B, C, h, w) -> (B, C, h, w)."""
+        # Not by to_pixels: where a size is left open, as a first stage's is, OpenVINO copies for it.
         tokens = (x + self.place(x)).flatten(2).transpose(1, 2)  # (B, h*w, C)
         query, key, value = self.qkv(self.norm1(tokens)).chunk(3, dim=2)
         tokens = tokens + self.out(attend(query, key, value, self.heads))

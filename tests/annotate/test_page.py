@@ -128,6 +128,12 @@ def settle(page):
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
+ALL_THERE = (
+    "[...Array(annotate.store.size('axial').count).keys()].every((z) => annotate.store.has('axial', z))"
+)
+"""Whether every axial slice was fetched."""
+
+
 def until(page, expression, seconds=20):
     """Wait for an expression; the page's policy forbids Playwright's own way."""
     end = time.monotonic() + seconds
@@ -469,12 +475,11 @@ def test_where_the_pointer_rests_on_the_strip_the_slice_is_there_before_it_is_pr
 def test_all_slices_are_fetched_ahead_and_again_where_a_propagation_changed_them(served, tab):
     up = served(labels=["liver"])
     page = tab(up.address)
-    all_there = "[...Array(12).keys()].every((z) => annotate.store.has('axial', z))"
-    until(page, all_there)
+    until(page, ALL_THERE)
     click(page, 20, 20)
     page.keyboard.press("p")
     until(page, "annotate.store.state.job?.outcome === 'done'")
-    until(page, all_there)
+    until(page, ALL_THERE)
     requests = []
     page.on("request", lambda request: requests.append(request.url))
     page.evaluate("annotate.goToSlice(9)")
@@ -654,6 +659,8 @@ def test_masks_off_while_a_key_is_held_and_the_window_follows_a_drag(served, tab
     page.keyboard.up("v")
     settle(page)
     assert drawn(page, "#4cc9f0").any()
+    # Slices are fetched ahead at any time; once all are there, only the drag could ask for one.
+    until(page, ALL_THERE)
     requests = []
     before = page.evaluate("annotate.store.window")
     page.on("request", lambda request: requests.append(request.url))

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import torch
 import torch.distributed as dist
 
 from isegm.commands import command_line, evaluate
+from isegm.evaluation.journal import JournalWriter
 from tests.commands.workspace import SCRIPT, environment, free_port, hard_sample, save_sample
 
 pytestmark = pytest.mark.slow  # together more than the fast tests have time for
@@ -57,9 +59,11 @@ def forks():
     return context
 
 
-def run_script(folder, arguments, variables, output):
+def run_script(folder, arguments, variables, output, hangs):
     """What a process does: the script's ``main``, with what it prints in files."""
     os.chdir(folder)
+    if hangs:
+        JournalWriter.add = hanging(JournalWriter.add)
     os.environ.update(variables)
     for name, stream in (("out", sys.stdout), ("err", sys.stderr)):
         file = os.open(f"{output}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -71,10 +75,26 @@ def run_script(folder, arguments, variables, output):
     os._exit(status)
 
 
-class Run:
-    """A run of one or several processes, which need no launcher to be told who is who."""
+def hanging(add):
+    """Let the process stop as soon as its first line is on the disk.
 
-    def __init__(self, forks, place, *arguments, processes=1, variables=None):
+    A signal to the process, from outside or not, would take effect when any of its threads gets to run.
+    """
+
+    def add_and_stop(*arguments):
+        add(*arguments)
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+    return add_and_stop
+
+
+class Run:
+    """A run of one or several processes, which need no launcher to be told who is who.
+
+    The process of rank ``hangs`` stops for good after its first sample.
+    """
+
+    def __init__(self, forks, place, *arguments, processes=1, variables=None, hangs=None):
         common = {"CUDA_VISIBLE_DEVICES": "", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         common |= variables or {}
         self.outputs = [place / f"output{rank}" for rank in range(processes)]
@@ -84,7 +104,7 @@ class Run:
                 Path(f"{output}.{name}").write_text("")
             variables = common | {"RANK": str(rank), "WORLD_SIZE": str(processes)}
             process = forks.Process(
-                target=run_script, args=(place, arguments, variables, output), daemon=True
+                target=run_script, args=(place, arguments, variables, output, rank == hangs), daemon=True
             )
             process.start()
             self.processes.append(process)
@@ -96,7 +116,7 @@ class Run:
 
     def wait(self):
         for process in self.processes:
-            process.join(60)
+            process.join(300)
         return [process.exitcode for process in self.processes]
 
     def printed(self, name, rank=0):
@@ -145,7 +165,7 @@ def done_in(folder):
     return sum(path.read_bytes().count(b"\n") for path in folder.glob("journal/*/process_*.jsonl"))
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -295,17 +315,15 @@ def test_other_settings_weights_or_data_are_refused_with_the_difference(forks, p
 
 def test_a_process_that_hangs_is_named_and_the_run_ends(forks, place, plain):
     folder = place / "hanging"
-    run = Run(forks, place, f"--logs-path={folder}", "--timeout=6", processes=2)
-    wait_until(lambda: (folder / "journal" / "1" / "process_1.jsonl").exists())
-    run.signal(signal.SIGSTOP, 1)
-    run.processes[0].join(60)
+    run = Run(forks, place, f"--logs-path={folder}", "--timeout=6", processes=2, hangs=1)
+    run.processes[0].join(300)
+    run.signal(signal.SIGKILL, 1)
     assert run.processes[0].exitcode == 2
     assert re.search(
         r"error: no sample was finished for 6 s; process 1 on \S+ is at (no sample of )?hr32/many.*"
         r"; look what holds it, or allow more time; what is done is kept\n$",
         run.printed("err"),
     )
-    run.signal(signal.SIGKILL, 1)
     assert Run(forks, place, f"--logs-path={folder}", "--resume").wait() == [0]
     check_same(folder, plain)
 
@@ -315,17 +333,15 @@ def test_a_first_process_that_hangs_is_named_by_the_others(forks, place):
     folder = place / "first_hangs"
     store = dist.TCPStore("127.0.0.1", 0, is_master=True)
     variables = {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_PORT": str(store.port)}
-    run = Run(forks, place, f"--logs-path={folder}", "--timeout=6", processes=2, variables=variables)
-    wait_until(lambda: (folder / "journal" / "1" / "process_0.jsonl").exists())
-    run.signal(signal.SIGSTOP, 0)
-    run.processes[1].join(60)
+    run = Run(forks, place, f"--logs-path={folder}", "--timeout=6", processes=2, variables=variables, hangs=0)
+    run.processes[1].join(300)
+    run.signal(signal.SIGKILL, 0)
     assert run.processes[1].exitcode == 2
     assert re.search(
         r"error: process 0 on \S+ has not told [a-z ]+ for 6 s: it hangs; look what it does there, or "
         r"allow more time\n$",
         run.printed("err", 1),
     )
-    run.signal(signal.SIGKILL, 0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can be mounted by root only")

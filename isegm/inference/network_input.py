@@ -14,8 +14,10 @@ from torch import Tensor
 
 from isegm.geometry import Click
 from isegm.inference.network import Network
+from isegm.inference.propagation import freed
 from isegm.inference.segmenter import Probability
 from isegm.metrics.overlap import Mask
+from isegm.model.build import PRESETS
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import MASK_LOGIT, EMCClick
 from isegm.model.layers import resize
@@ -56,11 +58,16 @@ def image_input(
     return torch.cat([normalised, normalised.flip(3)]) if flip else normalised
 
 
+def clicks_on_input(clicks: Sequence[Click], shape: tuple[int, int], size: tuple[int, int]) -> list[Click]:
+    """Clicks on a picture of ``shape`` (H, W) as clicks on an input of ``size`` (H', W')."""
+    return [click.scaled(size[0] / shape[0], size[1] / shape[1]) for click in clicks]
+
+
 def points_input(
     clicks: Sequence[Click], shape: tuple[int, int], size: tuple[int, int], network: Network, *, flip: bool
 ) -> Tensor:
     """Clicks on a picture of ``shape`` (H, W) as points on an input of ``size`` (H', W'): (V, 2N, 3)."""
-    scaled = [click.scaled(size[0] / shape[0], size[1] / shape[1]) for click in clicks]
+    scaled = clicks_on_input(clicks, shape, size)
     views = [scaled]
     if flip:
         views.append([click.mirrored(size[1]) for click in scaled])
@@ -80,12 +87,39 @@ def mask_input(mask: Mask | Probability, like: Tensor) -> Tensor:
 
 
 @one_thread()
+def previous_input(name: str, logits: Tensor, clicks: Sequence[Click], size: tuple[int, int]) -> Tensor:
+    """What the head is shown, at a further click, of the mask before it.
+
+    Logits drift: where they are near 0, every click moves them a little, wherever it is. So most is won where
+    the head is shown a mask as sure as one that was given, and is asked about the error alone.
+
+    Args:
+        name: The network's.
+        logits: What the last click left, (V, 1, h, w).
+        clicks: All of them, the last one new, in pixels of the network's input.
+        size: Of that input, (H', W').
+
+    Returns:
+        Logits of the shape of ``logits``: these themselves, where the network sees them; else those of their
+        mask, 0 where the new click may change it (:func:`isegm.inference.propagation.freed`).
+    """
+    if PRESETS[name].sees_logits:
+        return logits
+    mask = (_mean_of_views(logits)[0, 0] > 0).cpu().numpy()
+    ratios = [(small - 1) / (large - 1) for small, large in zip(mask.shape, size, strict=True)]
+    placed = [click.scaled(*ratios) for click in clicks]
+    return mask_input(freed(mask, placed[-1], placed), logits)
+
+
+def _mean_of_views(logits: Tensor) -> Tensor:
+    return (logits[:1] + logits[1:].flip(3)) / 2 if logits.shape[0] == 2 else logits
+
+
+@one_thread()
 def probability_of(logits: Tensor, size: tuple[int, int], shape: tuple[int, int]) -> Probability:
     """From low-resolution logits (V, 1, h, w) of all views to one probability map of the picture's (H, W)."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if logits.shape[0] == 2:
-        # Resizing is linear and sees no left or right: the average of what is resized is cheaper resized.
-        logits = (logits[:1] + logits[1:].flip(3)) / 2
-    logits = resize(logits, size)
+    # Resizing is linear and sees no left or right: the average of what is resized is cheaper resized.
+    logits = resize(_mean_of_views(logits), size)
     probability = resize(logits.sigmoid(), shape)
     return probability[0, 0].to("cpu", torch.float32).numpy()

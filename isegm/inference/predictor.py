@@ -18,7 +18,14 @@ from torch import Tensor
 
 from isegm.geometry import Click, input_size
 from isegm.inference.network import Network
-from isegm.inference.network_input import image_input, mask_input, points_input, probability_of
+from isegm.inference.network_input import (
+    clicks_on_input,
+    image_input,
+    mask_input,
+    points_input,
+    previous_input,
+    probability_of,
+)
 from isegm.inference.progressive_merge import merge_change
 from isegm.inference.propagation import anchors, to_correct
 from isegm.inference.segmenter import Probability
@@ -204,11 +211,14 @@ class Predictor:
         clicks = (*self.clicks, click)
         encoded = self._first_stage(clicks[0] if self._anchor is None else self._anchor)
         before = self._current_mask()
-        if self._anchor is None:
-            previous = self._steps[-1].logits if self._steps else encoded.coarse
-        else:
+        if self._anchor is not None:
             clicks, known = to_correct(before, self._anchor, clicks)
             previous = mask_input(known, encoded.coarse)
+        elif self._steps:
+            placed = clicks_on_input(self._within_limit(clicks), self._shape_or_raise(), self._size)
+            previous = previous_input(self.network.name, self._steps[-1].logits, placed, self._size)
+        else:
+            previous = encoded.coarse
         logits = self.network.correct(self._points(clicks), encoded, previous)
         step = _Step(click, logits)
         answer = self._answer_of(step, before)

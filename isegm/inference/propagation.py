@@ -27,8 +27,11 @@ _DEEP_ENOUGH = 0.35
 _MIDDLE = 0.5
 """The share of the deepest pixel's depth from which on a click is one in the middle of a part."""
 
-_FREED = 3.0
+_FREED = 2.0
 """How far a click frees pixels, by how far it lies from the mask's edge."""
+
+_LEAST_FREED = 2.0
+"""How many pixels a click that is not on an error, as far as the mask's pixels tell, frees all the same."""
 
 _SMOOTHING = 1.0
 """Standard deviation, in pixels, of the Gaussian before greys are compared."""
@@ -171,12 +174,12 @@ def denied(mask: Mask, click: Click, known: Sequence[Click]) -> Mask:
 def freed(mask: Mask, click: Click, others: Sequence[Click]) -> Probability:
     """A mask (H, W) to be corrected by a click, 0.5 where that click may change it.
 
-    These are the wrong pixels around the click, within three times its distance from the nearest right one,
-    that lie nearer to it than to any click of the other kind.
+    These are the wrong pixels around the click, within twice its distance from the nearest right one, that
+    lie nearer to it than to any click of the other kind.
     """
     wrong = mask != click.positive
     distance = _distance_to([click], mask.shape)
-    wrong &= distance <= (_FREED * _at(_depths(wrong), click)) ** 2
+    wrong &= distance <= max(_FREED * _at(_depths(wrong), click), _LEAST_FREED) ** 2
     opposite = [other for other in others if other.positive != click.positive]
     if opposite:
         wrong &= distance < _distance_to(opposite, mask.shape)

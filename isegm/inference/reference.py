@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from isegm.geometry import Click
+from isegm.inference.network_input import clicks_on_input, previous_input
 from isegm.inference.precision import allow_tf32
 from isegm.inference.segmenter import Probability
 from isegm.metrics.overlap import Mask
@@ -63,13 +64,18 @@ class ReferencePredictor:
         allow_tf32(False)
         self._clicks.append(Click(row, col, positive))
         image = EMCClick.normalise(self._network_input())
+        size = (image.shape[2], image.shape[3])
         points = self._points(image)
         if self._state is None:
             first = self._model.encode(image, points)
             self._state = EMCClickState(first.features, first.coarse)
+        else:
+            placed = self._placed(size)
+            previous = previous_input(self._model.name, self._state.previous, placed, size)
+            self._state = EMCClickState(self._state.features, previous)
         logits = self._model.correct(image, points, self._state)
         self._state = EMCClickState(self._state.features, logits)
-        logits = resize(logits, (image.shape[2], image.shape[3]))
+        logits = resize(logits, size)
         if self._flip:
             logits = (logits[:1] + logits[1:].flip(3)) / 2
         height, width = self._image.shape[:2]
@@ -103,9 +109,13 @@ class ReferencePredictor:
         image = resize(pixels.unsqueeze(0) / 255, size)
         return torch.cat([image, image.flip(3)]) if self._flip else image
 
+    def _placed(self, size: tuple[int, int]) -> list[Click]:
+        height, width = self._image.shape[:2]
+        return clicks_on_input(self._clicks, (height, width), size)
+
     def _points(self, image: Tensor) -> Tensor:
-        (height, width), (rows, cols) = self._image.shape[:2], image.shape[2:]
-        scaled = [click.scaled(rows / height, cols / width) for click in self._clicks]
+        rows, cols = image.shape[2:]
+        scaled = self._placed((rows, cols))
         views = [scaled, [click.mirrored(cols) for click in scaled]] if self._flip else [scaled]
         return torch.stack([encode_clicks(view) for view in views]).to(image.device, image.dtype)
 

@@ -10,7 +10,14 @@ from torch import Tensor
 
 from isegm.geometry import Click
 from isegm.inference.network import Network
-from isegm.inference.network_input import image_input, mask_input, points_input, probability_of
+from isegm.inference.network_input import (
+    clicks_on_input,
+    image_input,
+    mask_input,
+    points_input,
+    previous_input,
+    probability_of,
+)
 from isegm.inference.segmenter import Probability
 from isegm.inference.torch_network import Encoded
 from isegm.metrics.overlap import Mask
@@ -78,6 +85,9 @@ class SliceNetwork:
             previous = encoded.coarse
         elif isinstance(previous, np.ndarray):
             previous = mask_input(previous, encoded.coarse)
+        else:
+            placed = clicks_on_input(clicks, self._shape, self._size)
+            previous = previous_input(self._network.name, previous, placed, self._size)
         logits = self._network.correct(points, encoded, previous)
         return probability_of(logits, self._size, self._shape), logits
 

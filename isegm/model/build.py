@@ -20,6 +20,10 @@ class Preset:
     """The network that runs once an image."""
     correction: CorrectionConfig
     """The head that runs every click."""
+    sees_logits: bool = True
+    """Whether the head is shown, at a further click, the logits that the last one left, as published. If not,
+    it is shown the mask that they make, undecided where the click may change it
+    (:func:`isegm.inference.network_input.previous_input`)."""
 
 
 _SMALL_HEAD = CorrectionConfig(width=64, templates=64)
@@ -61,6 +65,7 @@ PRESETS = {
             name="lite0",
             first_stage=EfficientNetLiteConfig(),
             correction=CorrectionConfig(width=32, templates=32, fineness=2),
+            sees_logits=False,
         ),
     )
 }

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from isegm.geometry import Click
+from isegm.inference.network_input import previous_input
 from isegm.metrics.overlap import Mask
 from isegm.model.backbones.first_stage import FirstStageOutput
 from isegm.model.click_maps import encode_clicks
@@ -124,8 +125,8 @@ def losses_after_last(
         image: RGB in [0, 1], (B, 3, H, W).
         label: (B, 1, H, W).
         points: All clicks, (B, 2N, 3).
-        previous: Logits of the mask before the last click, (B, 1, h, w); None if there was one click only:
-            the first stage's coarse mask then serves.
+        previous: What the head is shown of the mask before the last click, (B, 1, h, w); None if there was
+            one click only: the first stage's coarse mask then serves.
         weights: What each loss counts.
 
     Returns:
@@ -203,6 +204,7 @@ def backward_after_each(
     for count in range(extra_clicks + 1):
         if mask is not None:
             place_next_clicks(clicks, mask, label, rngs, pool, deepest_share=deepest_share)
+            previous = previous_inputs(model, previous, clicks, size)
             seen, previous = shown_to_head(previous, given, clicks)
         points = stack_clicks(seen, image.device)
         is_graded = count in graded
@@ -289,8 +291,8 @@ def simulate_clicks(
         pool: Where the pictures' next clicks are found side by side.
 
     Returns:
-        Every picture's clicks, and the logits (B, 1, h, w) of the mask before the last of them; None without
-        extra clicks.
+        Every picture's clicks, and what the head is shown at the last of them of the mask before it,
+        (B, 1, h, w); None without extra clicks.
     """
     clicks = [[click] for click in batch.first_clicks]
     if extra_clicks == 0:
@@ -303,10 +305,21 @@ def simulate_clicks(
     state = EMCClickState(first.features, first.coarse)
     for _ in range(extra_clicks):
         logits = model.correct(image, points, state)
-        state = EMCClickState(first.features, logits)
         place_next_clicks(clicks, resize(logits.float(), size), batch.label, rngs, pool)
+        state = EMCClickState(first.features, previous_inputs(model, logits, clicks, size))
         points = stack_clicks(clicks, image.device)
     return clicks, state.previous
+
+
+def previous_inputs(
+    model: EMCClick, logits: Tensor, clicks: Sequence[Sequence[Click]], size: tuple[int, int]
+) -> Tensor:
+    """Make of every picture's last logits, (B, 1, h, w), what the head is shown at its next click.
+
+    See :func:`isegm.inference.network_input.previous_input`; ``clicks`` are on an input of ``size`` (H, W).
+    """
+    pictures = zip(torch.split(logits, 1), clicks, strict=True)
+    return torch.cat([previous_input(model.name, own, placed, size) for own, placed in pictures])
 
 
 def place_next_clicks(

@@ -96,8 +96,8 @@ def test_a_click_frees_what_lies_nearer_to_it_than_to_a_click_of_the_other_kind(
     mask = mask_of(LARGE)
     click, other = Click(14, 20, positive=False), inside(14, 10)
     rows, cols = np.indices(mask.shape)
-    # 5 pixels from the mask's edge: 15 pixels around.
-    around = mask & ((rows - 14) ** 2 + (cols - 20) ** 2 <= 15**2)
+    # 5 pixels from the mask's edge: 10 pixels around.
+    around = mask & ((rows - 14) ** 2 + (cols - 20) ** 2 <= 10**2)
     expected = np.where(around, np.float32(0.5), mask.astype(np.float32))
     np.testing.assert_array_equal(freed(mask, click, [click]), expected)
     expected[:, :16] = mask[:, :16]  # column 15 is as near to the other one
@@ -107,7 +107,7 @@ def test_a_click_frees_what_lies_nearer_to_it_than_to_a_click_of_the_other_kind(
 def test_a_positive_click_frees_what_is_no_object_around_it():
     mask = mask_of(LARGE)
     rows, cols = np.indices(mask.shape)
-    around = ~mask & ((rows - 14) ** 2 + (cols - 28) ** 2 <= 12**2)  # 4 pixels from the mask
+    around = ~mask & ((rows - 14) ** 2 + (cols - 28) ** 2 <= 8**2)  # 4 pixels from the mask
     expected = np.where(around, np.float32(0.5), mask.astype(np.float32))
     np.testing.assert_array_equal(freed(mask, inside(14, 28), [inside(14, 14)]), expected)
 

@@ -70,6 +70,7 @@ class Fixed(nn.Module):
 
     def __init__(self, corrected):
         super().__init__()
+        self.name = "hr18s"
         self.corrected = corrected
         self.asked = []
         self.encoded = 0
@@ -151,7 +152,7 @@ def test_a_perfect_mask_gets_no_click_while_the_others_do(pool):
     logits[1] = -10
     clicks, previous = simulate_clicks(Fixed(logits), batch, 3, rngs(), pool)
     assert [len(placed) for placed in clicks] == [1, 4]
-    assert previous is logits
+    assert torch.equal(previous, logits)
 
 
 def test_at_most_24_points_of_a_polarity(pool):
@@ -433,20 +434,23 @@ def test_some_pictures_begin_with_a_faulty_mask_and_a_click_on_its_error(pool):
     assert seen == {"none", "its own click", True, False}
 
 
-def test_a_given_mask_is_corrected_as_a_predictor_corrects_it(untrained, pool, monkeypatch):
-    """The network is asked the same, click after click, and the mask comes out the same."""
-    batch, model = batch_of(), copy.deepcopy(untrained())
+CLICKS = [Click(37, 45, True), Click(12, 37, False), Click(35, 33, True)]
+
+
+def step_against_predictor(model, mask, pool, monkeypatch):
+    """Click on the second picture of a batch in training, and by a predictor, each from a mask or None.
+
+    The network is asked the same, click after click, and a given mask becomes the same.
+    """
+    batch = batch_of()
     image = (255 * batch.image[1:]).round()
     batch = batch._replace(image=torch.cat([batch.image[:1], image / 255]))
-    mask = np.zeros((48, 64), np.bool_)
-    mask[3:22, 10:40] = True
-    given = GivenMask(mask.copy(), anchors(mask, ())[0])
-    clicks = [Click(37, 45, True), Click(12, 37, False), Click(35, 33, True)]
-    batch = batch._replace(given=(None, given), first_clicks=[batch.first_clicks[0], clicks[0]])
+    given = None if mask is None else GivenMask(mask.copy(), anchors(mask, ())[0])
+    batch = batch._replace(given=(None, given), first_clicks=[batch.first_clicks[0], CLICKS[0]])
 
     def place(placed, *_, **__):
         placed[0].append(batch.first_clicks[0])
-        placed[1].append(clicks[len(placed[1])])
+        placed[1].append(CLICKS[len(placed[1])])
 
     encoded, corrected, changed = [], [], []
     encode, correct, change = model.encode, model.correct, GivenMask.change
@@ -458,14 +462,16 @@ def test_a_given_mask_is_corrected_as_a_predictor_corrects_it(untrained, pool, m
     monkeypatch.setattr("isegm.training.step.place_next_clicks", place)
     freeze(model)
     backward_after_each(model, batch, 2, {2}, rngs(), pool, PUBLISHED)
-    np.testing.assert_array_equal(given.mask, mask)  # the batch's own is left as it was
+    if given is not None:
+        np.testing.assert_array_equal(given.mask, mask)  # the batch's own is left as it was
 
     predictor = Predictor(model.eval(), size=48, flip=False)
     asked = Asked(predictor.network)
     predictor.network = asked
     predictor.set_image(image[0].permute(1, 2, 0).numpy().astype(np.uint8), mask)
-    assert len(corrected) == len(changed) == 3
-    for count, click in enumerate(clicks):
+    assert len(corrected) == 3
+    assert len(changed) == (0 if given is None else 3)
+    for count, click in enumerate(CLICKS):
         predictor.click(click.row, click.col, positive=click.positive)
         points, previous = asked.corrected[-1]
         _, its_points, state = corrected[count]
@@ -473,8 +479,24 @@ def test_a_given_mask_is_corrected_as_a_predictor_corrects_it(untrained, pool, m
         its_own = its_points[1].view(2, n, 3)[:, : points.shape[1] // 2].reshape(points.shape)
         torch.testing.assert_close(its_own, points.to(its_own))
         torch.testing.assert_close(state.previous[1].float(), previous[0].float(), atol=1e-4, rtol=0)
-        np.testing.assert_array_equal(changed[count], predictor.mask)
+        if given is not None:
+            np.testing.assert_array_equal(changed[count], predictor.mask)
     torch.testing.assert_close(encoded[0][1][1, :1], asked.encoded[0][0, :1].to(encoded[0][1]))
+    return [state.previous[1] for _, _, state in corrected]
+
+
+@pytest.mark.parametrize("name", ["hr18s", "lite0"])
+def test_a_given_mask_is_corrected_as_a_predictor_corrects_it(name, untrained, pool, monkeypatch):
+    mask = np.zeros((48, 64), np.bool_)
+    mask[3:22, 10:40] = True
+    step_against_predictor(copy.deepcopy(untrained(name)), mask, pool, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["hr18s", "lite0"])
+def test_from_nothing_a_picture_is_clicked_on_as_by_a_predictor(name, untrained, pool, monkeypatch):
+    _, *shown = step_against_predictor(copy.deepcopy(untrained(name)), None, pool, monkeypatch)
+    for previous in shown:
+        assert set(previous.unique().tolist()) <= {-5.0, 0.0, 5.0} or name == "hr18s"
 
 
 @pytest.mark.filterwarnings("ignore:.*not like HU")

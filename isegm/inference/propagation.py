@@ -3,6 +3,7 @@
 Letters: H and W a slice's height and width.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -178,12 +179,16 @@ def freed(mask: Mask, click: Click, others: Sequence[Click]) -> Probability:
     lie nearer to it than to any click of the other kind.
     """
     wrong = mask != click.positive
-    distance = _distance_to([click], mask.shape)
-    wrong &= distance <= max(_FREED * _at(_depths(wrong), click), _LEAST_FREED) ** 2
+    reach = max(_FREED * _at(_depths(wrong), click), _LEAST_FREED)
+    window = (_within(click.row, reach), _within(click.col, reach))
+    distance = _distance_to([click], window, mask.shape)
+    undecided = wrong[window] & (distance <= reach**2)
     opposite = [other for other in others if other.positive != click.positive]
     if opposite:
-        wrong &= distance < _distance_to(opposite, mask.shape)
-    return np.where(wrong, np.float32(0.5), mask.astype(np.float32))
+        undecided &= distance < _distance_to(opposite, window, mask.shape)
+    known = mask.astype(np.float32)
+    known[window][undecided] = 0.5
+    return known
 
 
 def to_correct(mask: Mask, middle: Click, clicks: Sequence[Click]) -> tuple[tuple[Click, ...], Probability]:
@@ -231,9 +236,17 @@ def stamped(mask: Mask, click: Click, radii: tuple[float, float]) -> Mask:
     return np.where(disk, click.positive, mask)
 
 
-def _distance_to(clicks: Sequence[Click], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """Squared distance, in pixels, to the nearest of some clicks, (H, W)."""
-    rows, cols = np.ogrid[: shape[0], : shape[1]]
+def _within(place: float, reach: float) -> slice:
+    """The rows or columns that are no further than ``reach`` from a place."""
+    return slice(max(0, math.ceil(place - reach)), math.floor(place + reach) + 1)
+
+
+def _distance_to(
+    clicks: Sequence[Click], window: tuple[slice, slice], shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    """Squared distance, in pixels, of a window of a picture (H, W) to the nearest of some clicks."""
+    rows = np.arange(shape[0])[window[0], None]
+    cols = np.arange(shape[1])[None, window[1]]
     return np.min([(rows - click.row) ** 2 + (cols - click.col) ** 2 for click in clicks], axis=0)
 
 

@@ -250,7 +250,8 @@ class _WithHeadOf:
     """A network whose correction head is another's; the rest is torch's, which computes it ahead in parts."""
 
     def __init__(self, network: Network, other: Network) -> None:
-        self.name, self.device, self.dtype = network.name, network.device, network.dtype
+        self.name, self.sees_logits = network.name, network.sees_logits
+        self.device, self.dtype = network.device, network.dtype
         self.encode, self.image_part, self.click_part = network.encode, network.image_part, network.click_part
         self.correct = other.correct
 

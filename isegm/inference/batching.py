@@ -65,6 +65,7 @@ class BatchedNetwork:
 
     def __init__(self, network: Network, size: int) -> None:
         self.name = network.name
+        self.sees_logits = network.sees_logits
         self._network = network
         self.size = size
         self._members = 0

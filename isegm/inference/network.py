@@ -16,6 +16,8 @@ class Network(Protocol):
 
     name: str
     """Which preset it is."""
+    sees_logits: bool
+    """What its head is shown at a further click: see :func:`isegm.inference.network_input.previous_input`."""
 
     @property
     def device(self) -> torch.device:

@@ -17,7 +17,6 @@ from isegm.inference.network import Network
 from isegm.inference.propagation import freed
 from isegm.inference.segmenter import Probability
 from isegm.metrics.overlap import Mask
-from isegm.model.build import PRESETS
 from isegm.model.click_maps import encode_clicks
 from isegm.model.emc_click import MASK_LOGIT, EMCClick
 from isegm.model.layers import resize
@@ -87,14 +86,16 @@ def mask_input(mask: Mask | Probability, like: Tensor) -> Tensor:
 
 
 @one_thread()
-def previous_input(name: str, logits: Tensor, clicks: Sequence[Click], size: tuple[int, int]) -> Tensor:
+def previous_input(
+    network: Network | EMCClick, logits: Tensor, clicks: Sequence[Click], size: tuple[int, int]
+) -> Tensor:
     """What the head is shown, at a further click, of the mask before it.
 
     Logits drift: where they are near 0, every click moves them a little, wherever it is. So most is won where
     the head is shown a mask as sure as one that was given, and is asked about the error alone.
 
     Args:
-        name: The network's.
+        network: Whose head it is; it is not run.
         logits: What the last click left, (V, 1, h, w).
         clicks: All of them, the last one new, in pixels of the network's input.
         size: Of that input, (H', W').
@@ -103,7 +104,7 @@ def previous_input(name: str, logits: Tensor, clicks: Sequence[Click], size: tup
         Logits of the shape of ``logits``: these themselves, where the network sees them; else those of their
         mask, 0 where the new click may change it (:func:`isegm.inference.propagation.freed`).
     """
-    if PRESETS[name].sees_logits:
+    if network.sees_logits:
         return logits
     mask = (_mean_of_views(logits)[0, 0] > 0).cpu().numpy()
     ratios = [(small - 1) / (large - 1) for small, large in zip(mask.shape, size, strict=True)]

@@ -216,7 +216,7 @@ class Predictor:
             previous = mask_input(known, encoded.coarse)
         elif self._steps:
             placed = clicks_on_input(self._within_limit(clicks), self._shape_or_raise(), self._size)
-            previous = previous_input(self.network.name, self._steps[-1].logits, placed, self._size)
+            previous = previous_input(self.network, self._steps[-1].logits, placed, self._size)
         else:
             previous = encoded.coarse
         logits = self.network.correct(self._points(clicks), encoded, previous)

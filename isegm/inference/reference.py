@@ -71,7 +71,7 @@ class ReferencePredictor:
             self._state = EMCClickState(first.features, first.coarse)
         else:
             placed = self._placed(size)
-            previous = previous_input(self._model.name, self._state.previous, placed, size)
+            previous = previous_input(self._model, self._state.previous, placed, size)
             self._state = EMCClickState(self._state.features, previous)
         logits = self._model.correct(image, points, self._state)
         self._state = EMCClickState(self._state.features, logits)

@@ -47,6 +47,7 @@ class _RuntimeNetwork(ABC):
 
     def __init__(self, pair: OnnxPair, threads: int) -> None:
         self.name = pair.preset
+        self.sees_logits = PRESETS[pair.preset].sees_logits
         self._templates = PRESETS[pair.preset].correction.templates
         self._threads = threads
         self._lock = threading.Lock()

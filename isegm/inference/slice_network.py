@@ -87,7 +87,7 @@ class SliceNetwork:
             previous = mask_input(previous, encoded.coarse)
         else:
             placed = clicks_on_input(clicks, self._shape, self._size)
-            previous = previous_input(self._network.name, previous, placed, self._size)
+            previous = previous_input(self._network, previous, placed, self._size)
         logits = self._network.correct(points, encoded, previous)
         return probability_of(logits, self._size, self._shape), logits
 

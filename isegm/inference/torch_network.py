@@ -67,6 +67,7 @@ class InferenceModel(nn.Module):
         fold_batch_norms(model.double())  # rounded once, to what it computes in
         model.to(dtype)
         self.name = model.name
+        self.sees_logits = model.sees_logits
         self.click_embedding = model.maps_transform
         self.first_stage = model.feature_extractor
         use_narrow_convolutions(self.first_stage, NarrowConv if portable else TapsConv)

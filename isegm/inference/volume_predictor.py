@@ -49,7 +49,6 @@ from isegm.inference.propagation import (
     to_carry,
     widened,
 )
-from isegm.inference.segmenter import Probability
 from isegm.inference.slice_network import KEPT_BYTES, SliceNetwork
 from isegm.inference.torch_network import InferenceModel
 from isegm.metrics.overlap import Mask, mask_dice
@@ -107,7 +106,7 @@ class _Clicked(NamedTuple):
     placed: tuple[Click, ...]
     """Those that a person placed."""
     logits: Tensor | None
-    """The last click's; None where the network was not asked."""
+    """The last click's; None where there was none, or where ``merges``: the mask is then gone on from."""
     merges: bool
     """Whether there was a mask before the first click, into which changes are merged."""
     is_given: bool = False
@@ -297,14 +296,12 @@ class VolumePredictor:
         if part is not None and part.any() and not any(part[round(c.row), round(c.col)] for c in last.placed):
             made = mask & ~part
             left = tuple(a for a in last.anchors if not part[round(a.row), round(a.col)])
-            clicked = clicked._replace(anchors=left, logits=None)
+            clicked = clicked._replace(anchors=left)
         else:
             clicks = (*clicked.anchors, *clicked.placed)
-            previous: Probability | Tensor | None = last.logits
-            if last.logits is None and clicked.merges:
-                previous = freed(mask, click, clicks)
+            previous = freed(mask, click, clicks) if clicked.merges else last.logits
             probability, logits = self._network.correct(index, clicks, previous)
-            clicked = clicked._replace(logits=logits)
+            clicked = clicked._replace(logits=None if clicked.merges else logits)
             made = probability > self._threshold
             if clicked.merges:
                 made = merge_change(mask, made, round(click.row), round(click.col))

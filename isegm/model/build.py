@@ -21,9 +21,7 @@ class Preset:
     correction: CorrectionConfig
     """The head that runs every click."""
     sees_logits: bool = True
-    """Whether the head is shown, at a further click, the logits that the last one left, as published. If not,
-    it is shown the mask that they make, undecided where the click may change it
-    (:func:`isegm.inference.network_input.previous_input`)."""
+    """What the head is shown at a further click: see :class:`EMCClick`."""
 
 
 _SMALL_HEAD = CorrectionConfig(width=64, templates=64)
@@ -82,4 +80,10 @@ def build_model(preset: Preset) -> EMCClick:
     """
     first_stage = preset.first_stage
     head = CorrectionHead(preset.correction, first_stage.feature_channels)
-    return EMCClick(first_stage.build(), head, first_stage.click_embedding(), preset.name)
+    return EMCClick(
+        first_stage.build(),
+        head,
+        first_stage.click_embedding(),
+        preset.name,
+        sees_logits=preset.sees_logits,
+    )

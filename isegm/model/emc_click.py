@@ -59,13 +59,23 @@ class EMCClick(nn.Module):
         head: The correction head.
         click_embedding: Maps the first click's disk (B, 1, H, W) to what ``first_stage`` expects.
         name: The preset's name.
+        sees_logits: Whether the head is shown, at a further click, the logits that the last one left, as
+            published. If not, it is shown the mask that they make, undecided where the click may change it
+            (:func:`isegm.inference.network_input.previous_input`).
     """
 
     def __init__(
-        self, first_stage: FirstStage, head: CorrectionHead, click_embedding: nn.Module, name: str
+        self,
+        first_stage: FirstStage,
+        head: CorrectionHead,
+        click_embedding: nn.Module,
+        name: str,
+        *,
+        sees_logits: bool = True,
     ) -> None:
         super().__init__()
         self.name = name
+        self.sees_logits = sees_logits
         # Attribute names are those of the released checkpoints' tensors.
         self.maps_transform = click_embedding
         self.feature_extractor = first_stage

@@ -32,21 +32,21 @@ def levels(mask, undecided):
 
 
 @pytest.mark.parametrize("name", ["hr18s", "hr18", "hr32", "segb0", "segb3"])
-def test_the_published_networks_see_the_logits_themselves(name):
+def test_the_published_networks_see_the_logits_themselves(name, untrained):
     logits = logits_of(OBJECT)
-    assert previous_input(name, logits, [on_input(7, 5, positive=True)], SIZE) is logits
+    assert previous_input(untrained(name), logits, [on_input(7, 5, positive=True)], SIZE) is logits
 
 
-def test_lite0_sees_the_mask_and_not_what_the_new_click_may_change():
+def test_lite0_sees_the_mask_and_not_what_the_new_click_may_change(untrained):
     rows, cols = np.indices(OBJECT.shape)
     first, missed = on_input(7, 5, positive=True), on_input(8, 14, positive=True)
-    shown = previous_input("lite0", logits_of(OBJECT), [first, missed], SIZE)
+    shown = previous_input(untrained("lite0"), logits_of(OBJECT), [first, missed], SIZE)
     # The nearest pixel of the mask is 3 columns away: 6 pixels around, without what is right.
     undecided = ~OBJECT & ((rows - 8) ** 2 + (cols - 14) ** 2 <= 6**2)
     np.testing.assert_array_equal(shown[0, 0], levels(OBJECT, undecided))
     assert shown.dtype == torch.float64
     too_much = on_input(7, 9, positive=False)  # 3 columns from the edge, 4 from the first click
-    shown = previous_input("lite0", logits_of(OBJECT), [first, missed, too_much], SIZE)
+    shown = previous_input(untrained("lite0"), logits_of(OBJECT), [first, missed, too_much], SIZE)
     distance = (rows - 7) ** 2 + (cols - 9) ** 2
     undecided = OBJECT & (distance <= 6**2)
     undecided &= distance < (rows - 7) ** 2 + (cols - 5) ** 2  # the first click has its own half
@@ -54,21 +54,21 @@ def test_lite0_sees_the_mask_and_not_what_the_new_click_may_change():
     np.testing.assert_array_equal(shown[0, 0], levels(OBJECT, undecided))
 
 
-def test_a_click_on_an_error_that_the_logits_do_not_show_frees_two_pixels():
+def test_a_click_on_an_error_that_the_logits_do_not_show_frees_two_pixels(untrained):
     rows, cols = np.indices(OBJECT.shape)
     click = on_input(7, 11, positive=True)  # the last column of the mask
-    shown = previous_input("lite0", logits_of(OBJECT), [click], SIZE)
+    shown = previous_input(untrained("lite0"), logits_of(OBJECT), [click], SIZE)
     undecided = ~OBJECT & ((rows - 7) ** 2 + (cols - 11) ** 2 <= 2**2)
     assert undecided.any()
     np.testing.assert_array_equal(shown[0, 0], levels(OBJECT, undecided))
 
 
-def test_both_views_see_the_mask_that_they_make_together():
+def test_both_views_see_the_mask_that_they_make_together(untrained):
     click = on_input(0, 23, positive=False)
     logits = logits_of(OBJECT)
     other = logits.flip(3).clone()
     other[..., 6, 23 - 5] -= 10  # the other view is sure of the contrary there
-    shown = previous_input("lite0", torch.cat([logits, other]), [click], SIZE)
+    shown = previous_input(untrained("lite0"), torch.cat([logits, other]), [click], SIZE)
     mask = OBJECT.copy()
     mask[6, 5] = False
     np.testing.assert_array_equal(shown[0, 0], levels(mask, np.zeros_like(mask)))

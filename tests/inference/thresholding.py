@@ -20,6 +20,7 @@ class Thresholding:
     """
 
     name = "thresholding"
+    sees_logits = True
     device = torch.device("cpu")
     dtype = torch.float32
 

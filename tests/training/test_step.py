@@ -70,7 +70,7 @@ class Fixed(nn.Module):
 
     def __init__(self, corrected):
         super().__init__()
-        self.name = "hr18s"
+        self.sees_logits = True
         self.corrected = corrected
         self.asked = []
         self.encoded = 0

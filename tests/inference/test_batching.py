@@ -24,6 +24,7 @@ class Counting:
 
     def __init__(self, network):
         self.network, self.name, self.calls = network, network.name, []
+        self.sees_logits = network.sees_logits
         self.device, self.dtype = network.device, network.dtype
 
     def encode(self, image, points):
@@ -83,7 +84,7 @@ def test_what_a_sample_gets_does_not_depend_on_the_others(network):
 class Recording:
     """A network of tiny maps that notes each batch that it is asked for; it computes nothing."""
 
-    name, device, dtype = "hr18s", torch.device("cpu"), torch.float32
+    name, sees_logits, device, dtype = "hr18s", True, torch.device("cpu"), torch.float32
 
     def __init__(self):
         self.calls = []

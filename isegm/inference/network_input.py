@@ -14,7 +14,7 @@ from torch import Tensor
 
 from isegm.geometry import Click
 from isegm.inference.network import Network
-from isegm.inference.propagation import freed
+from isegm.inference.propagation import OWN_REACH, freed
 from isegm.inference.segmenter import Probability
 from isegm.metrics.overlap import Mask
 from isegm.model.click_maps import encode_clicks
@@ -109,7 +109,7 @@ def previous_input(
     mask = (_mean_of_views(logits)[0, 0] > 0).cpu().numpy()
     ratios = [(small - 1) / (large - 1) for small, large in zip(mask.shape, size, strict=True)]
     placed = [click.scaled(*ratios) for click in clicks]
-    return mask_input(freed(mask, placed[-1], placed), logits)
+    return mask_input(freed(mask, placed[-1], placed, OWN_REACH), logits)
 
 
 def _mean_of_views(logits: Tensor) -> Tensor:

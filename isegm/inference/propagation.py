@@ -28,8 +28,11 @@ _DEEP_ENOUGH = 0.35
 _MIDDLE = 0.5
 """The share of the deepest pixel's depth from which on a click is one in the middle of a part."""
 
-_FREED = 2.0
-"""How far a click frees pixels, by how far it lies from the mask's edge."""
+GIVEN_REACH = 3.0
+"""How far a click frees pixels of a mask that came from elsewhere, by how far it lies from the mask's edge."""
+
+OWN_REACH = 2.0
+"""The same of a mask that the network itself has made of the picture."""
 
 _LEAST_FREED = 2.0
 """How many pixels a click that is not on an error, as far as the mask's pixels tell, frees all the same."""
@@ -172,17 +175,17 @@ def denied(mask: Mask, click: Click, known: Sequence[Click]) -> Mask:
     return part if is_middle and not is_known else np.zeros_like(mask)
 
 
-def freed(mask: Mask, click: Click, others: Sequence[Click]) -> Probability:
+def freed(mask: Mask, click: Click, others: Sequence[Click], reach: float) -> Probability:
     """A mask (H, W) to be corrected by a click, 0.5 where that click may change it.
 
-    These are the wrong pixels around the click, within twice its distance from the nearest right one, that
-    lie nearer to it than to any click of the other kind.
+    These are the wrong pixels around the click, within ``reach`` times its distance from the nearest right
+    one, that lie nearer to it than to any click of the other kind.
     """
     wrong = mask != click.positive
-    reach = max(_FREED * _at(_depths(wrong), click), _LEAST_FREED)
-    window = (_within(click.row, reach), _within(click.col, reach))
+    most = max(reach * _at(_depths(wrong), click), _LEAST_FREED)
+    window = (_within(click.row, most), _within(click.col, most))
     distance = _distance_to([click], window, mask.shape)
-    undecided = wrong[window] & (distance <= reach**2)
+    undecided = wrong[window] & (distance <= most**2)
     opposite = [other for other in others if other.positive != click.positive]
     if opposite:
         undecided &= distance < _distance_to(opposite, window, mask.shape)
@@ -205,7 +208,7 @@ def to_correct(mask: Mask, middle: Click, clicks: Sequence[Click]) -> tuple[tupl
     """
     is_held = mask[round(middle.row), round(middle.col)]
     seen = (middle, *clicks) if is_held else tuple(clicks)
-    return seen, freed(mask, clicks[-1], seen)
+    return seen, freed(mask, clicks[-1], seen, GIVEN_REACH)
 
 
 def to_carry(mask: Mask, seen: Mask) -> Probability:

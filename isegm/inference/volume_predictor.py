@@ -35,6 +35,7 @@ from isegm.geometry import Click, VoxelClick, input_size
 from isegm.inference.network import Network
 from isegm.inference.progressive_merge import merge_change
 from isegm.inference.propagation import (
+    GIVEN_REACH,
     VOUCHED_MM,
     Appearance,
     anchors,
@@ -299,7 +300,7 @@ class VolumePredictor:
             clicked = clicked._replace(anchors=left)
         else:
             clicks = (*clicked.anchors, *clicked.placed)
-            previous = freed(mask, click, clicks) if clicked.merges else last.logits
+            previous = freed(mask, click, clicks, GIVEN_REACH) if clicked.merges else last.logits
             probability, logits = self._network.correct(index, clicks, previous)
             clicked = clicked._replace(logits=None if clicked.merges else logits)
             made = probability > self._threshold

@@ -427,7 +427,7 @@ def test_the_head_corrects_the_mask_that_is_seen_in_both_views(model, monkeypatc
     mask = np.zeros((32, 32), np.bool_)
     mask[:, 20:] = True  # deepest, and first so, at (5, 25)
     rows, columns = np.indices((32, 32))
-    for row, col, positive, radius in ((5, 9, True, 12), (16, 22, False, 6)):  # twice its depth
+    for row, col, positive, radius in ((5, 9, True, 18), (16, 22, False, 9)):  # three times its depth
         predictor = Predictor(model, size=32)
         predictor.set_image(picture(32, 32), mask)
         predictor.click(row, col, positive)

@@ -99,9 +99,9 @@ def test_a_click_frees_what_lies_nearer_to_it_than_to_a_click_of_the_other_kind(
     # 5 pixels from the mask's edge: 10 pixels around.
     around = mask & ((rows - 14) ** 2 + (cols - 20) ** 2 <= 10**2)
     expected = np.where(around, np.float32(0.5), mask.astype(np.float32))
-    np.testing.assert_array_equal(freed(mask, click, [click]), expected)
+    np.testing.assert_array_equal(freed(mask, click, [click], 2.0), expected)
     expected[:, :16] = mask[:, :16]  # column 15 is as near to the other one
-    np.testing.assert_array_equal(freed(mask, click, [other, click]), expected)
+    np.testing.assert_array_equal(freed(mask, click, [other, click], 2.0), expected)
 
 
 def test_a_positive_click_frees_what_is_no_object_around_it():
@@ -109,7 +109,7 @@ def test_a_positive_click_frees_what_is_no_object_around_it():
     rows, cols = np.indices(mask.shape)
     around = ~mask & ((rows - 14) ** 2 + (cols - 28) ** 2 <= 8**2)  # 4 pixels from the mask
     expected = np.where(around, np.float32(0.5), mask.astype(np.float32))
-    np.testing.assert_array_equal(freed(mask, inside(14, 28), [inside(14, 14)]), expected)
+    np.testing.assert_array_equal(freed(mask, inside(14, 28), [inside(14, 14)], 2.0), expected)
 
 
 def test_only_parts_that_meet_the_other_mask_are_taken():

@@ -29,7 +29,7 @@ _MIDDLE = 0.5
 """The share of the deepest pixel's depth from which on a click is one in the middle of a part."""
 
 GIVEN_REACH = 3.0
-"""How far a click frees pixels of a mask that came from elsewhere, by how far it lies from the mask's edge."""
+"""How far a click frees pixels of a mask from elsewhere, by how far it lies from the mask's edge."""
 
 OWN_REACH = 2.0
 """The same of a mask that the network itself has made of the picture."""

@@ -57,7 +57,7 @@ def image_input(
     return torch.cat([normalised, normalised.flip(3)]) if flip else normalised
 
 
-def clicks_on_input(clicks: Sequence[Click], shape: tuple[int, int], size: tuple[int, int]) -> list[Click]:
+def _on_input(clicks: Sequence[Click], shape: tuple[int, int], size: tuple[int, int]) -> list[Click]:
     """Clicks on a picture of ``shape`` (H, W) as clicks on an input of ``size`` (H', W')."""
     return [click.scaled(size[0] / shape[0], size[1] / shape[1]) for click in clicks]
 
@@ -66,7 +66,7 @@ def points_input(
     clicks: Sequence[Click], shape: tuple[int, int], size: tuple[int, int], network: Network, *, flip: bool
 ) -> Tensor:
     """Clicks on a picture of ``shape`` (H, W) as points on an input of ``size`` (H', W'): (V, 2N, 3)."""
-    scaled = clicks_on_input(clicks, shape, size)
+    scaled = _on_input(clicks, shape, size)
     views = [scaled]
     if flip:
         views.append([click.mirrored(size[1]) for click in scaled])
@@ -87,7 +87,11 @@ def mask_input(mask: Mask | Probability, like: Tensor) -> Tensor:
 
 @one_thread()
 def previous_input(
-    network: Network | EMCClick, logits: Tensor, clicks: Sequence[Click], size: tuple[int, int]
+    network: Network | EMCClick,
+    logits: Tensor,
+    clicks: Sequence[Click],
+    shape: tuple[int, int],
+    size: tuple[int, int],
 ) -> Tensor:
     """What the head is shown, at a further click, of the mask before it.
 
@@ -97,8 +101,9 @@ def previous_input(
     Args:
         network: Whose head it is; it is not run.
         logits: What the last click left, (V, 1, h, w).
-        clicks: All of them, the last one new, in pixels of the network's input.
-        size: Of that input, (H', W').
+        clicks: All that the network sees, the last one new, in the picture's pixels.
+        shape: The picture's, (H, W).
+        size: That of the network's input, (H', W').
 
     Returns:
         Logits of the shape of ``logits``: these themselves, where the network sees them; else those of their
@@ -108,7 +113,7 @@ def previous_input(
         return logits
     mask = (_mean_of_views(logits)[0, 0] > 0).cpu().numpy()
     ratios = [(small - 1) / (large - 1) for small, large in zip(mask.shape, size, strict=True)]
-    placed = [click.scaled(*ratios) for click in clicks]
+    placed = [click.scaled(*ratios) for click in _on_input(clicks, shape, size)]
     return mask_input(freed(mask, placed[-1], placed, OWN_REACH), logits)
 
 

@@ -19,7 +19,6 @@ from torch import Tensor
 from isegm.geometry import Click, input_size
 from isegm.inference.network import Network
 from isegm.inference.network_input import (
-    clicks_on_input,
     image_input,
     mask_input,
     points_input,
@@ -215,8 +214,8 @@ class Predictor:
             clicks, known = to_correct(before, self._anchor, clicks)
             previous = mask_input(known, encoded.coarse)
         elif self._steps:
-            placed = clicks_on_input(self._within_limit(clicks), self._shape_or_raise(), self._size)
-            previous = previous_input(self.network, self._steps[-1].logits, placed, self._size)
+            seen, logits = self._within_limit(clicks), self._steps[-1].logits
+            previous = previous_input(self.network, logits, seen, (height, width), self._size)
         else:
             previous = encoded.coarse
         logits = self.network.correct(self._points(clicks), encoded, previous)

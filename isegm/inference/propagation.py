@@ -32,7 +32,7 @@ GIVEN_REACH = 3.0
 """How far a click frees pixels of a mask from elsewhere, by how far it lies from the mask's edge."""
 
 OWN_REACH = 2.0
-"""The same of a mask that the network itself has made of the picture."""
+"""The same of a mask that the network itself has made of the picture; three times took more clicks."""
 
 _LEAST_FREED = 2.0
 """How many pixels a click that is not on an error, as far as the mask's pixels tell, frees all the same."""

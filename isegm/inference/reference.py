@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from isegm.geometry import Click
-from isegm.inference.network_input import clicks_on_input, previous_input
+from isegm.inference.network_input import previous_input
 from isegm.inference.precision import allow_tf32
 from isegm.inference.segmenter import Probability
 from isegm.metrics.overlap import Mask
@@ -70,8 +70,8 @@ class ReferencePredictor:
             first = self._model.encode(image, points)
             self._state = EMCClickState(first.features, first.coarse)
         else:
-            placed = self._placed(size)
-            previous = previous_input(self._model, self._state.previous, placed, size)
+            shape = self._image.shape[0], self._image.shape[1]
+            previous = previous_input(self._model, self._state.previous, self._clicks, shape, size)
             self._state = EMCClickState(self._state.features, previous)
         logits = self._model.correct(image, points, self._state)
         self._state = EMCClickState(self._state.features, logits)
@@ -109,13 +109,9 @@ class ReferencePredictor:
         image = resize(pixels.unsqueeze(0) / 255, size)
         return torch.cat([image, image.flip(3)]) if self._flip else image
 
-    def _placed(self, size: tuple[int, int]) -> list[Click]:
-        height, width = self._image.shape[:2]
-        return clicks_on_input(self._clicks, (height, width), size)
-
     def _points(self, image: Tensor) -> Tensor:
-        rows, cols = image.shape[2:]
-        scaled = self._placed((rows, cols))
+        (height, width), (rows, cols) = self._image.shape[:2], image.shape[2:]
+        scaled = [click.scaled(rows / height, cols / width) for click in self._clicks]
         views = [scaled, [click.mirrored(cols) for click in scaled]] if self._flip else [scaled]
         return torch.stack([encode_clicks(view) for view in views]).to(image.device, image.dtype)
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from isegm.geometry import Click
 from isegm.inference.network import Network
 from isegm.inference.network_input import (
-    clicks_on_input,
     image_input,
     mask_input,
     points_input,
@@ -86,8 +85,7 @@ class SliceNetwork:
         elif isinstance(previous, np.ndarray):
             previous = mask_input(previous, encoded.coarse)
         else:
-            placed = clicks_on_input(clicks, self._shape, self._size)
-            previous = previous_input(self._network, previous, placed, self._size)
+            previous = previous_input(self._network, previous, clicks, self._shape, self._size)
         logits = self._network.correct(points, encoded, previous)
         return probability_of(logits, self._size, self._shape), logits
 

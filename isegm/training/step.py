@@ -319,7 +319,7 @@ def previous_inputs(
     See :func:`isegm.inference.network_input.previous_input`; ``clicks`` are on an input of ``size`` (H, W).
     """
     pictures = zip(torch.split(logits, 1), clicks, strict=True)
-    return torch.cat([previous_input(model, own, placed, size) for own, placed in pictures])
+    return torch.cat([previous_input(model, own, placed, size, size) for own, placed in pictures])
 
 
 def place_next_clicks(

@@ -414,16 +414,8 @@ def test_the_previous_mask_is_the_mask_until_a_click_and_after_a_reset(model):
     np.testing.assert_array_equal(predictor.mask, previous)
 
 
-def test_the_head_corrects_the_mask_that_is_seen_in_both_views(model, monkeypatch):
+def test_the_head_corrects_the_mask_that_is_seen_in_both_views(model, shown):
     """Its logits are +-5 at the size of the coarse ones, and 0 where the click may change it."""
-    given = []
-    correct = InferenceModel.correct
-
-    def spy(self, points, encoded, previous):
-        given.append(previous)
-        return correct(self, points, encoded, previous)
-
-    monkeypatch.setattr(InferenceModel, "correct", spy)
     mask = np.zeros((32, 32), np.bool_)
     mask[:, 20:] = True  # deepest, and first so, at (5, 25)
     rows, columns = np.indices((32, 32))
@@ -439,9 +431,9 @@ def test_the_head_corrects_the_mask_that_is_seen_in_both_views(model, monkeypatc
         level = np.where(unknown, 0, np.where(mask, 5.0, -5.0))
         across = np.array([np.interp(places, np.arange(32), line) for line in level])
         expected = np.array([np.interp(places, np.arange(32), line) for line in across.T]).T
-        assert given[-1].shape == (2, 1, 8, 8)
-        np.testing.assert_allclose(given[-1][0, 0], expected, rtol=0, atol=1e-9)
-        np.testing.assert_array_equal(given[-1][1], given[-1][0].flip(2))
+        assert shown[-1].shape == (2, 1, 8, 8)
+        np.testing.assert_allclose(shown[-1][0, 0], expected, rtol=0, atol=1e-9)
+        np.testing.assert_array_equal(shown[-1][1], shown[-1][0].flip(2))
 
 
 def test_with_a_previous_mask_the_first_stage_looks_at_its_middle(model, monkeypatch):

@@ -182,10 +182,10 @@ def freed(mask: Mask, click: Click, others: Sequence[Click], reach: float) -> Pr
     one, that lie nearer to it than to any click of the other kind.
     """
     wrong = mask != click.positive
-    most = max(reach * _at(_depths(wrong), click), _LEAST_FREED)
-    window = (_within(click.row, most), _within(click.col, most))
+    most = max(reach**2 * _squared_depth(wrong, click), _LEAST_FREED**2)
+    window = (_within(click.row, math.sqrt(most)), _within(click.col, math.sqrt(most)))
     distance = _distance_to([click], window, mask.shape)
-    undecided = wrong[window] & (distance <= most**2)
+    undecided = wrong[window] & (distance <= most)
     opposite = [other for other in others if other.positive != click.positive]
     if opposite:
         undecided &= distance < _distance_to(opposite, window, mask.shape)
@@ -258,6 +258,19 @@ def _depths(part: Mask) -> npt.NDArray[np.float32]:
     padded = np.pad(part, 1).view(np.uint8)
     depths = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(depths, np.float32)[1:-1, 1:-1]
+
+
+def _squared_depth(part: Mask, click: Click) -> int:
+    """The square of what :func:`_depths` has where a click is, without looking at all of the part."""
+    row, col = round(click.row), round(click.col)
+    height, width = part.shape
+    border = min(row + 1, height - row, col + 1, width - col)
+    around = (_within(row, border), _within(col, border))
+    outside = ~part[around]
+    rows, cols = (
+        np.arange(side)[near] - at for side, near, at in zip(part.shape, around, (row, col), strict=True)
+    )
+    return int((rows[:, None] ** 2 + cols**2)[outside].min(initial=border**2))
 
 
 def _at(values: npt.NDArray[Any], click: Click) -> float:

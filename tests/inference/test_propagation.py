@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from isegm.geometry import Click
 from isegm.inference.propagation import (
@@ -110,6 +113,27 @@ def test_a_positive_click_frees_what_is_no_object_around_it():
     around = ~mask & ((rows - 14) ** 2 + (cols - 28) ** 2 <= 8**2)  # 4 pixels from the mask
     expected = np.where(around, np.float32(0.5), mask.astype(np.float32))
     np.testing.assert_array_equal(freed(mask, inside(14, 28), [inside(14, 14)], 2.0), expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    mask=arrays.arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14))),
+    place=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    positive=st.booleans(),
+    reach=st.sampled_from([2.0, 3.0]),
+)
+def test_any_click_on_any_mask_frees_wrong_pixels_by_its_distance_from_a_right_one(
+    mask, place, positive, reach
+):
+    click = Click(*(share * (side - 1) for share, side in zip(place, mask.shape, strict=True)), positive)
+    # What lies beyond the border is right. The distance is that of the click's pixel.
+    wrong = np.pad(mask != positive, 1)
+    row, col = round(click.row) + 1, round(click.col) + 1
+    nearest = min((row - r) ** 2 + (col - c) ** 2 for r, c in np.argwhere(~wrong))
+    rows, cols = np.indices(mask.shape)
+    around = (rows - click.row) ** 2 + (cols - click.col) ** 2 <= max(reach**2 * nearest, 4)
+    expected = np.where((mask != positive) & around, np.float32(0.5), mask.astype(np.float32))
+    np.testing.assert_array_equal(freed(mask, click, [click], reach), expected)
 
 
 def test_only_parts_that_meet_the_other_mask_are_taken():

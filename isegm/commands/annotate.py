@@ -48,12 +48,12 @@ def build_parser() -> Parser:
     )
     add("--masks", metavar="PATH", type=Path, help="masks to correct, of the same names: a folder or a file")
     add_dicom_options(parser)
-    add("--output", metavar="DIR", type=Path, help="where all is kept (default: annotations/<name of PATH>)")
+    add("--output", metavar="DIR", type=Path, help="where results go (default: annotations/<name of PATH>)")
     add(
         "--overlap",
         choices=("later", "earlier"),
         default="later",
-        help="where objects meet, the one edited later has the voxels, or the one that had them "
+        help="where objects meet, who gets the voxels: the object edited later, or the one that had them "
         "(default: %(default)s)",
     )
     add("--checkpoint", metavar="FILE", type=Path, help="other weights than those that come with the project")

@@ -64,7 +64,9 @@ def build_parser() -> Parser:
     """The command line."""
     parser = Parser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
-    add("--folder", type=Path, default=Path("demo"), help="where all is made (default: %(default)s)")
+    add(
+        "--folder", type=Path, default=Path("demo"), help="where everything is written (default: %(default)s)"
+    )
     add(
         "--data",
         type=Path,

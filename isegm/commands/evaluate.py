@@ -94,11 +94,23 @@ def build_parser() -> Parser:
 
     add = parser.add_argument_group("how").add_argument
     add("--eval-mode", default=Protocol.eval_mode, help=f"{EVAL_MODES} (default: %(default)s)")
-    add("--n-clicks", type=int, default=Protocol.n_clicks, help="at most (default: %(default)s)")
-    add("--min-n-clicks", type=int, default=Protocol.min_n_clicks, help="at least (default: %(default)s)")
-    add("--target-iou", type=float, default=Protocol.target_iou, help="then stop (default: %(default)s)")
-    add("--thresh", type=float, default=Protocol.thresh, help="the mask is above it (default: %(default)s)")
-    add("--clicks-limit", type=int, help="only so many clicks of each polarity reach the network")
+    add("--n-clicks", type=int, default=Protocol.n_clicks, help="most clicks (default: %(default)s)")
+    add(
+        "--min-n-clicks", type=int, default=Protocol.min_n_clicks, help="fewest clicks (default: %(default)s)"
+    )
+    add(
+        "--target-iou",
+        type=float,
+        default=Protocol.target_iou,
+        help="stop at this IoU (default: %(default)s)",
+    )
+    add(
+        "--thresh",
+        type=float,
+        default=Protocol.thresh,
+        help="the mask is where the probability is above this (default: %(default)s)",
+    )
+    add("--clicks-limit", type=int, help="only this many clicks of each polarity reach the network")
     add(
         "--click-model",
         metavar="MODEL",
@@ -111,7 +123,7 @@ def build_parser() -> Parser:
         default=Protocol.seeds,
         help="number of such users, where clicks are left to chance (default: %(default)s)",
     )
-    add("--metric", choices=list(METRICS), default=Protocol.metric, help="measure (default: %(default)s)")
+    add("--metric", choices=list(METRICS), default=Protocol.metric, help="the score (default: %(default)s)")
     add(
         "--initial-masks",
         choices=INITIAL_MASKS,
@@ -137,7 +149,7 @@ def build_parser() -> Parser:
     add("--print-ious", action="store_true", help="use all clicks; print the mean IoU by click")
     add("--save-ious", action="store_true", help="save the IoU after every click as CSV")
     add("--vis", action="store_true", help="save pictures of masks and clicks, and probability maps")
-    add("--vis-path", metavar="DIR", type=Path, help="where to (default: vis/ in --logs-path)")
+    add("--vis-path", metavar="DIR", type=Path, help="where --vis saves them (default: vis/ in --logs-path)")
     return parser
 
 
@@ -166,7 +178,7 @@ def add_place_options(parser: Parser) -> Options:
         default=Protocol.backend,
         help="what runs the networks on CPUs; openvino is the fastest one (default: %(default)s)",
     )
-    add("--compile", action="store_true", help="let torch.compile compile the networks")
+    add("--compile", action="store_true", help="compile the networks' correction heads by torch.compile")
     add(
         "--gpus", metavar="0[,1...]", help="GPUs of this node to use, one a process (default: the first ones)"
     )
@@ -176,9 +188,9 @@ def add_place_options(parser: Parser) -> Options:
         type=float,
         default=TIMEOUT_SECONDS,
         metavar="SECONDS",
-        help="end if no sample is finished for so long (default: %(default)g)",
+        help="end if no sample is finished for this long (default: %(default)g)",
     )
-    add("--local-rank", type=int, help="given by the launcher; LOCAL_RANK is used as well")
+    add("--local-rank", type=int, help="set by the launcher; LOCAL_RANK in the environment works as well")
     return group
 
 
@@ -186,7 +198,12 @@ def add_output_options(parser: Parser) -> Options:
     """Add the options that say where results go, and return their group."""
     group = parser.add_argument_group("what to write")
     add = group.add_argument
-    add("--logs-path", metavar="DIR", type=Path, help="results (default: new, below config.yml's EXPS_PATH)")
+    add(
+        "--logs-path",
+        metavar="DIR",
+        type=Path,
+        help="folder of the results (default: a new one below config.yml's EXPS_PATH)",
+    )
     add("--resume", action="store_true", help="go on with what was begun in --logs-path, if anything was")
     add("--force", action="store_true", help="replace results that are in --logs-path")
     return group

@@ -62,28 +62,38 @@ def build_parser() -> Parser:
 
     usual = VolumeProtocol()
     add = parser.add_argument_group("how").add_argument
-    add("--n-clicks", type=int, default=usual.n_clicks, help="at most (default: %(default)s)")
-    add("--min-n-clicks", type=int, default=usual.min_n_clicks, help="at least (default: %(default)s)")
-    add("--target-dice", type=float, default=usual.target_dice, help="then stop (default: %(default)s)")
+    add("--n-clicks", type=int, default=usual.n_clicks, help="most clicks (default: %(default)s)")
+    add("--min-n-clicks", type=int, default=usual.min_n_clicks, help="fewest clicks (default: %(default)s)")
+    add(
+        "--target-dice",
+        type=float,
+        default=usual.target_dice,
+        help="stop at this Dice (default: %(default)s)",
+    )
     add(
         "--size",
         type=int,
         default=usual.size,
         help="shorter side of the network's input (default: %(default)s)",
     )
-    add("--thresh", type=float, default=usual.thresh, help="the mask is above it (default: %(default)s)")
+    add(
+        "--thresh",
+        type=float,
+        default=usual.thresh,
+        help="the mask is where the probability is above this (default: %(default)s)",
+    )
     add(
         "--slice-n-clicks",
         type=int,
         default=usual.slice_n_clicks,
-        help="on a slice at most, slice by slice (default: %(default)s)",
+        help="slice by slice, most clicks on a slice (default: %(default)s)",
     )
     add(
         "--baseline-voxels",
         type=int,
         default=usual.baseline_voxels,
         metavar="N",
-        help="the geodesic segmentation shrinks volumes to so many voxels (default: %(default)s)",
+        help="the geodesic segmentation shrinks volumes to this many voxels (default: %(default)s)",
     )
     add(
         "--precision",

@@ -43,7 +43,7 @@ CACHE_SECONDS = 86400.0
 def build_parser() -> Parser:
     """The command line: the recipe, where and how to run it, and every setting of a recipe."""
     parser = Parser(description=__doc__.partition("\n")[0])
-    parser.add_argument("recipe", choices=list(RECIPES), help="what to begin with")
+    parser.add_argument("recipe", choices=list(RECIPES), help="the settings to begin with")
 
     add = parser.add_argument_group("the run").add_argument
     add("--folder", type=Path, required=True, help="checkpoints, logs and the state to resume from")
@@ -51,9 +51,9 @@ def build_parser() -> Parser:
     add("--validate", metavar="A[,B...]", default="", help="held-out folders, or data sets of config.yml")
     add("--eval-mode", default=Protocol.eval_mode, help=f"of the validation: {EVAL_MODES}")
     add("--n-clicks", type=int, default=Protocol.n_clicks, help="of the validation, at most")
-    add("--validate-every", type=int, default=1, metavar="N", help="epochs (default: %(default)s)")
-    add("--save-every", type=int, default=500, metavar="N", help="steps (default: %(default)s)")
-    add("--log-every", type=int, default=20, metavar="N", help="steps (default: %(default)s)")
+    add("--validate-every", type=int, default=1, metavar="N", help="in epochs (default: %(default)s)")
+    add("--save-every", type=int, default=500, metavar="N", help="in steps (default: %(default)s)")
+    add("--log-every", type=int, default=20, metavar="N", help="in steps (default: %(default)s)")
     add("--workers", type=int, help="processes that load pictures (default: by the cores given)")
     add("--tensorboard", action="store_true", help="log for TensorBoard as well")
     add("--cache", type=Path, help="where sources keep what takes long to make (default: cache/ in --folder)")
@@ -61,7 +61,7 @@ def build_parser() -> Parser:
     add("--gpus", metavar="0[,1...]", help="GPUs of this node to use, one a process")
     add("--cpu", action="store_true", help="use the CPU even if there are GPUs")
 
-    group = parser.add_argument_group("the recipe's settings (defaults: the recipe's own)")
+    group = parser.add_argument_group("the recipe's settings (docs/training.md; defaults: the recipe's own)")
     types = get_type_hints(Recipe)
     for field in dataclasses.fields(Recipe):
         kind = types[field.name]

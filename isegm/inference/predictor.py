@@ -39,7 +39,7 @@ class _Step(NamedTuple):
 
     click: Click
     logits: Tensor
-    """(1 or 2, 1, h, w), at a quarter of the network input's resolution."""
+    """(1 or 2, 1, h, w), at the resolution of the network's masks: a quarter of its input's, or a half."""
 
 
 class _Answer(NamedTuple):

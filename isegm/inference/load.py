@@ -32,18 +32,18 @@ def load_network(
     at_once: int = 1,
     compiled: bool = False,
 ) -> Network:
-    """Load a network to run it.
+    """Load a network, ready to be run.
 
     Args:
         path: A checkpoint (``.pth``), or one of a pair of ONNX files, which torch cannot run.
-        device: Where torch computes; the others use the CPU.
+        device: Where torch computes; the other backends use the CPU.
         backend: One of ``BACKENDS``. ONNX Runtime and OpenVINO are optional packages.
         precision: One of ``PRECISIONS``.
-        threads: How many threads a call uses, for the runtimes other than torch, whose threads are set by
+        threads: How many threads a call uses, for the backends other than torch, whose threads are set by
             ``torch.set_num_threads``; all by default.
-        at_once: How many calls may run at once, from as many threads of Python's.
-        compiled: Let ``torch.compile`` make code of the correction head when it is first run, which needs a
-            C++ compiler.
+        at_once: How many calls may run at once, from as many Python threads.
+        compiled: Let ``torch.compile`` compile the correction head when it is first run, which needs a C++
+            compiler.
 
     Raises:
         InputError: The file cannot be used, a package is missing, or the settings do not go together.
@@ -97,9 +97,9 @@ def prepare_network(
         model: A network from ``load_model``, which is left as it is.
         backend: One of ``BACKENDS``; those other than torch run it on the CPU.
         precision: One of ``PRECISIONS``, as far as the backend has it.
-        threads: How many threads a call uses, for the runtimes other than torch; all by default.
-        at_once: How many calls may run at once, from as many threads of Python's.
-        compiled: Let ``torch.compile`` make code of the correction head when it is first run.
+        threads: How many threads a call uses, for the backends other than torch; all by default.
+        at_once: How many calls may run at once, from as many Python threads.
+        compiled: Let ``torch.compile`` compile the correction head when it is first run.
 
     Raises:
         InputError: As :func:`load_network` does.

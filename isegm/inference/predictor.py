@@ -56,9 +56,9 @@ class Predictor:
     runs the light correction head. After ``reset``, a first click equal to the last first click uses the
     first stage's result again.
 
-    The first stage looks for what its one click is on. With a previous mask that is the object already, while
-    the first click is on an error, and as likely as not on the background: so it is shown a click in the
-    middle of that mask in its place. The head is shown it as well, as long as the mask holds it.
+    The first stage looks for what its one click is on. With a previous mask the first click is on an error,
+    and as likely as not on the background. So the first stage is shown a click in the middle of that mask
+    instead; the head is shown this click as well, as long as the mask holds it.
 
     Clicks are (row, col) in the image's own pixels. A first click may be negative: the first stage, which
     knows positive clicks only, then sees none, as in the published method; expect little of it.
@@ -113,9 +113,10 @@ class Predictor:
             image: (H, W, 3) RGB or (H, W) grey, uint8. CT in HU has to be windowed first
                 (``isegm.volumes.windows``).
             previous_mask: (H, W) bool, a mask to correct: another tool's, say, read by
-                ``isegm.masks.read_mask(path) == 1``. ``mask`` begins as it, and the correction head sees
-                ``mask`` at every click, not known where that click may change it; only the connected region
-                of change that holds the click is taken over, so that what is right elsewhere stays.
+                ``isegm.masks.read_mask(path) == 1``. ``mask`` begins as this mask. At every click the
+                correction head sees ``mask``, except that it is told nothing of where that click may change
+                it. Only the connected region of change that holds the click is taken over, so that what is
+                right elsewhere stays.
 
         Raises:
             InputError: The image is so long and narrow that the network's input would be too large.

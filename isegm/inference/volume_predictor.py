@@ -178,7 +178,7 @@ class VolumePredictor:
         size: Pixels of the network input's shorter side.
         threshold: An object is where the probability is above this.
         overlap: One of ``OVERLAPS``.
-        kept_bytes: Most bytes of what the network computed of slices that are kept for later clicks.
+        kept_bytes: How many bytes of slices' features may be kept for later clicks.
 
     Attributes:
         volume: The volume.
@@ -187,7 +187,7 @@ class VolumePredictor:
     Raises:
         InputError: The volume has NaN, is of one grey everywhere, damaged, or so long and narrow that the
             network's input would be too large; or its affine is singular; or there is no such window.
-        ValueError: Another argument is none of those possible.
+        ValueError: Another argument is not one of its possible values.
     """
 
     def __init__(
@@ -371,15 +371,16 @@ class VolumePredictor:
     ) -> bool:
         """Take the object from the clicked slices to all others.
 
-        Only slices are computed whose nearest clicked slices have been clicked on since the last time.
+        It computes only slices whose nearest clicked slices have been clicked on since the last time.
 
         Args:
-            progress: Called after every slice.
-            cancel: Asked before every slice.
-            each: Given every slice that is computed, and its mask (H, W), as soon as it is there.
+            progress: Called after every slice, with the slices done and those there may be in all.
+            cancel: Called before every slice; true ends the propagation.
+            each: Called with the index of every slice that is computed, and its mask (H, W), as soon as it is
+                there.
 
         Returns:
-            Whether it was finished. If cancelled, all is as it was before.
+            Whether it was finished. If it was cancelled, everything is as it was before.
         """
         before = self._object
         if before.corrected is None:
@@ -422,16 +423,16 @@ class VolumePredictor:
         """Propagate the object back, and compare: the slice whose mask agrees least needs a click most.
 
         From the slices where propagation ended, or met what came from the other side, masks are taken back to
-        the clicked slices as they came from there. It takes about as long as :meth:`propagate`, and only what
-        was propagated since the last time is taken back.
+        the clicked slices. It takes at most about as long as :meth:`propagate`, and only what was propagated
+        since the last time is taken back.
 
         Args:
-            cancel: Asked before every slice.
+            cancel: Called before every slice; true ends it.
 
         Returns:
-            By slice, the Dice of its mask and the one that came back; none of slices that were clicked on, of
-            those that masks were taken back from, and of an object that began as another tool's mask. None if
-            it was cancelled.
+            By slice, the Dice of its mask and the one that came back. Slices that were clicked on, or that
+            masks were taken back from, are not in it, nor is any slice of an object that began as another
+            tool's mask. None if it was cancelled.
         """
         one = self._object
         look = self._appearance(one)

@@ -62,14 +62,14 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> EMCClick
     Args:
         path: A released file (``hr32.pth``) or one trained here. Tensors may be float16; they are loaded as
             float32.
-        device: Where the network shall be.
+        device: Where the network is put.
 
     Returns:
         The network in evaluation mode, float32.
 
     Raises:
-        InputError: The file is missing, truncated, not a checkpoint, of another method, of a network that is
-            none of the presets, its config contradicts its tensors, or a tensor is missing, left over, of
+        InputError: The file is missing, truncated, not a checkpoint, of another method, or of a network that
+            is none of the presets; its config contradicts its tensors; or a tensor is missing, left over, of
             another shape or kind, or not finite.
     """
     path = Path(path)

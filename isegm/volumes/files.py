@@ -147,17 +147,18 @@ def open_volume(path: str | Path, series: str | int | None = None, *, untilt: bo
     Args:
         path: A NIfTI file; or a DICOM file, a DICOMDIR, or a folder of DICOM files, which is searched with
             all folders below.
-        series: Of a folder of DICOM files the number, description or UID of the series that is meant; None
+        series: For a folder of DICOM files: the number, description or UID of the series that is meant; None
             takes the only CT volume.
         untilt: Whether DICOM slices of a tilted gantry are moved straight above each other.
 
     Warns:
-        FileWarning: Something about it should be known; docs/dicom.md lists what of DICOM.
+        FileWarning: The volume can be used, but something about it should be known; docs/dicom.md lists what
+            that may be for DICOM.
 
     Raises:
         InputError: The file is missing, empty, damaged, shorter than its header claims, or no volume; its
             name cannot be printed; its voxels are complex or colours; or it has a fourth dimension (a time
-            series, say). Of DICOM: there is not the one series that is meant, its slices do not make a
+            series, say). For DICOM also: no series or several are what is meant, its slices do not make a
             volume, or what reads DICOM is not installed.
     """
     path = Path(path)

@@ -382,6 +382,6 @@ BENCHMARKS: dict[str, tuple[str, _AddArguments, _Run]] = {
     "ct": ("Time the CT tools.", _add_ct_arguments, _run_ct),
     "volume": ("Time a volume by clicks.", _add_volume_arguments, _run_volume),
     "annotate": ("Time annotation in a browser.", _add_annotate_arguments, _run_annotate),
-    "gpu": ("Hold every way to compute on a GPU against the CPU.", _add_gpu_arguments, _run_gpu),
+    "gpu": ("Compare every way to compute on a GPU with the CPU.", _add_gpu_arguments, _run_gpu),
 }
 """By subcommand what it is for, its arguments, and how it is run. The first is the default."""

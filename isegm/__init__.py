@@ -1,4 +1,4 @@
-"""Click-based segmentation of CT slices: EMC-Click, complete and fast.
+"""Click-based segmentation of CT slices and volumes: EMC-Click, complete and fast.
 
 What needs a network or torch is imported on first use, so that the other tools (``isegm.volumes``,
 ``isegm.metrics``) start without importing it.

@@ -29,7 +29,7 @@ _told: set[tuple[Path, bool]] = set()
 
 @dataclass(frozen=True)
 class MaskReading:
-    """How masks are read; what is not said is told by each mask itself.
+    """How masks are read; what is left open here, each mask tells itself.
 
     Attributes:
         kind: ``labels``: every value but 0 is an object of its own; ``binary``: one object, above 127, or
@@ -97,7 +97,7 @@ def read_labels(path: Path, reading: MaskReading = AUTOMATIC) -> Labels:
 
     Args:
         path: The picture, of at most 8 bits, or 16.
-        reading: What is known better.
+        reading: What is known about the masks; the rest each mask tells itself.
 
     Raises:
         InputError: The file is missing, unreadable or of another depth, or 255 may be an object or ignored.

@@ -26,7 +26,7 @@ Annotation in headless Chromium, on a volume of 512 x 512 x 400 voxels::
 
     isegm benchmark annotate
 
-Every way to compute on a GPU, held against the CPU (``make gpu-check``)::
+Every way to compute on a GPU, compared with the CPU (``make gpu-check``)::
 
     isegm benchmark gpu
 """

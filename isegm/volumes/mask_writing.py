@@ -23,7 +23,7 @@ def write_mask(
         path: Where to: ``.nii`` or ``.nii.gz`` for NIfTI, ``.dcm`` for a DICOM SEG, which refers to the
             slices of the DICOM series that the volume is. A file that is there is replaced.
         volume: The volume, as ``open_volume`` gives it.
-        mask: (X, Y, Z) in the volume's own order of voxels: bool, or labels, integers from 0 for nothing.
+        mask: (X, Y, Z) in the volume's own order of voxels: bool, or labels, where 0 is the background.
         names: What the labels are, for a DICOM SEG: ``{1: "liver"}``, say.
 
     Raises:

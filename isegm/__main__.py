@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> Parser:
     """The command line without what belongs to the subcommands."""
     parser = Parser(
-        prog="isegm", description="Click-based segmentation of CT slices and volumes, and the tools around it."
+        prog="isegm",
+        description="Click-based segmentation of CT slices and volumes, and the tools around it.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -325,10 +325,16 @@ class VolumePredictor:
             clicks: What is known to be the object and not, in the picture's pixels.
 
         Raises:
-            ValueError: There is no such slice, or the mask is not a boolean array of its size.
+            ValueError: There is no such slice, the mask is not a boolean array of its size, or a click is
+                outside it.
         """
+        mask = np.asarray(mask)
         if mask.shape != self._shape or mask.dtype != np.bool_:
             raise ValueError(f"the mask must be {self._shape} bool, not {mask.shape} {mask.dtype}")
+        height, width = self._shape
+        for click in clicks:
+            if not (0 <= click.row <= height - 1 and 0 <= click.col <= width - 1):
+                raise ValueError(f"{click} is outside the slice of {height} x {width} pixels")
         inside = () if any(click.positive for click in clicks) else tuple(anchors(mask, ()))
         given = _Clicked(inside, tuple(clicks), None, merges=bool(mask.any()), is_given=not clicks)
         after = self._object.clicked_on(self._checked(index), mask, given)
@@ -521,9 +527,13 @@ class VolumePredictor:
         return self._objects.get(self._label, _Object())
 
     def _checked(self, index: int) -> int:
-        if not 0 <= index < self._count:
-            raise ValueError(f"slice {index} is outside the volume, which has {self._count}")
-        return index
+        try:
+            number = whole(index)
+        except TypeError:
+            raise ValueError(f"a slice is a whole number, not {index}") from None
+        if not 0 <= number < self._count:
+            raise ValueError(f"slice {number} is outside the volume, which has {self._count}")
+        return number
 
     def _own_mask(self, one: _Object, index: int) -> Mask:
         """An object's mask on a slice, whatever other objects claim."""

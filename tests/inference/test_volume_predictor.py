@@ -1,6 +1,7 @@
 """Volumes by clicks: on a network that takes what is bright for the object, and on the shipped weights."""
 
 import itertools
+import math
 from pathlib import Path
 
 import nibabel as nib
@@ -10,7 +11,7 @@ import torch
 
 import isegm
 from isegm.errors import InputError
-from isegm.geometry import VoxelClick
+from isegm.geometry import Click, VoxelClick
 from isegm.inference.volume_predictor import VolumePredictor
 from isegm.phantom.patients import LABELS, random_patient
 from isegm.simulation.next_voxel_click import NextVoxelClick
@@ -736,6 +737,34 @@ def test_labels_and_slices_that_there_are_not_are_refused(predictor_of):
     for use in (predictor.slice_mask, predictor.picture, predictor.prepare):
         with pytest.raises(ValueError, match="slice 12 is outside the volume, which has 12"):
             use(SLICES)
+
+
+@pytest.mark.parametrize("index", [1.5, 5.0, np.float32(5), math.nan, "5", None])
+def test_a_slice_that_is_no_whole_number_is_refused_and_nothing_is_lost(predictor_of, index):
+    predictor, _ = predictor_of(drawn(ONE)[0])
+    predictor.click((15, 30, 5))
+    state = state_of(predictor)
+    mask = np.ones((SIDE, SIDE), np.bool_)
+    for use in (
+        predictor.slice_mask,
+        predictor.picture,
+        predictor.prepare,
+        lambda index: predictor.set_mask(index, mask),
+    ):
+        with pytest.raises(ValueError, match=f"a slice is a whole number, not {index}"):
+            use(index)
+    assert_same_state(predictor, state)
+    predictor.set_mask(np.uint8(6), mask)
+    assert predictor.slice_mask(6).all()
+
+
+@pytest.mark.parametrize("place", [(SIDE, 0), (0, SIDE), (-1, 0), (math.nan, 0)])
+def test_a_mask_comes_with_clicks_within_it(predictor_of, place):
+    predictor, _ = predictor_of(drawn(ONE)[0])
+    state = state_of(predictor)
+    with pytest.raises(ValueError, match="is outside the slice of 48 x 48 pixels"):
+        predictor.set_mask(5, np.ones((SIDE, SIDE), np.bool_), [Click(*place, positive=True)])
+    assert_same_state(predictor, state)
 
 
 def test_a_network_that_fails_leaves_everything_as_it_was(predictor_of, monkeypatch):

@@ -138,8 +138,11 @@ def open_dicom_volume(path: Path, series: str | int | None = None, untilt: bool 
     for frame in chosen.frames:
         if frame.index == 0:
             check_pixels(frame.file)
+    # Before slices that are missed are: they may be here, but left out.
+    for note in chosen.notes:
+        warnings.warn(FileWarning(path, note), stacklevel=2)
     volume = _volume(chosen)
-    notes = list(chosen.notes)
+    notes = []
     if chosen.file.modality != "CT":
         kind, units = chosen.file.modality or "no modality", chosen.file.units
         notes.append(
@@ -201,8 +204,8 @@ def _step(folder: Path, frames: Sequence[Frame], normal: npt.NDArray[np.float64]
     if len(doubled):
         one, other = frames[doubled[0]], frames[doubled[0] + 1]
         raise InputError(
-            f"{folder}: {counted(len(doubled), 'slice')} at the place of another, {other.path.name} and "
-            f"{one.path.name} first ({along[doubled[0]]:.2f} mm); remove what does not belong"
+            f"{folder}: {counted(len(doubled), 'slice')} at the place of another, {_named(other, folder)} "
+            f"and {_named(one, folder)} first ({along[doubled[0]]:.2f} mm); remove what does not belong"
         )
     if np.abs(steps - steps[0]).max() > SPACING_TOLERANCE_MM:
         usual = float(np.percentile(steps, 25, method="lower"))  # fewer may be missing than are there
@@ -211,7 +214,7 @@ def _step(folder: Path, frames: Sequence[Frame], normal: npt.NDArray[np.float64]
             gap = int(np.argmax(multiples > 1))
             raise InputError(
                 f"{folder}: {counted(int((multiples - 1).sum()), 'slice')} missing, the first between "
-                f"{frames[gap].path.name} and {frames[gap + 1].path.name} ({along[gap]:.2f} and "
+                f"{_named(frames[gap], folder)} and {_named(frames[gap + 1], folder)} ({along[gap]:.2f} and "
                 f"{along[gap + 1]:.2f} mm); fetch the series again"
             )
         raise InputError(
@@ -223,7 +226,13 @@ def _step(folder: Path, frames: Sequence[Frame], normal: npt.NDArray[np.float64]
     if off.max() > max(SPACING_TOLERANCE_MM, 0.5 * float(np.linalg.norm(step))):
         worst = int(off.argmax())
         raise InputError(
-            f"{folder}: slice {frames[worst].path.name} is {off[worst]:.2f} mm away from where the others "
-            "put it; resample the series, or remove what does not belong"
+            f"{folder}: slice {_named(frames[worst], folder)} is {off[worst]:.2f} mm away from where the "
+            "others put it; resample the series, or remove what does not belong"
         )
     return np.asarray(step, np.float64)
+
+
+def _named(frame: Frame, folder: Path) -> str:
+    """A frame's file as seen from the folder: in several folders files may have one name."""
+    path = frame.path
+    return str(path.relative_to(folder)) if path != folder and path.is_relative_to(folder) else path.name

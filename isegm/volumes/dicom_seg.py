@@ -37,6 +37,8 @@ except ImportError:
 
 # What a SEG has from its sources, if only as blanks.
 _COPIED = (
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
     "PatientID",
     "PatientName",
     "PatientBirthDate",
@@ -221,6 +223,10 @@ def _sources(frames: Sequence[Frame]) -> list[Dataset]:
                     setattr(source, keyword, "")
             if not source.get("FrameOfReferenceUID"):
                 raise InputError(f"{file.path}: has no FrameOfReferenceUID, which a SEG needs; write NIfTI")
+            for keyword in ("ImageOrientationPatient", "PixelSpacing"):
+                # Files may differ in the last digits, and highdicom wants all alike.
+                if sources and keyword in source:
+                    setattr(source, keyword, sources[0][keyword].value)
             sources.append(source)
     return sources
 

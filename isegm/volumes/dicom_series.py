@@ -84,12 +84,15 @@ def find_series(path: Path) -> list[Series]:
     paths = [path] if path.is_file() else list(files_below(path))
     warn_of_links(path, [each for each in paths if each.is_symlink()])
     files: list[DicomFile] = []
+    placeless: defaultdict[str, list[DicomFile]] = defaultdict(list)
     damaged: list[str] = []
     for each in paths:
         try:
             file = read_file(each)
             if file is not None and file.frames:
                 files.append(file)
+            elif file is not None:
+                placeless[file.series].append(file)
         except InputError as error:
             damaged.append(str(error))
     if not files:
@@ -99,7 +102,7 @@ def find_series(path: Path) -> list[Series]:
     by_series: defaultdict[str, list[DicomFile]] = defaultdict(list)
     for file in files:
         by_series[file.series].append(file)
-    series = [part for of_one in by_series.values() for part in _parts(path, of_one)]
+    series = [part for uid, of_one in by_series.items() for part in _parts(path, of_one, placeless[uid])]
     if damaged:
         more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
         warnings.warn(FileWarning(path, f"a file is left out: {damaged[0]}{more}"), stacklevel=2)
@@ -175,12 +178,18 @@ def _order(series: Series) -> tuple[bool, int, str, int]:
     return number is None, number or 0, series.file.series, series.part
 
 
-def _parts(path: Path, files: Sequence[DicomFile]) -> list[Series]:
-    """The parts of a series whose frames fit together, largest first; copies of a file are left out."""
+def _parts(path: Path, files: Sequence[DicomFile], placeless: Sequence[DicomFile]) -> list[Series]:
+    """The parts of a series whose frames fit together, largest first; copies of a file are left out.
+
+    So is what of the series does not say where it lies.
+    """
     # Some anonymisers give all files one UID.
     by_instance = {(file.instance, *file.frames[0].position.tolist()): file for file in files}
     copies = len(files) - len(by_instance)
     notes = (f"{counted(copies, 'file')} that are there twice, left out once",) if copies else ()
+    if placeless:
+        more = f" (and {len(placeless) - 1} more)" if len(placeless) > 1 else ""
+        notes += (f"{placeless[0].path.name}{more} does not say where it lies, and is left out",)
     fitting: list[list[Frame]] = []
     for frame in (frame for file in by_instance.values() for frame in file.frames):
         like = next((part for part in fitting if _fits(part[0], frame)), None)

@@ -34,7 +34,7 @@ from isegm.errors import FileWarning, InputError
 from isegm.volumes.dicom import tilt_degrees
 from isegm.volumes.files import open_volume
 from isegm.volumes.grid import align, common_grid
-from tests.dicom_files import enhanced, places, stored_values, write, write_series
+from tests.dicom_files import dataset, enhanced, places, stored_values, write, write_series
 
 OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -510,6 +510,32 @@ def test_a_cut_file_is_named(tmp_path):
     path.write_bytes(content[: content.index(b"\x28\0\x02\0")])  # before the size
     with pytest.warns(FileWarning, match=r"slice002\.dcm"):
         assert "1 slice missing" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [{"ImagePositionPatient": None}, {"ImagePositionPatient": ["nan", "0", "0"]}, {"PixelSpacing": ""}],
+    ids=str,
+)
+def test_a_slice_that_does_not_say_where_it_lies_is_never_left_out_unsaid(tags, tmp_path):
+    write_series(tmp_path / "last", each=lambda number: tags if number == 3 else {})
+    write(  # a picture of another series, as of a dose report, is no slice that is missed
+        tmp_path / "last" / "dose.dcm",
+        dataset(stored_values()[0], (0, 0, 0), SeriesInstanceUID="1.2.3", ImagePositionPatient=None),
+    )
+    with pytest.warns(FileWarning) as said:
+        assert open_volume(tmp_path / "last").shape == (10, 12, 3)
+    (line,) = (str(one.message) for one in said)
+    assert line == f"{tmp_path / 'last'}: slice003.dcm does not say where it lies, and is left out"
+    write_series(tmp_path / "middle", each=lambda number: tags if number == 2 else {})
+    with pytest.warns(FileWarning, match=r"middle: slice002\.dcm does not say where it lies"):
+        assert "1 slice missing" in refusal(tmp_path / "middle")
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    write_series(tmp_path / "a")
+    write_series(tmp_path / "b", stored_values(seed=1))
+    assert "4 slices at the place of another, b/slice000.dcm and a/slice000.dcm first" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, JPEGLosslessSV1, RLELossless])

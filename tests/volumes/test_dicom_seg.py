@@ -202,6 +202,44 @@ def test_what_no_seg_can_be_is_refused(tmp_path):
     assert not list(tmp_path.glob("*.dcm"))
 
 
+def test_a_series_in_no_frame_of_reference_is_named(tmp_path):
+    write_series(tmp_path / "ct", FrameOfReferenceUID=None)
+    volume = open_volume(tmp_path / "ct")
+    with pytest.raises(
+        InputError, match=r"slice000\.dcm: has no FrameOfReferenceUID, which a SEG needs; write NIfTI"
+    ):
+        write_mask(tmp_path / "seg.dcm", volume, np.ones(volume.shape, np.bool_))
+    assert not list(tmp_path.glob("*.dcm"))
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
+def test_an_anonymised_series_gets_its_seg(keyword, value, tmp_path):
+    write_series(tmp_path / "ct", **{keyword: value})
+    volume = open_volume(tmp_path / "ct")
+    mask = np.random.default_rng(0).random(volume.shape) > 0.5
+    write_mask(tmp_path / "seg.dcm", volume, mask)
+    seg, same = align(open_volume(tmp_path / "seg.dcm"), volume)
+    common_grid(seg, same)
+    np.testing.assert_array_equal(labels_of(seg), mask)
+
+
+def test_orientations_that_differ_in_the_last_digits_are_one(tmp_path):
+    write_series(
+        tmp_path / "ct",
+        each=lambda number: {
+            "ImageOrientationPatient": [1, 0, 0.00005 * number, 0, 1, 0],
+            "PixelSpacing": [0.7 + 0.00001 * number, 0.9],
+        },
+    )
+    volume = open_volume(tmp_path / "ct")
+    mask = np.random.default_rng(0).random(volume.shape) > 0.5
+    write_mask(tmp_path / "seg.dcm", volume, mask)
+    seg, same = align(open_volume(tmp_path / "seg.dcm"), volume)
+    common_grid(seg, same)
+    np.testing.assert_array_equal(labels_of(seg), mask)
+
+
 def test_a_seg_is_no_ct_volume(tmp_path):
     write_series(tmp_path / "ct")
     volume = open_volume(tmp_path / "ct")

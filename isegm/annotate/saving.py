@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ import numpy.typing as npt
 from isegm.annotate.action_log import entries_of
 from isegm.annotate.cases import CaseFiles
 from isegm.annotate.session import Case, Session
+from isegm.errors import InputError, InputWarning
 from isegm.pictures import write_image
 from isegm.storage import whole_file, write_text
 from isegm.volumes.mask_writing import write_mask
 from isegm.volumes.nifti import nifti_files, write_nifti
 from isegm.volumes.untilt import UntiltedVolume
+from isegm.volumes.volume import Volume
 
 CLICKS_FILE = "clicks.jsonl"
 
@@ -39,8 +42,24 @@ def label_stack(case: Case) -> npt.NDArray[np.uint8]:
     return labels
 
 
+def check_output(session: Session) -> None:
+    """Refuse an output folder where saving would replace masks that are none of this folder's sessions.
+
+    Raises:
+        InputError: There is a mask where that of a case goes on which nothing was done here yet: the output
+            folder is the data set itself, say.
+    """
+    for index, case in enumerate(session.cases):
+        mask = _mask_path(session, case)
+        if mask.exists() and not session.journal(index).exists():
+            raise InputError(f"{mask}: is there already, and saving would replace it; name another --output")
+
+
 def save_case(session: Session, case: Case) -> list[Path]:
     """Save a case's masks, each file whole or not at all, and return what was written.
+
+    Warns:
+        InputWarning: A series lacks what a SEG needs: there is the NIfTI file alone.
 
     Raises:
         OSError: It cannot be written.
@@ -48,25 +67,40 @@ def save_case(session: Session, case: Case) -> list[Path]:
     with case.lock:
         revision, labels = case.revision, label_stack(case)
     name, output, volume = case.files.name, session.output, case.pixels.volume
+    written = [_mask_path(session, case.files)]
     if volume is None:
         picture = labels[0]
         only = np.unique(picture[picture > 0])
         if len(only) == 1 and len(session.labels) == 1:
             picture = (picture > 0).astype(np.uint8) * 255
-        written = [output / "masks" / f"{name}.png"]
         write_image(written[0], picture)
         _link(case.files.path, output / "images" / f"{name}{case.files.path.suffix}")
     else:
         array = case.pixels.plan.array(labels)
-        written = [output / "labelsTr" / f"{name}.nii.gz"]
         write_mask(written[0], volume, array)
-        if case.files.is_dicom and not isinstance(volume, UntiltedVolume) and labels.any():
-            written.append(output / "dicom_seg" / f"{name}.dcm")
-            names = {number: label.name for number, label in session.labels.items()}
-            write_mask(written[1], volume, array, names)
+        if case.files.is_dicom and not isinstance(volume, UntiltedVolume):
+            written += _save_seg(session, output / "dicom_seg" / f"{name}.dcm", volume, array)
         _link_volume(case, output / "imagesTr")
     case.set("saved", str(revision))
     return written
+
+
+def _mask_path(session: Session, case: CaseFiles) -> Path:
+    """Where a case's masks are saved."""
+    place = f"masks/{case.name}.png" if case.is_picture else f"labelsTr/{case.name}.nii.gz"
+    return session.output / place
+
+
+def _save_seg(session: Session, path: Path, volume: Volume, labels: npt.NDArray[np.uint8]) -> list[Path]:
+    """Save labels as a SEG, and return its path; nothing where there can be none, and none from before."""
+    try:
+        if labels.any():
+            write_mask(path, volume, labels, {number: label.name for number, label in session.labels.items()})
+            return [path]
+    except InputError as error:
+        warnings.warn(InputWarning(f"{error}; only that is saved"), stacklevel=2)
+    path.unlink(missing_ok=True)
+    return []
 
 
 def save_clicks(session: Session) -> Path:

@@ -61,7 +61,7 @@ import numpy.typing as npt
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -70,7 +70,7 @@ from isegm.annotate.cases import AXIAL
 from isegm.annotate.packed_masks import MOST_NUMBER
 from isegm.annotate.saving import save_case, save_clicks, training_command
 from isegm.annotate.session import Case, Computing, Session
-from isegm.errors import describe
+from isegm.errors import InputError, describe
 from isegm.json_object import JsonObject, read_json_object
 from isegm.metrics.overlap import Mask
 from isegm.volumes.orientation import SlicePlan
@@ -172,18 +172,26 @@ class Server:
             future = self._opening[index] = self._reading.submit(self.session.open, index, tell)
         return future
 
-    def save_all(self) -> list[Path]:
-        """Save what is open and not saved, and the clicks; for when the server ends."""
+    def save_all(self) -> tuple[list[Path], list[str]]:
+        """Save what is open and not saved, and the clicks; for when the server ends.
+
+        Returns:
+            What was written, and a line about each case that could not be saved.
+        """
         self._cancel()
         self._actions.shutdown(wait=True)
         self._propagating.shutdown(wait=True)
-        written = [
-            path
-            for case in self.session.opened()
-            if not case.is_saved
-            for path in save_case(self.session, case)
-        ]
-        return [*written, save_clicks(self.session)] if written else []
+        written: list[Path] = []
+        problems: list[str] = []
+        for case in self.session.opened():
+            if not case.is_saved:
+                try:
+                    written += save_case(self.session, case)
+                except (InputError, OSError) as error:
+                    problems.append(_said(error))
+        if written:
+            written.append(save_clicks(self.session))
+        return written, problems
 
     # -- the page
 
@@ -498,10 +506,13 @@ def _said(error: ValueError | OSError) -> str:
 
 async def _body(request: Request) -> JsonObject:
     content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > MOST_BODY:
-            raise _Refused(413, f"more than {MOST_BODY} bytes")
+    try:
+        async for part in request.stream():
+            content += part
+            if len(content) > MOST_BODY:
+                raise _Refused(413, f"more than {MOST_BODY} bytes")
+    except ClientDisconnect:  # a tab was closed meanwhile, say: nobody hears the answer
+        raise _Refused(400, "the request is cut short") from None
     return read_json_object("the request", bytes(content), "reload the page")
 
 

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isegm.commands.command_line import Parser, add_dicom_options, command
+from isegm.commands.command_line import Parser, add_dicom_options, command, report_problems
 from isegm.commands.places import default_weights
 from isegm.errors import InputError
 
@@ -74,13 +74,14 @@ def build_parser() -> Parser:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C, then save; the exit status is 0, or 2 for bad input."""
+    """Serve until Ctrl-C, then save; the exit status is 0, 1 where something was not saved, or 2."""
     args = build_parser().parse_args(argv)
     for package in ("starlette", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise InputError(f"{package} is not installed; pip install 'isegm[annotate]' brings it")
     from isegm.annotate.cases import find_cases
     from isegm.annotate.computing import NetworkComputing
+    from isegm.annotate.saving import check_output
     from isegm.annotate.session import Session
 
     listener = listen(args.host, args.port, args.token)
@@ -90,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cases = find_cases(args.paths, args.masks, args.series, untilt=args.untilt)
     output = args.output or Path("annotations") / (args.paths[0].resolve().name.partition(".")[0] or "all")
     session = Session(cases, output, args.labels, args.overlap)
+    check_output(session)
     # While this thread imports the server, another imports torch.
     # The browser has the other processors, also while a volume is propagated; a click is hardly slower.
     computing = NetworkComputing(checkpoint, threads=max(1, (os.cpu_count() or 1) // 2))
@@ -110,11 +112,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         serve(server, listener, address if not args.no_browser else "")
     finally:
-        for path in server.save_all():
+        written, problems = server.save_all()
+        for path in written:
             print(f"saved: {path}")
         session.close()
         computing.close()
-    return 0
+    return report_problems(problems)
 
 
 def listen(host: str, port: int, token: str | None) -> socket.socket:

@@ -81,9 +81,9 @@ class Client:
     def __init__(self, server, token="t" * 24, host="127.0.0.1:8000", tab="first-tab"):
         self.server, self.token, self.host, self.tab = server, token, host, tab
 
-    def ask(self, method, path, body=b"", headers=None, query=b""):
-        """The status, headers and content of an answer."""
-        sent, parts = [], [{"type": "http.request", "body": body, "more_body": False}]
+    def ask(self, method, path, body=b"", headers=None, query=b"", *, is_cut=False):
+        """The status, headers and content of an answer; the client may leave before it has sent all."""
+        sent, parts = [], [{"type": "http.request", "body": body, "more_body": is_cut}]
         given = {"host": self.host, "origin": f"http://{self.host}", "content-type": "application/json"}
         given |= headers or {}
         scope = {

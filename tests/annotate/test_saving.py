@@ -7,9 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from isegm.annotate.saving import save_case, training_command
+from isegm.annotate.saving import check_output, save_case, training_command
+from isegm.annotate.server import Server
 from isegm.commands.train import build_parser
-from isegm.errors import FileWarning, InputError
+from isegm.errors import FileWarning, InputError, InputWarning
 from isegm.training.sources import open_mixture
 from isegm.volumes.files import open_volume
 from isegm.volumes.windows import Window
@@ -120,3 +121,66 @@ def test_dicom_is_saved_as_nifti_and_seg(tmp_path, start, computing, shared):
     assert {file.read_bytes() for file in linked.iterdir()} == {
         file.read_bytes() for file in series.iterdir()
     }
+
+
+def test_a_series_that_can_have_no_seg_is_saved_as_nifti(tmp_path, start, computing):
+    write_series(tmp_path / "a", volume_values().transpose(2, 1, 0) + 1024, FrameOfReferenceUID=None)
+    session = start(tmp_path / "a", labels=["liver"])
+    case = session.open(0, lambda _: None)
+    case.click(1, (6, 20, 20), True, WINDOW, computing)
+    with pytest.warns(
+        InputWarning, match=r"has no FrameOfReferenceUID, which a SEG needs; .* only that is saved"
+    ):
+        (nifti,) = save_case(session, case)
+    assert np.asarray(nib.load(nifti).dataobj).any()
+    assert case.is_saved
+    assert len(list((session.output / "imagesTr" / "a").iterdir())) == 12
+
+
+def test_when_all_labels_are_gone_so_is_their_seg(tmp_path, start, computing):
+    write_series(tmp_path / "a", volume_values().transpose(2, 1, 0) + 1024)
+    session = start(tmp_path / "a", labels=["liver"])
+    case = session.open(0, lambda _: None)
+    case.click(1, (6, 20, 20), True, WINDOW, computing)
+    _, seg = save_case(session, case)
+    assert seg.exists()
+    case.undo()
+    (nifti,) = save_case(session, case)
+    assert not np.asarray(nib.load(nifti).dataobj).any()
+    assert not seg.exists()
+
+
+@pytest.mark.parametrize("kind", ["pictures", "volumes"])
+def test_masks_that_no_session_has_saved_are_not_replaced(kind, tmp_path, start, computing):
+    data = tmp_path / "data"
+    if kind == "pictures":
+        write_picture(data / "images" / "a.png")
+        mask = write_picture(data / "masks" / "a.png")
+    else:
+        write_volume(data / "imagesTr" / "a.nii.gz")
+        mask = write_volume(data / "labelsTr" / "a.nii.gz")
+    content = mask.read_bytes()
+    for _ in range(2):  # what the first try has left does not let the second one through
+        with pytest.raises(
+            InputError, match=r"a\.(png|nii\.gz): is there already, and saving would replace it"
+        ):
+            check_output(start(data, output=data))
+    assert mask.read_bytes() == content
+    session = start(data, output=tmp_path / "out")
+    check_output(session)
+    save_case(session, session.open(0, lambda _: None))
+    check_output(start(data, output=tmp_path / "out"))
+
+
+def test_one_case_that_cannot_be_saved_keeps_no_other_from_it(tmp_path, start, computing):
+    for name in "ab":
+        write_picture(tmp_path / "in" / f"{name}.png")
+    session = start(tmp_path / "in")
+    server = Server(session, computing, "t" * 24, None)
+    for index in range(2):
+        session.open(index, lambda _: None).click(1, (0, 20, 30), True, None, computing)
+    (session.output / "masks" / "a.png").mkdir(parents=True)
+    written, problems = server.save_all()
+    assert written == [session.output / "masks" / "b.png", session.output / "clicks.jsonl"]
+    (line,) = problems
+    assert line.startswith(f"{session.output / 'masks' / 'a.png'}: ")

@@ -84,6 +84,16 @@ def test_what_there_is_not_is_not_found(path, serve):
     assert b"Traceback" not in content
 
 
+def test_a_tab_that_leaves_while_it_sends_is_no_defect(serve, caplog):
+    client = serve()
+    client.open()
+    body = json.dumps({"tab": client.tab, "do": "undo"}).encode()
+    status, _, content = client.ask("POST", "/api/cases/0/actions", body[:-9], is_cut=True)
+    assert (status, json.loads(content)) == (400, {"error": "the request is cut short"})
+    assert not caplog.records
+    assert client.click(5, 20, 20)[0] == 200
+
+
 def values_of(sent, shape):
     """The values that ``steps_of`` made bytes of."""
     steps = np.frombuffer(sent, np.int8)[-math.prod(shape) :]

@@ -186,10 +186,12 @@ def _parts(path: Path, files: Sequence[DicomFile], placeless: Sequence[DicomFile
     # Some anonymisers give all files one UID.
     by_instance = {(file.instance, *file.frames[0].position.tolist()): file for file in files}
     copies = len(files) - len(by_instance)
-    notes = (f"{counted(copies, 'file')} that are there twice, left out once",) if copies else ()
+    notes: list[str] = []
+    if copies:
+        notes.append(f"{counted(copies, 'file')} that are there twice, left out once")
     if placeless:
         more = f" (and {len(placeless) - 1} more)" if len(placeless) > 1 else ""
-        notes += (f"{placeless[0].path.name}{more} does not say where it lies, and is left out",)
+        notes.append(f"{placeless[0].path.name}{more} does not say where it lies, and is left out")
     fitting: list[list[Frame]] = []
     for frame in (frame for file in by_instance.values() for frame in file.frames):
         like = next((part for part in fitting if _fits(part[0], frame)), None)
@@ -205,7 +207,7 @@ def _parts(path: Path, files: Sequence[DicomFile], placeless: Sequence[DicomFile
             part=place if len(parts) > 1 else 0,
             frames=tuple(part),
             is_localizer=part[0].file.is_localizer,
-            notes=notes,
+            notes=tuple(notes),
         )
         for place, part in enumerate(parts, start=1)
     ]

@@ -1,9 +1,10 @@
 """The one exception for what a user can fix, and what the operating system's errors mean to a user."""
 
+import contextlib
 import errno
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 _SPACE = "free some space and run it again; evaluations and trainings can be resumed"
 _FIXES = {
@@ -118,6 +119,21 @@ def warn_together(caught: Iterable[Warning]) -> None:
         if isinstance(first, FileWarning) and others:
             first = FileWarning(first.path, f"{first.text} (and {others} more)")
         warnings.warn(first, stacklevel=2)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let what the operating system refuses name the file: a read or a write that fails does not.
+
+    Raises:
+        OSError: Whatever was raised within, with the file's name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def describe(error: OSError, path: str | os.PathLike[str] = "") -> str:

@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from isegm.errors import InputError
+from isegm.errors import InputError, naming
 
 MOST_PIXELS = 2**26
 """Pixels of a picture, or of one slice of a volume: 8192 x 8192.
@@ -75,7 +75,8 @@ def read_bytes(path: Path, most: int) -> bytes:
         OSError: It is missing, a folder, or cannot be read.
     """
     check_bytes(path, most)
-    return path.read_bytes()
+    with naming(path):
+        return path.read_bytes()
 
 
 def read_text(path: Path, most: int) -> str:

@@ -41,6 +41,14 @@ _TIFF = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
 _FORMATS = (PNG, _JPEG, b"BM", *_TIFF)
 """How PNG, JPEG, BMP and TIFF files begin."""
 
+_OTHER_FORMATS = {
+    "WebP": (b"RIFF", b"WEBP"),
+    "GIF": (b"GIF8", b""),
+    "HEIF": (b"", b"ftyp"),
+    "JPEG 2000": (b"\0\0\0\x0cjP", b""),
+}
+"""What is often called .jpg or .png: how it begins, and what is in its first 12 bytes. AVIF is HEIF."""
+
 _SUBFILE_TYPE = 254
 """A TIFF's first tag, if it has it: 2 is a page of many; other bits say what it is to another page."""
 
@@ -149,7 +157,7 @@ def read_palette(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint
             colours = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
             indexes = np.asarray(picture, np.uint8)
     except _PILLOW_ERRORS:
-        raise _unreadable(path) from None
+        raise _unreadable(path, content) from None
     return np.ascontiguousarray(_turn(indexes, _orientation(content))), colours
 
 
@@ -212,7 +220,10 @@ def _check_depth(path: Path, pixels: npt.NDArray[Any]) -> None:
     )
 
 
-def _unreadable(path: Path) -> InputError:
+def _unreadable(path: Path, content: bytes) -> InputError:
+    for name, (beginning, within) in _OTHER_FORMATS.items():
+        if content.startswith(beginning) and within in content[4:12]:
+            return InputError(f"{path}: not a readable picture but a {name} file; save it as PNG or JPEG")
     return InputError(f"{path}: not a readable picture; is it complete?")
 
 
@@ -250,7 +261,7 @@ def _decode(path: Path, content: bytes) -> npt.NDArray[Any]:
             if isinstance(error, MemoryError) or error.code == cv2.Error.StsNoMem:
                 raise InputError(f"{path}: not enough memory to read it; make it smaller") from None
     if pixels is None or pixels.shape[2:] not in ((), (3,), (4,)):
-        raise _unreadable(path)
+        raise _unreadable(path, content)
     return pixels
 
 
@@ -296,9 +307,23 @@ def _is_whole(content: bytes) -> bool:
     """
     if content.startswith(PNG):
         return _is_whole_png(content)
-    # A JPEG without the end of its last scan, which OpenCV 4 decodes as grey below the cut.
+    return not content.startswith(_JPEG) or _is_whole_jpeg(content)
+
+
+def _is_whole_jpeg(content: bytes) -> bool:
+    """Tell whether there is an end behind the first scan: OpenCV 4 makes what is cut off grey.
+
+    What follows the end (the film that a phone's camera appends, say) may be anything.
+    """
     start_of_scan, end_of_image = b"\xff\xda", b"\xff\xd9"
-    return not content.startswith(_JPEG) or content.rfind(end_of_image) >= content.rfind(start_of_scan)
+    at = len(_JPEG)
+    while content[at : at + 1] == b"\xff":  # from segment to segment: a thumbnail within one has scans, too
+        if content[at : at + 2] == start_of_scan:
+            return end_of_image in content[at:]
+        at += (
+            2 + int.from_bytes(content[at + 2 : at + 4], "big") if content[at + 1 : at + 2] != b"\xff" else 1
+        )
+    return content.rfind(end_of_image) >= content.rfind(start_of_scan)
 
 
 def _is_whole_png(content: bytes) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from isegm.errors import InputWarning
+from isegm.errors import InputWarning, naming
 
 TEMPORARY_PREFIX = ".tmp-"
 """How the names of files that are still being written begin."""
@@ -38,10 +38,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{path.name}")
     try:
-        yield temporary
-        temporary.replace(path)
+        with naming(path):
+            yield temporary
+            temporary.replace(path)
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # a write that fails does not say of which
+        if error.filename == str(temporary):  # which nobody has asked for
             error.filename = str(path)
         raise
     finally:

@@ -1,7 +1,9 @@
 """Pictures: what is read of which file, which way up, and in what depth."""
 
+import io
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from isegm.errors import InputError
+from isegm.config import read_config
+from isegm.errors import InputError, describe
 from isegm.limits import MOST_PIXELS
 from isegm.pictures import (
     is_turned,
@@ -25,6 +28,7 @@ from isegm.pictures import (
     read_values,
     write_image,
 )
+from isegm.volumes.files import open_volume
 
 GREY = np.array([[0, 1, 64, 127], [128, 129, 200, 255]], np.uint8)
 RGB = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
@@ -334,3 +338,54 @@ def test_a_jpeg_that_was_cut_short_is_refused_by_every_opencv(tmp_path, kept):
     cut.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(InputError, match=r"cut\.jpg: not a readable picture"):
         read_image(cut)
+
+
+@pytest.mark.parametrize("settings", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+@pytest.mark.parametrize(
+    "appended",
+    [b"\xff\xd9 and a scan \xff\xda" * 3, b"ftypmp42\xff\xda\0", b"\0" * 99],
+    ids=["end", "scan", "zeros"],
+)
+def test_what_a_phone_appends_to_a_jpeg_is_no_cut(tmp_path, appended, settings):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    thumbnail = io.BytesIO()
+    Image.fromarray(pixels[:8, :8]).save(thumbnail, "JPEG")
+    path = tmp_path / "a.jpg"
+    exif = b"Exif\0\0" + thumbnail.getvalue()
+    Image.fromarray(pixels).save(path, exif=exif, **settings)
+    whole, expected = path.read_bytes(), read_image(path)
+    path.write_bytes(whole + appended)
+    np.testing.assert_array_equal(read_image(path), expected)
+    path.write_bytes(whole[: len(whole) // 2])  # the thumbnail has an end of its own
+    with pytest.raises(InputError, match=r"a\.jpg: not a readable picture"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "WebP"),
+        (b"GIF89a\1\0\1\0", "GIF"),
+        (b"\0\0\0\x18ftypheic", "HEIF"),
+        (b"\0\0\0\x1cftypavif", "HEIF"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    ],
+)
+def test_a_picture_of_another_format_is_told_which_it_is(tmp_path, content, name):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content + bytes(40))
+    with pytest.raises(InputError) as refused:
+        read_image(path)
+    assert str(refused.value) == f"{path}: not a readable picture but a {name} file; save it as PNG or JPEG"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that opens but cannot be read")
+@pytest.mark.parametrize(
+    ("read", "name"), [(read_image, "a.png"), (open_volume, "a.nii"), (read_config, "config.yml")]
+)
+def test_a_read_that_fails_names_the_file(tmp_path, read, name):
+    path = tmp_path / name
+    path.symlink_to("/proc/self/mem")  # whose first page is not there
+    with pytest.raises(OSError, match="Input/output error") as refused:
+        read(path)
+    assert describe(refused.value).startswith(f"{path}: Input/output error; the disk or the connection")

@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import errno
 import hashlib
 import warnings
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isegm.errors import InputWarning
+from isegm.errors import InputWarning, describe
 from isegm.storage import sha256, warn_of_links, whole_file, write_bytes, write_text
 
 
@@ -134,3 +135,17 @@ def test_a_link_is_replaced_not_written_through(tmp_path):
     assert (tmp_path / "precious.txt").read_text() == "precious"
     assert (tmp_path / "a.txt").read_text() == "new"
     assert not (tmp_path / "a.txt").is_symlink()
+
+
+def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+
+    def refuse(temporary, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(temporary))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(PermissionError) as refused:
+        write_bytes(path, b"content")
+    assert describe(refused.value) == (
+        f"{path}: Permission denied; change its permissions, or name another place"
+    )

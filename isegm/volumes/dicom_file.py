@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from isegm.errors import InputError, is_out_of_memory
+from isegm.errors import InputError, is_out_of_memory, naming
 from isegm.limits import MOST_BESIDE_VOXELS, MOST_DICOM_BYTES, MOST_PIXELS, MOST_VOXELS, check_bytes
 from isegm.volumes.files import SEGMENTATION_CLASSES, is_dicom
 
@@ -423,7 +423,7 @@ def reading(path: Path) -> Iterator[None]:
     logger = logging.getLogger("pydicom")
     was_disabled, logger.disabled = logger.disabled, True
     try:
-        with warnings.catch_warnings(), config.disable_value_validation():
+        with naming(path), warnings.catch_warnings(), config.disable_value_validation():
             warnings.simplefilter("ignore")
             yield
     except InputError:

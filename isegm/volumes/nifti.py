@@ -26,7 +26,7 @@ from nibabel.nifti2 import Nifti2Header, Nifti2PairHeader
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from nibabel.wrapstruct import WrapStructError
 
-from isegm.errors import FileWarning, InputError
+from isegm.errors import FileWarning, InputError, naming
 from isegm.limits import MOST_BESIDE_VOXELS, MOST_PIXELS, MOST_VOXELS, check_bytes
 from isegm.storage import whole_file
 from isegm.volumes.gzip_reader import GZIP_ERRORS, GZIP_MAGIC, GzipReader
@@ -278,7 +278,8 @@ def _open_by_content(path: Path) -> Iterator[BinaryIO | GzipReader]:
 def _errors_named(path: Path) -> Iterator[None]:
     """Turn what gzip and deflate say of a damaged stream into a line with the file's name."""
     try:
-        yield
+        with naming(path):
+            yield
     except GZIP_ERRORS as error:
         raise InputError(
             f"{path}: the gzip stream is damaged ({error}); fetch or make the file again"

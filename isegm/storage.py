@@ -49,7 +49,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write ``content`` to ``path``, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_bytes(content)

@@ -4,6 +4,7 @@ What is too large for the repository, real scans and the larger networks' output
 beside the checkout. Without it the tests that need it are skipped.
 """
 
+import contextlib
 import functools
 from pathlib import Path
 
@@ -161,3 +162,20 @@ def clicked(shipped):
     from isegm.inference.predictor import Predictor
 
     return clicked_pictures(Predictor(shipped, size=256), [(256, 256)] * 4 + [(256, 320)] * 2, clicks=4)
+
+
+@pytest.fixture
+def full_disk():
+    """``with full_disk():`` no file can grow beyond 4 KiB, whoever writes it, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+
+    @contextlib.contextmanager
+    def limited():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited

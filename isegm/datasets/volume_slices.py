@@ -239,8 +239,9 @@ def _write_cache(job: _CacheJob) -> None:
     notes = [str(one.message) for one in caught]
     pixels = [np.bincount(part.ravel(), minlength=len(values) + 1)[1:].tolist() for part in indices]
     for path, stack in zip(_stacks(job.prefix), (hu, indices), strict=True):
-        with whole_file(path) as temporary:
-            np.save(temporary, stack)
+        # Opened for reading, too, so that NumPy writes through Python, which says it if the disk is full.
+        with whole_file(path) as temporary, temporary.open("w+b") as file:
+            np.save(file, stack)
     index = {"values": values.tolist(), "pixels": pixels, "is_8bit": image.is_8bit, "notes": notes}
     write_text(_index_path(job.prefix), json.dumps(index))
 

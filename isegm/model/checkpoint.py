@@ -6,6 +6,7 @@ class name is looked up in a table here and never imported.
 """
 
 import functools
+import io
 import json
 import pickle
 import pickletools
@@ -24,7 +25,7 @@ from isegm.errors import InputError, is_out_of_memory
 from isegm.limits import MOST_NETWORK_BYTES, check_bytes
 from isegm.model.build import PRESETS, Preset, build_model
 from isegm.model.emc_click import MEAN, STANDARD_DEVIATION, EMCClick
-from isegm.storage import whole_file
+from isegm.storage import write_bytes
 
 EXPECTED = f"expected an EMC-Click checkpoint ({', '.join(PRESETS)}), released or trained here"
 
@@ -140,8 +141,7 @@ def save_checkpoint(
         "config": released_config(PRESETS[model.name]),
         "metadata": json.loads(json.dumps(metadata)),  # plain values only, or no file can be read safely
     }
-    with whole_file(path) as temporary:
-        torch.save(content, temporary)
+    write_container(path, content)
 
 
 def released_config(preset: Preset) -> dict[str, Any]:
@@ -187,6 +187,18 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds a {type(content).__name__}, not a checkpoint; {EXPECTED}")
     return content
+
+
+def write_container(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values in torch's format, whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    # In memory first: of a disk that is full torch's own writer says something that only it understands.
+    written = io.BytesIO()
+    torch.save(content, written)
+    write_bytes(path, written.getbuffer())
 
 
 def check_container(path: Path) -> None:

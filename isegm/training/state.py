@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from isegm.errors import InputError, is_out_of_memory
-from isegm.model.checkpoint import check_container
-from isegm.storage import whole_file
+from isegm.model.checkpoint import check_container, write_container
 from isegm.training.recipe import Recipe
 
 STATE_FILE = "state.pt"
@@ -52,8 +51,7 @@ def save_state(folder: Path, state: TrainingState) -> None:
         OSError: It cannot be written.
     """
     content = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    with whole_file(folder / STATE_FILE) as temporary:
-        torch.save(content, temporary)
+    write_container(folder / STATE_FILE, content)
 
 
 def clear_remains(folder: Path) -> None:

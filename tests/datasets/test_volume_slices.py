@@ -274,6 +274,16 @@ def test_all_unusable_volumes_are_listed(ct, tmp_path, save_nifti):
         assert any(words in line for line in lines), words
 
 
+def test_a_disk_too_full_for_the_cache_is_said_and_nothing_half_written_stays(
+    tmp_path, save_nifti, full_disk
+):
+    for folder in ("imagesTr", "labelsTr"):
+        save_nifti(tmp_path / folder / "case.nii.gz", np.ones((60, 60, 3), np.int16))
+    with full_disk(), pytest.raises(InputError, match=r"\.npy: File too large; free some space"):
+        open_it(tmp_path)
+    assert not list((tmp_path / "cache").iterdir())
+
+
 def test_the_organ_of_the_command_line(tmp_path, save_nifti):
     label = np.zeros((4, 4, 3), np.uint8)
     label[0, 0], label[1, 1], label[2, 2] = 1, 2, 3

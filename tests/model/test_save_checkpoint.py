@@ -71,18 +71,12 @@ def test_tensors_are_written_as_float32(tmp_path):
     assert next(model.parameters()).dtype == torch.float64
 
 
-def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, full_disk):
     path = tmp_path / "net.pth"
     save_checkpoint(path, build("hr18s"), {"step": 1})
-
-    def fail(content, temporary):
-        temporary.write_bytes(b"half")
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", fail)
-        with pytest.raises(OSError, match="disk full"):
-            save_checkpoint(path, build("hr18s"), {"step": 2})
+    with full_disk(), pytest.raises(OSError, match="File too large") as refused:
+        save_checkpoint(path, build("hr18s"), {"step": 2})
+    assert refused.value.filename == str(path)
     assert torch.load(path, weights_only=True)["metadata"] == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
 

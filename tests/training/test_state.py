@@ -123,16 +123,12 @@ def test_nothing_in_a_state_is_run(tmp_path):
     assert not (tmp_path / "made by the state").exists()
 
 
-def test_a_state_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_a_state_is_replaced_as_a_whole_or_not_at_all(tmp_path, full_disk):
     save_state(tmp_path, state_of(RECIPE))
-
-    def fail(content, path):
-        path.write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_state(tmp_path, state_of(RECIPE, step=8))
+    large = dataclasses.replace(state_of(RECIPE, step=8), model={"a": torch.zeros(10_000)})
+    with full_disk(), pytest.raises(OSError, match="File too large") as refused:
+        save_state(tmp_path, large)
+    assert refused.value.filename == str(tmp_path / STATE_FILE)
     assert load_state(tmp_path, RECIPE).step == 7
     assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
 

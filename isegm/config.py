@@ -85,10 +85,13 @@ def read_config(path: Path) -> Config:
     # The nodes are read rather than the mapping made of them, because that would hide a row that comes twice.
     places: dict[str, Path] = {}
     unused: list[str] = []
+    misread: list[str] = []  # 2024, yes and [a, b] are no texts to YAML
     for name, value in root.value:
         where = f"{path}: line {name.start_mark.line + 1}"
         if not _is_place(name, value):
             unused.append(ascii(name.value)[1:-1] if isinstance(name, yaml.ScalarNode) else "a nested key")
+            if _ROW_NAME.fullmatch(unused[-1]):
+                misread.append(unused[-1])
             continue
         key = name.value.upper()
         if key in places:
@@ -99,9 +102,9 @@ def read_config(path: Path) -> Config:
         places[key] = path.parent / folder
     if unused:
         some = ", ".join(unused[:_SHOWN]) + ", ..." * (len(unused) > _SHOWN)
-        warnings.warn(
-            InputWarning(f"{path}: only rows <NAME>_PATH: <folder> are used, not {some}"), stacklevel=2
-        )
+        fix = f"; if {misread[0]} is to be used, put its one folder in quotes" if misread else ""
+        said = f"{path}: only rows <NAME>_PATH: <folder> are used, not {some}{fix}"
+        warnings.warn(InputWarning(said), stacklevel=2)
     return Config(path, places)
 
 

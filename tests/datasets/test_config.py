@@ -98,7 +98,8 @@ def test_rows_of_other_kinds_are_left_out_and_named_in_one_line(tmp_path):
     assert list(config.places) == ["INTERACTIVE_MODELS_PATH", "EXPS_PATH", "LVIS_V1_PATH"]
     assert [str(each.message) for each in caught] == [
         f"{path}: only rows <NAME>_PATH: <folder> are used, not IMAGENET_PRETRAINED_MODELS, NOC_THRESHOLDS, "
-        "MAX_CLICKS, SBD_PATH, LIVER_PATH, LUNG_PATH, DAVIS_PATH, SPLEEN, _PATH, ../up_PATH, ..."
+        "MAX_CLICKS, SBD_PATH, LIVER_PATH, LUNG_PATH, DAVIS_PATH, SPLEEN, _PATH, ../up_PATH, ...; if "
+        "SBD_PATH is to be used, put its one folder in quotes"
     ]
 
 
@@ -131,3 +132,16 @@ def test_the_shipped_config_names_every_data_set_and_no_machine(monkeypatch):
         *("GrabCut", "Berkeley", "DAVIS", "SBD", "PascalVOC", "COCO_MVal"),
         *("D585_SP", "D585_STM", "D585_ZERO", "lung", "liver", "spleen"),
     ]
+
+
+@pytest.mark.parametrize("value", ["2024", "yes", "[a, b]", "{a: b}", ""])
+def test_a_folder_that_yaml_takes_for_something_else_is_to_be_quoted(tmp_path, value):
+    path = written(tmp_path, f"LIVER_PATH: {value}\nTHRESHOLD: 0.5\n")
+    with pytest.warns(InputWarning) as said:
+        assert not read_config(path).places
+    (line,) = (str(one.message) for one in said)
+    assert line.endswith(
+        "not LIVER_PATH, THRESHOLD; if LIVER_PATH is to be used, put its one folder in quotes"
+    )
+    quoted = read_config(written(tmp_path, "LIVER_PATH: '2024'\n"))
+    assert quoted.place("LIVER_PATH") == tmp_path / "2024"

@@ -1,6 +1,7 @@
 """The training samples of a recipe; its crops may grow as pictures are seen."""
 
 from isegm.training.crops import SampleSettings, TrainingSample, TrainingSamples
+from isegm.training.pasting import Pasting
 from isegm.training.recipe import Recipe
 from isegm.training.scenes import Source
 
@@ -49,8 +50,9 @@ def samples_of(recipe: Recipe, source: Source) -> GrowingSamples:
             degraded_share=recipe.degraded_share,
             faint_share=recipe.faint_share,
         )
-        return TrainingSamples(source, settings, recipe.seed)
+        return TrainingSamples(scenes, settings, recipe.seed)
 
+    scenes = Pasting(source, recipe.pasted_share) if recipe.pasted_share else source
     stages = [(samples(part), end) for part, end in recipe.crop_stages]
     return GrowingSamples(stages, samples(1.0), recipe.batch_size)
 

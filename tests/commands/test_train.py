@@ -192,7 +192,7 @@ def test_every_setting_of_a_recipe_has_a_flag_that_overrides_it(script):
         "min_scale": 0.5, "max_scale": 3.0, "min_object_pixels": 7, "merge_probability": 0.5,
         "max_extra_clicks": 4, "click_decay": 0.5, "loss_after": "some",
         "first_crops": ("0.5:3",), "off_centre_probability": 0.25, "previous_mask_share": 0.5,
-        "degraded_share": 0.125, "faint_share": 0.375, "deepest_share": 0.75,
+        "pasted_share": 0.625, "degraded_share": 0.125, "faint_share": 0.375, "deepest_share": 0.75,
         "soft_iou_weight": 0.75, "clicked_weight": 0.125, "worse_weight": 0.5,
         "batch_size": 6, "accumulate": 3, "epochs": 2,
         "epoch_samples": 60, "learning_rate": 1e-5, "backbone_multiplier": 0.3, "schedule": "cosine",

@@ -53,6 +53,7 @@ LITE = replace(
     first_crops=("0.5:3", "0.75:8"),
     off_centre_probability=0.5,
     previous_mask_share=0.5,
+    pasted_share=0.5,
     degraded_share=0.5,
     faint_share=0.5,
     deepest_share=0.5,

@@ -102,6 +102,7 @@ def test_an_epoch_has_whole_batches():
         ("previous_mask_share", 0.1),  # the published pass takes no mask to begin with
         ("degraded_share", 1.5),
         ("faint_share", -0.5),
+        ("pasted_share", 1.5),
         ("deepest_share", math.nan),
         ("deepest_share", 0.5),  # the published pass has published clicks
         ("first_crops", ("0.5",)),

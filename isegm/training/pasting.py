@@ -138,7 +138,7 @@ def _cut_out(
 
 
 def _place(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:
-    """Where the middle of what is pasted comes to lie: not where the picture is black, as air around a body is."""
+    """Where the middle of what is pasted comes to lie: not where it is black, as air around a body is."""
     for _ in range(_PLACES):
         row, col = (int(rng.integers(side)) for side in image.shape[:2])
         if image[row, col].max() > _BLACK:
@@ -147,7 +147,7 @@ def _place(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> tuple[int,
 
 
 def _strips(middle: int, side: int, own: int) -> tuple[slice, slice]:
-    """What lies inside of a picture of something around ``middle``: the part of the side, and its own part."""
+    """What of something around ``middle`` lies in the picture: the part of the side, and its own part."""
     start = middle - own // 2
     inside = slice(max(0, start), min(side, start + own))
     return inside, slice(inside.start - start, inside.stop - start)

@@ -39,6 +39,8 @@ class Recipe:
     """Part of the pictures that begin with a faulty mask; not with ``loss_after`` the last click alone."""
     pasted_share: float = 0.0
     """Part of the pictures into which an object of another one is pasted, before they are cropped."""
+    region_share: float = 0.0
+    """Part of the pictures whose object is a region that nobody labelled: its edges bound it."""
     degraded_share: float = 0.0
     """Part of the pictures that are blurred, made noisy or coarse, or compressed as a JPEG."""
     faint_share: float = 0.0
@@ -115,7 +117,14 @@ class Recipe:
         for name in ("shorter_side", "max_extra_clicks", "warmup_steps", "clip_norm", *weights):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         _require(self.max_extra_clicks <= 23, "max_extra_clicks", self.max_extra_clicks, "at most 23")
-        shares = ("previous_mask_share", "pasted_share", "degraded_share", "faint_share", "deepest_share")
+        shares = (
+            "previous_mask_share",
+            "pasted_share",
+            "region_share",
+            "degraded_share",
+            "faint_share",
+            "deepest_share",
+        )
         for name in ("merge_probability", "off_centre_probability", *shares):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
         _require(0 < self.click_decay <= 1, "click_decay", self.click_decay, "above 0 and at most 1")

@@ -3,6 +3,7 @@
 from isegm.training.crops import SampleSettings, TrainingSample, TrainingSamples
 from isegm.training.pasting import Pasting
 from isegm.training.recipe import Recipe
+from isegm.training.regions import Regions
 from isegm.training.scenes import Source
 
 
@@ -53,6 +54,7 @@ def samples_of(recipe: Recipe, source: Source) -> GrowingSamples:
         return TrainingSamples(scenes, settings, recipe.seed)
 
     scenes = Pasting(source, recipe.pasted_share) if recipe.pasted_share else source
+    scenes = Regions(scenes, recipe.region_share) if recipe.region_share else scenes
     stages = [(samples(part), end) for part, end in recipe.crop_stages]
     return GrowingSamples(stages, samples(1.0), recipe.batch_size)
 

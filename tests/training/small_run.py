@@ -54,6 +54,7 @@ LITE = replace(
     off_centre_probability=0.5,
     previous_mask_share=0.5,
     pasted_share=0.5,
+    region_share=0.5,
     degraded_share=0.5,
     faint_share=0.5,
     deepest_share=0.5,

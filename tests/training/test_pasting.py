@@ -46,7 +46,7 @@ def test_an_object_comes_from_one_picture_into_another_with_its_grey_and_a_soft_
         far[max(0, rows.min() - 12) : rows.max() + 13, max(0, cols.min() - 12) : cols.max() + 13] = False
         np.testing.assert_array_equal(pasted.image[far], SCENE.image[far])
         middles.append((rows.mean(), cols.mean()))
-        if 0 < rows.min() and rows.max() < 119 and 0 < cols.min() and cols.max() < 159:
+        if rows.min() > 0 and rows.max() < 119 and cols.min() > 0 and cols.max() < 159:
             sizes.append(new.sum())
             tall += np.ptp(rows) > np.ptp(cols)
     np.testing.assert_array_equal(SCENE.image, before[0])
@@ -80,7 +80,7 @@ def test_places_where_the_picture_is_black_are_left_alone_where_others_are():
     scene.image[:, 50:] = 100
     columns = []
     for seed in range(60):
-        rows, cols = np.nonzero(paste(scene, OTHER, 1, np.random.default_rng(seed)).labels)
+        _, cols = np.nonzero(paste(scene, OTHER, 1, np.random.default_rng(seed)).labels)
         columns += [cols.mean()] if len(cols) else []
     assert len(columns) > 30
     assert np.mean(np.array(columns) > 49) > 0.95

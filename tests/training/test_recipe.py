@@ -40,6 +40,7 @@ def test_the_published_recipe(name):
     assert (recipe.soft_iou_weight, recipe.clicked_weight, recipe.worse_weight) == (0, 0, 0)
     assert (recipe.first_crops, recipe.off_centre_probability, recipe.previous_mask_share) == ((), 0, 0)
     assert (recipe.degraded_share, recipe.faint_share, recipe.deepest_share) == (0, 0, 0)
+    assert (recipe.pasted_share, recipe.region_share) == (0, 0)
 
 
 @pytest.mark.parametrize("name", ["ct", "fine-tune", "lite0", "cool-down"])
@@ -103,6 +104,7 @@ def test_an_epoch_has_whole_batches():
         ("degraded_share", 1.5),
         ("faint_share", -0.5),
         ("pasted_share", 1.5),
+        ("region_share", -0.1),
         ("deepest_share", math.nan),
         ("deepest_share", 0.5),  # the published pass has published clicks
         ("first_crops", ("0.5",)),

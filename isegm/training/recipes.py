@@ -58,7 +58,8 @@ def lite0() -> Recipe:
     the clicks three are graded, whatever their number, so that there can be many; half of them are the
     evaluation's. A part of the pictures begins with a faulty mask, as volumes do with a neighbouring slice's,
     and a part is blurred, noisy, coarse or compressed; in a fifth the object hardly shows, so that clicks
-    alone have to tell what it is. Real CT and photographs join by ``--sources``.
+    alone have to tell what it is. Into a third an object of another picture is pasted, and in an eighth the
+    object is a region that nobody labelled. Real CT and photographs join by ``--sources``.
     """
     return Recipe(
         preset="lite0",
@@ -73,6 +74,8 @@ def lite0() -> Recipe:
         merge_probability=0.03,
         off_centre_probability=0.3,
         previous_mask_share=0.25,
+        pasted_share=0.35,
+        region_share=0.12,
         degraded_share=0.25,
         faint_share=0.2,
         max_extra_clicks=19,

@@ -1,4 +1,4 @@
-"""Run every way to compute on a GPU, and compare it with the CPU.
+"""Run every way to compute on a GPU, and hold it against the CPU.
 
 The shipped weights click on generated CT slices: in each precision, in batches of mixed sizes, compiled. Then
 a network is trained for some steps in each precision, with synchronised BatchNorms, and gradients are shared
@@ -36,11 +36,11 @@ from isegm.training.recipe import Recipe
 from isegm.training.samples import samples_of
 from isegm.training.trainer import Trainer, TrainingRun, synchronise
 
-LEAST_IOU = {"float32": 0.998, "tf32": 0.95, "float16": 0.95, "bfloat16": 0.95}
+LEAST_IOU = {"float32": 0.998, "tf32": 0.97, "float16": 0.97, "bfloat16": 0.97}
 """Mean IoU of the masks with those of the CPU in float32 that a precision has to reach.
 
-Where only last bits differ it is 0.9997 and more, in half precision 0.965 to 0.992 on CPUs, as weights and
-pictures are; where a click is misplaced by rounding, 0.79.
+Where only last bits differ it is 0.9997 and more, in half precision 0.985 to 0.992 on CPUs; where a click is
+misplaced by rounding, 0.79.
 """
 
 SIZES = [(256, 256)] * 4 + [(256, 320), (320, 256), (256, 384), (300, 256)]

@@ -5,7 +5,6 @@ CVPR 2021. One object at a time here, turned as well, with an edge as soft as th
 """
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from isegm.training.scenes import Scene, Source
 _DRAWS = 8
 """Pictures drawn, at most, to find one of the same kind that has an object."""
 _SCALES = (0.5, 1.6)
+"""Factors of its size, relative to the picture's shorter side, that an object is pasted at."""
 _LARGEST = 0.7
 """The most of the picture's height or width that what is pasted takes."""
 _LEAST_PIXELS = 64
@@ -28,48 +28,39 @@ _SOFTNESS = (0.4, 1.5)
 _PLACES = 8
 """Places tried, at most, to find one where the picture is not black."""
 _BLACK = 8
+"""The most that any channel of a black pixel is, of 255."""
+_GREY_SHIFT = 60.0
+"""Grey levels, of 255, by which an object in CT is at most made lighter or darker."""
 _MARGIN = 5
 """Pixels around the object that come along, for the edge."""
 
 
-@dataclass(frozen=True)
-class Pasting:
-    """A source in whose scenes an object of another of its scenes is pasted now and then.
+def paste_another(source: Source, share: float, scene: Scene, rng: np.random.Generator) -> Scene:
+    """Paste an object of another scene of a source into one of its scenes, now and then.
 
     Photographs go into photographs and CT into CT, windowed as either may be: what is generated into what was
     scanned, and the other way round.
 
-    Attributes:
-        source: Where scenes and objects come from.
-        share: In how many scenes.
+    Args:
+        source: Where the other scene is drawn. A file of it that cannot be used is passed over: what is said
+            of it is said when it is drawn as a scene.
+        share: How often, 0 to 1.
+        scene: As it was drawn from ``source``.
+        rng: The only source of chance.
+
+    Returns:
+        What :func:`paste` makes of it; ``scene`` itself if it is left alone, or nothing was found to paste.
     """
-
-    source: Source
-    share: float
-
-    @property
-    def name(self) -> str:
-        """The source's name."""
-        return self.source.name
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The source's notes."""
-        return self.source.notes
-
-    def draw(self, rng: np.random.Generator) -> Scene:
-        """Draw a scene, and perhaps paste an object (:meth:`isegm.training.scenes.Source.draw`)."""
-        scene = self.source.draw(rng)
-        if rng.random() >= self.share:
-            return scene
-        for _ in range(_DRAWS):
-            try:
-                other = self.source.draw(rng)
-            except (InputError, OSError):
-                continue  # the file is complained of where it is drawn as a scene
-            if other.is_ct == scene.is_ct and (labels := _large_enough(other.labels)):
-                return paste(scene, other, labels[int(rng.integers(len(labels)))], rng)
+    if rng.random() >= share:
         return scene
+    for _ in range(_DRAWS):
+        try:
+            other = source.draw(rng)
+        except (InputError, OSError):
+            continue
+        if other.is_ct == scene.is_ct and (labels := _large_enough(other.labels)):
+            return paste(scene, other, labels[int(rng.integers(len(labels)))], rng)
+    return scene
 
 
 def paste(scene: Scene, other: Scene, label: int, rng: np.random.Generator) -> Scene:
@@ -103,7 +94,7 @@ def paste(scene: Scene, other: Scene, label: int, rng: np.random.Generator) -> S
     pasted = cover > 0.5
     if pasted.sum() < _LEAST_PIXELS:
         return scene
-    shift = rng.uniform(-60, 60) if scene.is_ct and rng.random() < 0.5 else 0.0
+    shift = rng.uniform(-_GREY_SHIFT, _GREY_SHIFT) if scene.is_ct and rng.random() < 0.5 else 0.0
     soft = cv2.GaussianBlur(cover, (0, 0), rng.uniform(*_SOFTNESS))[..., None]
     box = (rows[0], cols[0])
     mixed = scene.image.copy()

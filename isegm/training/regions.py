@@ -9,7 +9,6 @@ ECCV 2024, whose synthetic labels are superpixels. Here they grow from random pl
 """
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 from isegm.metrics.overlap import Mask
 from isegm.training.phantom_source import only_visible
-from isegm.training.scenes import Scene, Source
+from isegm.training.scenes import Scene
 
 _SIDE = 256
 """Pixels of the shorter side at which regions are found."""
@@ -28,46 +27,33 @@ _BLUR = (0.6, 2.5)
 _ALIKE = (3.0, 25.0)
 """Grey levels by which neighbours that are joined may differ from the first region."""
 _BLACK = 8
-"""Regions this dark are none of an object, but air around it."""
+"""Of 255. Regions this dark are no part of an object, but air around it."""
 _PARTS = (0.003, 0.25)
 """The least and the most of a picture that an object takes."""
 _SMOOTHING = (3, 5, 7)
 """Sides of the median filter that smooths an outline, in pixels."""
 _TRIES = 4
+"""Regions tried, at most, to find one that can be an object."""
 
 
-@dataclass(frozen=True)
-class Regions:
-    """A source in whose scenes the objects are now and then replaced by a region that nobody labelled.
+def take_region(share: float, scene: Scene, rng: np.random.Generator) -> Scene:
+    """Take a region that nobody labelled in place of a scene's objects, now and then.
 
-    Attributes:
-        source: Where scenes come from.
-        share: In how many scenes.
+    Args:
+        share: How often, 0 to 1.
+        scene: With an image (H, W, 3).
+        rng: The only source of chance.
+
+    Returns:
+        The scene with that region as object 1; ``scene`` itself if it is left alone, or no region was found.
     """
-
-    source: Source
-    share: float
-
-    @property
-    def name(self) -> str:
-        """The source's name."""
-        return self.source.name
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The source's notes."""
-        return self.source.notes
-
-    def draw(self, rng: np.random.Generator) -> Scene:
-        """Draw a scene, and perhaps find another object in it (:meth:`isegm.training.scenes.Source.draw`)."""
-        scene = self.source.draw(rng)
-        if rng.random() >= self.share:
-            return scene
-        for _ in range(_TRIES):
-            region = find_region(scene.image, rng)
-            if region is not None:
-                return Scene(scene.image, region.astype(np.int32), scene.is_ct)
+    if rng.random() >= share:
         return scene
+    for _ in range(_TRIES):
+        region = find_region(scene.image, rng)
+        if region is not None:
+            return Scene(scene.image, region.astype(np.int32), scene.is_ct)
+    return scene
 
 
 def find_region(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> Mask | None:

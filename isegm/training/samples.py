@@ -1,10 +1,12 @@
 """The training samples of a recipe; its crops may grow as pictures are seen."""
 
+from functools import partial
+
 from isegm.training.crops import SampleSettings, TrainingSample, TrainingSamples
-from isegm.training.pasting import Pasting
+from isegm.training.pasting import paste_another
 from isegm.training.recipe import Recipe
-from isegm.training.regions import Regions
-from isegm.training.scenes import Source
+from isegm.training.regions import take_region
+from isegm.training.scenes import Altered, Source
 
 
 class GrowingSamples:
@@ -53,8 +55,11 @@ def samples_of(recipe: Recipe, source: Source) -> GrowingSamples:
         )
         return TrainingSamples(scenes, settings, recipe.seed)
 
-    scenes = Pasting(source, recipe.pasted_share) if recipe.pasted_share else source
-    scenes = Regions(scenes, recipe.region_share) if recipe.region_share else scenes
+    scenes = source
+    if recipe.pasted_share:
+        scenes = Altered(scenes, partial(paste_another, source, recipe.pasted_share))
+    if recipe.region_share:
+        scenes = Altered(scenes, partial(take_region, recipe.region_share))
     stages = [(samples(part), end) for part, end in recipe.crop_stages]
     return GrowingSamples(stages, samples(1.0), recipe.batch_size)
 

@@ -62,3 +62,30 @@ class Source(Protocol):
             InputError: The files it fell upon cannot be used; the line names the file.
             OSError: They cannot be read.
         """
+
+
+@dataclass(frozen=True)
+class Altered:
+    """A source whose scenes are altered after they are drawn.
+
+    Attributes:
+        source: Where scenes come from.
+        alter: What becomes of each.
+    """
+
+    source: Source
+    alter: Callable[[Scene, np.random.Generator], Scene]
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.source.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The source's notes."""
+        return self.source.notes
+
+    def draw(self, rng: np.random.Generator) -> Scene:
+        """Draw a scene and alter it (:meth:`Source.draw`)."""
+        return self.alter(self.source.draw(rng), rng)

@@ -40,7 +40,7 @@ from isegm.errors import InputError
 from isegm.masks import MaskReading
 from isegm.training.ct_appearance import WindowJitter
 from isegm.training.picture_source import CONTENTS, Content, PictureSource
-from isegm.training.scenes import Scene, Source
+from isegm.training.scenes import Altered, Scene, Source
 from isegm.volumes.organs import ORGANS, window_of
 from isegm.volumes.windows import WINDOWS, Window, parse_window
 
@@ -113,33 +113,6 @@ class Mixture:
     def draw(self, rng: np.random.Generator) -> Scene:
         """Draw a source, then a scene from it (:meth:`isegm.training.scenes.Source.draw`)."""
         return self.sources[rng.choice(len(self.sources), p=self._shares)].draw(rng)
-
-
-@dataclass(frozen=True)
-class Altered:
-    """A source whose scenes are altered after they are drawn.
-
-    Attributes:
-        source: Where scenes come from.
-        alter: What becomes of each.
-    """
-
-    source: Source
-    alter: Callable[[Scene, np.random.Generator], Scene]
-
-    @property
-    def name(self) -> str:
-        """The source's name."""
-        return self.source.name
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The source's notes."""
-        return self.source.notes
-
-    def draw(self, rng: np.random.Generator) -> Scene:
-        """Draw a scene and alter it (:meth:`isegm.training.scenes.Source.draw`)."""
-        return self.alter(self.source.draw(rng), rng)
 
 
 def _shrink(side: int, scene: Scene, rng: np.random.Generator) -> Scene:  # noqa: ARG001 - all are called alike

@@ -1,11 +1,13 @@
 """Objects of other pictures in a training picture."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from isegm.errors import InputError
-from isegm.training.pasting import Pasting, paste
-from isegm.training.scenes import Scene
+from isegm.training.pasting import paste, paste_another
+from isegm.training.scenes import Altered, Scene
 
 
 def plain(shape, grey, is_ct=True):
@@ -92,11 +94,12 @@ def test_places_where_the_picture_is_black_are_left_alone_where_others_are():
 def test_a_share_of_a_sources_scenes_gets_an_object_of_their_kind(given_scenes):
     photo = with_box((120, 160), 20, ((40, 80), (60, 90)), is_ct=False)
     source = given_scenes(SCENE, photo, InputError("a.png: broken"))
-    assert Pasting(source, 0.5).name == "given"
+    pasting = Altered(source, partial(paste_another, source, 0.5))
+    assert pasting.name == "given"
     pasted = {True: 0, False: 0}
     for seed in range(300):
         try:
-            scene = Pasting(source, 0.5).draw(np.random.default_rng(seed))
+            scene = pasting.draw(np.random.default_rng(seed))
         except InputError:
             continue
         given = SCENE if scene.is_ct else photo
@@ -114,4 +117,4 @@ def test_a_share_of_a_sources_scenes_gets_an_object_of_their_kind(given_scenes):
 def test_where_nothing_can_be_pasted_the_scene_stays(given_scenes, label_pixels):
     scene = plain((64, 64), 90)
     scene.labels.ravel()[:label_pixels] = 1
-    assert Pasting(given_scenes(scene), 1.0).draw(np.random.default_rng(0)) is scene
+    assert paste_another(given_scenes(scene), 1.0, scene, np.random.default_rng(0)) is scene

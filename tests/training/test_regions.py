@@ -1,8 +1,11 @@
 """Objects that nobody labelled."""
 
+from functools import partial
+
 import numpy as np
 
-from isegm.training.regions import Regions, find_region
+from isegm.training.regions import find_region, take_region
+from isegm.training.scenes import Altered
 
 
 def squares():
@@ -59,7 +62,7 @@ def test_a_share_of_a_sources_scenes_gets_one_in_place_of_their_objects(given_sc
     image, numbers = squares()
     scene = scene_of(np.where(numbers < 3, numbers, 0))
     scene.image[:] = image
-    source = Regions(given_scenes(scene), 0.5)
+    source = Altered(given_scenes(scene), partial(take_region, 0.5))
     assert source.name == "given"
     drawn = [source.draw(np.random.default_rng(seed)) for seed in range(200)]
     others = [other for other in drawn if other is not scene]

@@ -7,8 +7,8 @@ import pytest
 
 from isegm.errors import InputError
 from isegm.training import sources
-from isegm.training.scenes import Scene
-from isegm.training.sources import KINDS, Altered, Mixture, open_mixture, open_source, parse_source
+from isegm.training.scenes import Altered, Scene
+from isegm.training.sources import KINDS, Mixture, open_mixture, open_source, parse_source
 
 
 @pytest.mark.parametrize(

@@ -212,16 +212,21 @@ def test_a_series_in_no_frame_of_reference_is_named(tmp_path):
     assert not list(tmp_path.glob("*.dcm"))
 
 
+def assert_seg_comes_back(folder):
+    """Write a SEG of the series in a folder's ``ct``, and read the same mask on the same grid."""
+    volume = open_volume(folder / "ct")
+    mask = np.random.default_rng(0).random(volume.shape) > 0.5
+    write_mask(folder / "seg.dcm", volume, mask)
+    seg, same = align(open_volume(folder / "seg.dcm"), volume)
+    common_grid(seg, same)
+    np.testing.assert_array_equal(labels_of(seg), mask)
+
+
 @pytest.mark.parametrize("value", [None, ""])
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
 def test_an_anonymised_series_gets_its_seg(keyword, value, tmp_path):
     write_series(tmp_path / "ct", **{keyword: value})
-    volume = open_volume(tmp_path / "ct")
-    mask = np.random.default_rng(0).random(volume.shape) > 0.5
-    write_mask(tmp_path / "seg.dcm", volume, mask)
-    seg, same = align(open_volume(tmp_path / "seg.dcm"), volume)
-    common_grid(seg, same)
-    np.testing.assert_array_equal(labels_of(seg), mask)
+    assert_seg_comes_back(tmp_path)
 
 
 def test_orientations_that_differ_in_the_last_digits_are_one(tmp_path):
@@ -232,12 +237,7 @@ def test_orientations_that_differ_in_the_last_digits_are_one(tmp_path):
             "PixelSpacing": [0.7 + 0.00001 * number, 0.9],
         },
     )
-    volume = open_volume(tmp_path / "ct")
-    mask = np.random.default_rng(0).random(volume.shape) > 0.5
-    write_mask(tmp_path / "seg.dcm", volume, mask)
-    seg, same = align(open_volume(tmp_path / "seg.dcm"), volume)
-    common_grid(seg, same)
-    np.testing.assert_array_equal(labels_of(seg), mask)
+    assert_seg_comes_back(tmp_path)
 
 
 def test_a_seg_is_no_ct_volume(tmp_path):

@@ -104,7 +104,7 @@ def paste(scene: Scene, other: Scene, label: int, rng: np.random.Generator) -> S
     if not only_visible(alone, mixed[:, :, 1]).any():
         return scene
     labels = scene.labels.copy()
-    labels[box][pasted] = labels.max() + 1
+    labels[box][pasted] = max(0, labels.max()) + 1
     return Scene(mixed, labels, scene.is_ct)
 
 

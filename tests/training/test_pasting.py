@@ -77,6 +77,13 @@ def test_nothing_larger_than_the_picture_nor_smaller_than_can_be_seen_is_pasted(
     )
 
 
+def test_an_object_in_a_picture_that_is_ignored_all_over_is_one_all_the_same():
+    scene = plain((120, 160), 20)
+    scene.labels[:] = -1
+    pasted = [paste(scene, OTHER, 1, np.random.default_rng(seed)) for seed in range(20)]
+    assert {int(value) for each in pasted for value in np.unique(each.labels)} == {-1, 1}
+
+
 def test_places_where_the_picture_is_black_are_left_alone_where_others_are():
     scene = plain((100, 100), 0)
     scene.image[:, 50:] = 100

@@ -1,4 +1,4 @@
-"""Run every way to compute on a GPU, and hold it against the CPU.
+"""Run every way to compute on a GPU, and compare it with the CPU.
 
 The shipped weights click on generated CT slices: in each precision, in batches of mixed sizes, compiled. Then
 a network is trained for some steps in each precision, with synchronised BatchNorms, and gradients are shared
